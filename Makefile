@@ -1,0 +1,54 @@
+# The commands of this workspace. `make` alone lists them. Everything that is built or fetched lands in target/.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint bench soak tools
+MAKEFLAGS += --no-print-directory
+
+export TRUST_TOOLS := $(CURDIR)/target/tools
+# Where cargo puts the programs.
+BUILT := $(or $(CARGO_TARGET_DIR),target)
+# On a machine that only checks, the lock file is taken as it is.
+LOCKED := $(if $(filter true,$(CI)),--locked)
+# The size of the soak: kills, seeds, mutations.
+N ?= 20000
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: ## the story from end to end: registry, server, signer and real images, on loopback (KEEP=1 leaves it running)
+	@echo "==> tools"
+	@tests/tools/fetch.sh
+	@echo "==> build"
+	@cargo build $(LOCKED) -p trust -p trust-server -p trust-signer -p trust-tests \
+	    --bin trust --bin trust-server --bin trust-signer --bin trust-demo
+	@echo "==> demo"
+	@KEEP=$(KEEP) $(BUILT)/debug/trust-demo
+
+test: ## every test; fetches the programs they need, and ends with the totals
+	@tests/tools/test.sh
+
+lint: ## format, clippy, cargo deny (where it is installed), and what no tool knows
+	@tests/tools/lint.sh
+
+bench: ## figures beside their floors, never a verdict
+	@echo "==> tools"
+	@tests/tools/fetch.sh
+	@echo "==> build (release)"
+	@cargo build $(LOCKED) --release -p trust -p trust-server -p trust-signer \
+	    --bin trust --bin trust-server --bin trust-signer
+	@echo "==> bench"
+	@cargo run $(LOCKED) --release -p trust-tests --bin trust-bench
+
+soak: ## the tests named *soak* with large numbers: make soak N=20000
+	@echo "==> tools"
+	@tests/tools/fetch.sh
+	@echo "==> soak, N=$(N)"
+	@SOAK=$(N) cargo test $(LOCKED) --workspace soak -- --nocapture 2>&1 | tee target/soak.log
+	@grep -q '^test result: ok. [1-9]' target/soak.log || { echo "failed: no test has soak in its name"; exit 1; }
+
+tools: ## docker-registry, skopeo, faketime and python-tuf below target/tools; nothing is installed
+	@echo "==> tools"
+	@tests/tools/fetch.sh
+	@tests/tools/python.sh

@@ -1,0 +1,1 @@
+//! Update, persistent trusted state and verification: what every relying party needs.

@@ -1,0 +1,30 @@
+//! A thin client of OCI registries: what signing and verifying read, and nothing that writes.
+//!
+//! Invariant: nothing that a registry says about content is believed. What is asked for by digest is hashed and compared; the
+//! kind of a manifest comes from its body; headers are hints. Every body has a length limit that is counted while it is
+//! read, and every request a deadline. Credentials go to the host that they are for and, in a token exchange, to the
+//! realm that this host names, never to a redirect target, never into an error or a debug print, and never over plain
+//! HTTP to anything that was not allowed it. Deliberately absent: pushing, layers, the referrers API, and retries.
+
+mod auth_file;
+mod challenge;
+mod client;
+mod error;
+mod helper;
+mod http;
+mod inspect;
+mod token;
+
+pub use auth_file::AuthSources;
+pub use client::{FetchedManifest, RegistryClient, RegistryOptions};
+pub use error::{Reason, RegistryError};
+pub use inspect::{ImageContent, PlatformContent};
+
+#[cfg(test)]
+mod auth_tests;
+#[cfg(test)]
+mod fake_registry;
+#[cfg(test)]
+mod fetch_tests;
+#[cfg(test)]
+mod inspect_tests;

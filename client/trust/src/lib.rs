@@ -1,0 +1,1 @@
+//! The trust command: sign, verify, rotate.

@@ -1,0 +1,50 @@
+//! The one table of limits on metadata. Reaching one is an error that names it, never a truncation.
+
+/// Largest root file that is read, in bytes.
+pub const ROOT_BYTES: u64 = 512_000;
+/// Largest timestamp file that is read, in bytes.
+pub const TIMESTAMP_BYTES: u64 = 16_384;
+/// Largest snapshot that is read when the timestamp states no length, in bytes.
+pub const SNAPSHOT_BYTES: u64 = 2_000_000;
+/// Largest targets or delegated file that is read when the snapshot states no length, in bytes.
+pub const TARGETS_BYTES: u64 = 5_000_000;
+/// No file is read beyond this, whatever length is stated for it, in bytes.
+pub const STATED_BYTES: u64 = 64 * 1024 * 1024;
+/// Largest role file that a repository of ours publishes, in bytes (beyond: bins).
+pub const PUBLISH_BYTES: u64 = 8 * 1024 * 1024;
+/// Largest `custom` object of one target that a repository of ours publishes, in bytes of canonical JSON.
+pub const CUSTOM_BYTES: usize = 16 * 1024;
+/// Root files that one update follows; then the update goes on with what it has (5.3).
+pub const ROOTS_PER_UPDATE: usize = 1_024;
+/// Roles that one look-up visits (5.6.7).
+pub const ROLES_PER_LOOKUP: usize = 32;
+/// Nesting of JSON arrays and objects.
+pub const JSON_DEPTH: usize = 32;
+/// Signatures in one file.
+pub const SIGNATURES_PER_FILE: usize = 1_000;
+/// Keys in one file.
+pub const KEYS_PER_FILE: usize = 10_000;
+/// Delegations in one role.
+pub const DELEGATIONS_PER_ROLE: usize = 100_000;
+/// Highest version that is read.
+pub const VERSION: u64 = (1 << 63) - 1;
+/// Highest version that a repository of ours publishes (the largest integer every JSON reader holds exactly).
+pub const PUBLISH_VERSION: u64 = (1 << 53) - 1;
+/// Longest target path, in bytes.
+pub const TARGET_PATH_BYTES: usize = 1_024;
+/// Longest name of a role of ours, in bytes.
+pub const ROLE_NAME_BYTES: usize = 128;
+/// Longest collection name, in bytes.
+pub const COLLECTION_NAME_BYTES: usize = 255;
+/// A timestamp of a repository of ours lives at most this long, in seconds (compiled ceiling of the signer).
+pub const TIMESTAMP_LIFE: i64 = 7 * 86_400;
+/// A snapshot of a repository of ours lives at most this long, in seconds (compiled ceiling of the signer).
+pub const SNAPSHOT_LIFE: i64 = 90 * 86_400;
+/// A role file that people publish has at least this long to live, in seconds.
+pub const LEAST_LIFE: i64 = 7 * 86_400;
+/// A role file that people publish lives at most this long (two years), in seconds.
+pub const MOST_LIFE: i64 = 2 * 366 * 86_400;
+/// Role files in one publication.
+pub const FILES_PER_PUBLICATION: usize = 1_024;
+/// Roles in one collection of ours.
+pub const ROLES_PER_COLLECTION: usize = 4_096;

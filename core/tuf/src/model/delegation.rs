@@ -1,0 +1,356 @@
+//! Delegations: to whom a role gives which target paths, and how patterns match (section 2 of the format, TAP 15).
+
+use super::root::{KeyTable, RoleKeysDraft};
+use super::{RoleKeys, parse_keys, sha256};
+use crate::error::{MetadataError, Reason};
+use crate::json::Cursor;
+use crate::limits;
+use crate::names::RoleType;
+
+/// Which target paths a delegation is for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Paths {
+    /// Patterns of `*` and `?`, segment by segment.
+    Patterns(Vec<String>),
+    /// Prefixes of the SHA-256 of the path, in lower-case hex.
+    HashPrefixes(Vec<String>),
+}
+
+/// One delegation: a role, its keys and the paths it may name.
+#[derive(Debug, Clone)]
+pub struct Delegation {
+    name: String,
+    keys: RoleKeys,
+    terminating: bool,
+    paths: Paths,
+}
+
+impl Delegation {
+    /// The role's name; any string in a foreign repository.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Who speaks for it.
+    pub fn keys(&self) -> &RoleKeys {
+        &self.keys
+    }
+
+    /// Whether a search that this delegation matches ends with it.
+    pub fn terminating(&self) -> bool {
+        self.terminating
+    }
+
+    /// What it is for.
+    pub fn paths(&self) -> &Paths {
+        &self.paths
+    }
+
+    /// Whether it is for this path. A pattern whose meaning is not defined is an error, never a silent no.
+    pub fn matches(&self, path: &str) -> Result<bool, Reason> {
+        match &self.paths {
+            Paths::Patterns(patterns) => {
+                let mut hit = false;
+                for pattern in patterns {
+                    if pattern.contains('[') {
+                        return Err(Reason::Pattern(pattern.escape_debug().to_string()));
+                    }
+                    hit |= pattern_matches(pattern, path);
+                }
+                Ok(hit)
+            }
+            Paths::HashPrefixes(prefixes) => {
+                let hash = hex::encode(sha256(path.as_bytes()));
+                Ok(prefixes.iter().any(|prefix| hash.starts_with(prefix.as_str())))
+            }
+        }
+    }
+}
+
+/// A family of 2^bits roles, one for each range of path hashes (TAP 15).
+#[derive(Debug, Clone)]
+pub struct Succinct {
+    keys: RoleKeys,
+    bit_length: u32,
+    name_prefix: String,
+}
+
+impl Succinct {
+    /// Who speaks for each of the bins.
+    pub fn keys(&self) -> &RoleKeys {
+        &self.keys
+    }
+
+    /// The name of the bin for this path.
+    pub fn bin_for(&self, path: &str) -> String {
+        let [a, b, c, d, ..] = sha256(path.as_bytes());
+        let number = u64::from(u32::from_be_bytes([a, b, c, d])) >> (32 - self.bit_length);
+        let digits = format!("{:x}", (1_u64 << self.bit_length) - 1).len();
+        format!("{}-{number:0digits$x}", self.name_prefix)
+    }
+}
+
+/// The delegations of one role, in order of priority.
+#[derive(Debug, Clone, Default)]
+pub struct Delegations {
+    roles: Vec<Delegation>,
+    succinct: Option<Succinct>,
+}
+
+impl Delegations {
+    /// Named roles, in order of priority; empty beside succinct roles.
+    pub fn roles(&self) -> &[Delegation] {
+        &self.roles
+    }
+
+    /// Succinct roles.
+    pub fn succinct(&self) -> Option<&Succinct> {
+        self.succinct.as_ref()
+    }
+
+    /// The delegation to this role.
+    pub fn role(&self, name: &str) -> Option<&Delegation> {
+        self.roles.iter().find(|d| d.name == name)
+    }
+
+    pub(crate) fn parse(cursor: &mut Cursor<'_>) -> Result<Self, MetadataError> {
+        let mut table = None;
+        let mut drafts = None;
+        let mut succinct = None;
+        cursor.object(|c, name| {
+            match name {
+                "keys" => table = Some(parse_keys(c)?),
+                "roles" => {
+                    let mut roles: Vec<DelegationDraft> = Vec::new();
+                    c.array(|c| {
+                        if roles.len() >= limits::DELEGATIONS_PER_ROLE {
+                            return Err(MetadataError::TooMany { what: "delegations", limit: limits::DELEGATIONS_PER_ROLE });
+                        }
+                        roles.push(DelegationDraft::parse(c)?);
+                        Ok(())
+                    })?;
+                    drafts = Some(roles);
+                }
+                "succinct_roles" => succinct = Some(SuccinctDraft::parse(c)?),
+                _ => {
+                    c.skip()?;
+                }
+            }
+            Ok::<(), MetadataError>(())
+        })?;
+        let table = table.ok_or(MetadataError::Missing("keys"))?;
+        match (drafts, succinct) {
+            (Some(drafts), None) => {
+                let roles = drafts.into_iter().map(|d| d.resolve(&table)).collect::<Result<Vec<_>, _>>()?;
+                let mut names: Vec<&str> = roles.iter().map(Delegation::name).collect();
+                names.sort_unstable();
+                for pair in names.windows(2) {
+                    if let [a, b] = pair
+                        && a == b
+                    {
+                        return Err(MetadataError::RoleName((*a).to_owned()));
+                    }
+                }
+                Ok(Self { roles, succinct: None })
+            }
+            (None, Some(draft)) => Ok(Self { roles: Vec::new(), succinct: Some(draft.resolve(&table)?) }),
+            (None, None) => Err(MetadataError::Missing("roles")),
+            (Some(_), Some(_)) => Err(MetadataError::Exclusive("succinct_roles".to_owned())),
+        }
+    }
+}
+
+#[derive(Default)]
+struct DelegationDraft {
+    name: Option<String>,
+    keys: RoleKeysDraft,
+    terminating: Option<bool>,
+    patterns: Option<Vec<String>>,
+    prefixes: Option<Vec<String>>,
+}
+
+fn strings(cursor: &mut Cursor<'_>) -> Result<Vec<String>, MetadataError> {
+    let mut out = Vec::new();
+    cursor.array(|c| {
+        out.push(c.string()?.into_owned());
+        Ok::<(), MetadataError>(())
+    })?;
+    Ok(out)
+}
+
+impl DelegationDraft {
+    fn parse(cursor: &mut Cursor<'_>) -> Result<Self, MetadataError> {
+        let mut draft = Self::default();
+        cursor.object(|c, member| {
+            match member {
+                "name" => draft.name = Some(c.string()?.into_owned()),
+                "terminating" => draft.terminating = Some(c.bool()?),
+                "paths" => draft.patterns = Some(strings(c)?),
+                "path_hash_prefixes" => draft.prefixes = Some(strings(c)?),
+                other => {
+                    if !draft.keys.member("of a delegation", c, other)? {
+                        c.skip()?;
+                    }
+                }
+            }
+            Ok::<(), MetadataError>(())
+        })?;
+        Ok(draft)
+    }
+
+    fn resolve(self, table: &KeyTable) -> Result<Delegation, MetadataError> {
+        let name = self.name.ok_or(MetadataError::Missing("name"))?;
+        if name.is_empty() || RoleType::from_name(&name).is_some() {
+            return Err(MetadataError::RoleName(name));
+        }
+        let keys = self.keys.resolve(&name, table)?;
+        let terminating = self.terminating.ok_or(MetadataError::Missing("terminating"))?;
+        let paths = match (self.patterns, self.prefixes) {
+            (Some(patterns), None) => Paths::Patterns(patterns),
+            (None, Some(prefixes)) => {
+                let fits = |p: &String| (1..=64).contains(&p.len()) && p.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+                if !prefixes.iter().all(fits) {
+                    return Err(MetadataError::HashPrefix(name));
+                }
+                Paths::HashPrefixes(prefixes)
+            }
+            // Neither authorises nothing; it is refused so that it cannot be read as "everything" elsewhere.
+            _ => return Err(MetadataError::Exclusive(name)),
+        };
+        Ok(Delegation { name, keys, terminating, paths })
+    }
+}
+
+#[derive(Default)]
+struct SuccinctDraft {
+    keys: RoleKeysDraft,
+    bit_length: Option<u64>,
+    name_prefix: Option<String>,
+}
+
+impl SuccinctDraft {
+    fn parse(cursor: &mut Cursor<'_>) -> Result<Self, MetadataError> {
+        let mut draft = Self::default();
+        cursor.object(|c, member| {
+            match member {
+                "bit_length" => draft.bit_length = Some(c.u64()?),
+                "name_prefix" => draft.name_prefix = Some(c.string()?.into_owned()),
+                other => {
+                    if !draft.keys.member("succinct_roles", c, other)? {
+                        c.skip()?;
+                    }
+                }
+            }
+            Ok::<(), MetadataError>(())
+        })?;
+        Ok(draft)
+    }
+
+    fn resolve(self, table: &KeyTable) -> Result<Succinct, MetadataError> {
+        let name_prefix = self.name_prefix.ok_or(MetadataError::Missing("name_prefix"))?;
+        let bits = self.bit_length.ok_or(MetadataError::Missing("bit_length"))?;
+        let bit_length = u32::try_from(bits)
+            .ok()
+            .filter(|b| (1..=32).contains(b))
+            .ok_or_else(|| MetadataError::HashPrefix(name_prefix.clone()))?;
+        if name_prefix.is_empty() {
+            return Err(MetadataError::RoleName(name_prefix));
+        }
+        Ok(Succinct { keys: self.keys.resolve(&name_prefix, table)?, bit_length, name_prefix })
+    }
+}
+
+/// Whether a pattern matches a path: as many segments, each matched alone; `*` is any run within a segment, `?` one
+/// character. Linear in pattern × path, anchored, case-sensitive.
+pub(crate) fn pattern_matches(pattern: &str, path: &str) -> bool {
+    let mut patterns = pattern.split('/');
+    let mut parts = path.split('/');
+    loop {
+        match (patterns.next(), parts.next()) {
+            (None, None) => return true,
+            (Some(pattern), Some(part)) if segment_matches(pattern, part) => {}
+            _ => return false,
+        }
+    }
+}
+
+fn segment_matches(pattern: &str, text: &str) -> bool {
+    let (mut p, mut t) = (pattern.chars(), text.chars());
+    // Where to go on if what follows the last `*` does not fit: that star takes one character more.
+    let mut retry: Option<(std::str::Chars<'_>, std::str::Chars<'_>)> = None;
+    loop {
+        let before_t = t.clone();
+        match (p.next(), t.next()) {
+            (None, None) => return true,
+            (Some('*'), _) => {
+                retry = Some((p.clone(), before_t.clone()));
+                t = before_t;
+            }
+            (Some('?'), Some(_)) => {}
+            (Some(a), Some(b)) if a == b => {}
+            _ => {
+                let Some((after_star, mut taken)) = retry.take() else { return false };
+                if taken.next().is_none() {
+                    return false;
+                }
+                p = after_star.clone();
+                t = taken.clone();
+                retry = Some((after_star, taken));
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn patterns_match_as_the_specification_says() {
+        let cases = [
+            ("*.tgz", "foo.tgz", true),
+            ("*.tgz", "targets/foo.tgz", false),
+            ("*.tgz", "foo.TGZ", false),
+            ("foo-version-?.tgz", "foo-version-2.tgz", true),
+            ("foo-version-?.tgz", "foo-version-alpha.tgz", false),
+            ("foo-version-?.tgz", "foo-version-.tgz", false),
+            ("releases/*/*", "releases/x/x_v1", true),
+            ("releases/*/*", "releases/x", false),
+            ("releases/*/*", "releases/x/y/z", false),
+            ("foo.tgz", "foo.tgz", true),
+            ("*", "", true),
+            ("*", "a/b", false),
+            ("**", "a/b", false),
+            ("a*b*c", "aXbYbZc", true),
+            ("a*b*c", "aXbYbZ", false),
+            ("?", "é", true),
+            ("*a", "aaaa", true),
+            ("", "", true),
+            ("", "a", false),
+        ];
+        for (pattern, path, fits) in cases {
+            assert_eq!(pattern_matches(pattern, path), fits, "{pattern} {path}");
+        }
+    }
+
+    #[test]
+    fn a_bomb_of_stars_ends_in_time() {
+        let pattern = "*a".repeat(400);
+        let path = "a".repeat(900) + "b";
+        assert!(!pattern_matches(&pattern, &path));
+    }
+
+    #[test]
+    fn bins_of_the_reference_vectors() {
+        let table = KeyTable::new();
+        let keys = || RoleKeys::resolve("bin", 1, Vec::new(), &table).unwrap();
+        let bin = |bit_length, path| Succinct { keys: keys(), bit_length, name_prefix: "bin".to_owned() }.bin_for(path);
+        for (bits, first, second) in
+            [(1, "bin-1", "bin-0"), (3, "bin-7", "bin-0"), (5, "bin-1f", "bin-02"), (11, "bin-7fe", "bin-0a9"), (14, "bin-3ff0", "bin-054f")]
+        {
+            assert_eq!(bin(bits, "v1.json"), first);
+            assert_eq!(bin(bits, "dir/a.txt"), second);
+        }
+        assert_eq!(bin(32, "v1.json").len(), "bin-".len() + 8);
+    }
+}

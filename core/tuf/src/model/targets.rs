@@ -1,0 +1,174 @@
+//! Targets: which paths have which length and hashes, and to whom the rest is delegated.
+//!
+//! A targets file can be large, and a look-up wants one entry. So the whole document is checked once, and an entry is
+//! built only when it is asked for: the index holds where each entry lies, in byte order of the paths.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use super::{Delegations, Hashes, Header, Role, sealed};
+use crate::error::MetadataError;
+use crate::json::{Cursor, Value};
+use crate::names::{RoleType, Version};
+use crate::time::UtcTime;
+
+/// What a role says of one target.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TargetInfo {
+    /// Length in bytes.
+    pub length: u64,
+    /// Hashes; at least one is listed, though none of them may be known.
+    pub hashes: Hashes,
+    /// The signed facts, an object.
+    pub custom: Option<Value>,
+}
+
+impl TargetInfo {
+    /// Of these bytes, without facts.
+    pub fn of(bytes: &[u8]) -> Self {
+        Self { length: u64::try_from(bytes.len()).unwrap_or(u64::MAX), hashes: Hashes::of(bytes), custom: None }
+    }
+
+    /// As it stands in a file.
+    pub fn to_value(&self) -> Value {
+        let custom = self.custom.clone().map(|c| ("custom", c));
+        Value::object([("length", Value::from(self.length)), ("hashes", self.hashes.to_value())].into_iter().chain(custom))
+    }
+}
+
+struct Entry {
+    path: Box<str>,
+    span: Range<usize>,
+}
+
+/// The targets role, top-level or delegated.
+pub struct Targets {
+    version: Version,
+    expires: UtcTime,
+    document: Arc<[u8]>,
+    // INVARIANT: in byte order of the paths; every span is a checked entry of the document.
+    index: Vec<Entry>,
+    delegations: Option<Delegations>,
+}
+
+impl Targets {
+    /// What the role says of this path.
+    pub fn target(&self, path: &str) -> Option<TargetInfo> {
+        let at = self.index.binary_search_by(|e| e.path.as_bytes().cmp(path.as_bytes())).ok()?;
+        self.build(self.index.get(at)?)
+    }
+
+    /// How many targets the role lists.
+    pub fn len(&self) -> usize {
+        self.index.len()
+    }
+
+    /// Whether the role lists none.
+    pub fn is_empty(&self) -> bool {
+        self.index.is_empty()
+    }
+
+    /// All paths, in byte order.
+    pub fn paths(&self) -> impl Iterator<Item = &str> {
+        self.index.iter().map(|e| &*e.path)
+    }
+
+    /// All targets, in byte order of their paths.
+    pub fn targets(&self) -> impl Iterator<Item = (&str, TargetInfo)> {
+        self.index.iter().filter_map(|e| Some((&*e.path, self.build(e)?)))
+    }
+
+    /// The delegations, if there are any.
+    pub fn delegations(&self) -> Option<&Delegations> {
+        self.delegations.as_ref()
+    }
+
+    fn build(&self, entry: &Entry) -> Option<TargetInfo> {
+        let mut cursor = Cursor::within(&self.document, entry.span.clone());
+        // The span was read once with the document: it is read again, not checked again.
+        let (length, hashes, custom) = parse_entry(&mut cursor).ok()?;
+        let custom = custom.and_then(|span| Cursor::within(&self.document, span).value().ok());
+        Some(TargetInfo { length, hashes, custom })
+    }
+}
+
+impl std::fmt::Debug for Targets {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Targets")
+            .field("version", &self.version)
+            .field("expires", &self.expires)
+            .field("targets", &self.index.len())
+            .finish_non_exhaustive()
+    }
+}
+
+fn parse_entry(cursor: &mut Cursor<'_>) -> Result<(u64, Hashes, Option<Range<usize>>), MetadataError> {
+    let (mut length, mut hashes, mut custom) = (None, None, None);
+    cursor.object(|c, name| {
+        match name {
+            "length" => length = Some(c.u64()?),
+            "hashes" => hashes = Some(Hashes::parse(c)?),
+            "custom" => {
+                let span = c.skip()?;
+                custom = Some(span);
+            }
+            _ => {
+                c.skip()?;
+            }
+        }
+        Ok::<(), MetadataError>(())
+    })?;
+    let length = length.ok_or(MetadataError::Missing("length"))?;
+    let hashes = hashes.ok_or(MetadataError::Missing("hashes"))?;
+    Ok((length, hashes, custom))
+}
+
+impl sealed::Parse for Targets {
+    #[allow(private_interfaces)]
+    fn parse(cursor: &mut Cursor<'_>, document: &Arc<[u8]>) -> Result<Self, MetadataError> {
+        let mut header = Header::default();
+        let mut index: Option<Vec<Entry>> = None;
+        let mut delegations = None;
+        cursor.object(|c, name| {
+            if header.member(RoleType::Targets, c, name)? {
+                return Ok(());
+            }
+            match name {
+                "targets" => {
+                    let mut entries = Vec::new();
+                    c.object(|c, path| {
+                        let start = c.position();
+                        let (_, _, custom) = parse_entry(c)?;
+                        if custom.is_some_and(|span| document.get(span.start) != Some(&b'{')) {
+                            return Err(MetadataError::expected(start, "`custom` to be an object"));
+                        }
+                        entries.push(Entry { path: path.into(), span: start..c.position() });
+                        Ok::<(), MetadataError>(())
+                    })?;
+                    entries.sort_unstable_by(|a, b| a.path.as_bytes().cmp(b.path.as_bytes()));
+                    index = Some(entries);
+                }
+                "delegations" => delegations = Some(Delegations::parse(c)?),
+                _ => {
+                    c.skip()?;
+                }
+            }
+            Ok::<(), MetadataError>(())
+        })?;
+        let (version, expires) = header.finish()?;
+        let index = index.ok_or(MetadataError::Missing("targets"))?;
+        Ok(Self { version, expires, document: Arc::clone(document), index, delegations })
+    }
+}
+
+impl Role for Targets {
+    const TYPE: RoleType = RoleType::Targets;
+
+    fn version(&self) -> Version {
+        self.version
+    }
+
+    fn expires(&self) -> UtcTime {
+        self.expires
+    }
+}

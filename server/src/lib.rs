@@ -1,0 +1,1 @@
+//! The metadata server: public TUF roles only, cannot sign.

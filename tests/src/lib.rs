@@ -1,0 +1,1 @@
+//! Repository simulator, end to end, attacks, crashes, interoperability, benchmarks.
