@@ -35,7 +35,11 @@ impl Draft {
     }
 
     /// A snapshot that lists these roles.
-    pub fn snapshot<'a>(version: Version, expires: UtcTime, meta: impl IntoIterator<Item = (&'a str, &'a MetaEntry)>) -> Self {
+    pub fn snapshot<'a>(
+        version: Version,
+        expires: UtcTime,
+        meta: impl IntoIterator<Item = (&'a str, &'a MetaEntry)>,
+    ) -> Self {
         let meta = Value::object(meta.into_iter().map(|(role, entry)| (format!("{role}.json"), entry.to_value())));
         Self::new(RoleType::Snapshot, version, expires, [("meta", meta)])
     }
@@ -46,7 +50,12 @@ impl Draft {
         Self::new(RoleType::Timestamp, version, expires, [("meta", meta)])
     }
 
-    fn new(role: RoleType, version: Version, expires: UtcTime, members: impl IntoIterator<Item = (&'static str, Value)>) -> Self {
+    fn new(
+        role: RoleType,
+        version: Version,
+        expires: UtcTime,
+        members: impl IntoIterator<Item = (&'static str, Value)>,
+    ) -> Self {
         let common = [
             ("_type", Value::from(role.as_str())),
             ("spec_version", Value::from(SPEC_VERSION)),
@@ -60,7 +69,8 @@ impl Draft {
     pub fn next(file: &[u8], expires: UtcTime) -> Result<Self, MetadataError> {
         let envelope = json::parse(file)?;
         let mut signed = envelope.get("signed").cloned().ok_or(MetadataError::Missing("signed"))?;
-        let version = signed.get("version").and_then(Value::as_u64).and_then(Version::new).ok_or(MetadataError::Version)?;
+        let version =
+            signed.get("version").and_then(Value::as_u64).and_then(Version::new).ok_or(MetadataError::Version)?;
         let next = version.next().ok_or(MetadataError::Version)?;
         let members = signed.as_object_mut().ok_or(MetadataError::Missing("signed"))?;
         members.insert("version".to_owned(), Value::from(next.get()));
@@ -116,7 +126,8 @@ impl Draft {
     pub fn set_delegation(&mut self, new: &NewDelegation) {
         edit(&mut self.signed, |signed| {
             edit_member(signed, "delegations", |delegations| {
-                let mut roles = delegations.get("roles").and_then(Value::as_array).map(<[Value]>::to_vec).unwrap_or_default();
+                let mut roles =
+                    delegations.get("roles").and_then(Value::as_array).map(<[Value]>::to_vec).unwrap_or_default();
                 match roles.iter_mut().find(|r| r.get("name").and_then(Value::as_str) == Some(&new.name)) {
                     Some(place) => *place = new.to_value(),
                     None if new.name.starts_with('_') => roles.insert(0, new.to_value()),
@@ -133,7 +144,8 @@ impl Draft {
         let mut removed = false;
         edit(&mut self.signed, |signed| {
             edit_member(signed, "delegations", |delegations| {
-                let mut roles = delegations.get("roles").and_then(Value::as_array).map(<[Value]>::to_vec).unwrap_or_default();
+                let mut roles =
+                    delegations.get("roles").and_then(Value::as_array).map(<[Value]>::to_vec).unwrap_or_default();
                 let before = roles.len();
                 roles.retain(|r| r.get("name").and_then(Value::as_str) != Some(name));
                 removed = roles.len() < before;
@@ -213,11 +225,8 @@ fn set_keys(entry: &mut BTreeMap<String, Value>, keys: &[PublicKey], threshold: 
 
 /// Adds keys to a table and drops those that none of the entries (each with `keyids`) lists.
 fn replace_keys<'a>(table: &mut BTreeMap<String, Value>, add: &[PublicKey], entries: impl Iterator<Item = &'a Value>) {
-    let listed: std::collections::BTreeSet<&str> = entries
-        .filter_map(|e| e.get("keyids")?.as_array())
-        .flatten()
-        .filter_map(Value::as_str)
-        .collect();
+    let listed: std::collections::BTreeSet<&str> =
+        entries.filter_map(|e| e.get("keyids")?.as_array()).flatten().filter_map(Value::as_str).collect();
     for key in add {
         table.insert(key.id().as_str().to_owned(), key.to_value());
     }

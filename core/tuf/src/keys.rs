@@ -144,7 +144,9 @@ impl PublicKey {
                 return Ok(key);
             }
             ("ecdsa", "ecdsa-sha2-nistp256") => (|m| matches!(m, Material::P256(_)), "ecdsa"),
-            ("ecdsa-sha2-nistp256", "ecdsa-sha2-nistp256") => (|m| matches!(m, Material::P256(_)), "ecdsa-sha2-nistp256"),
+            ("ecdsa-sha2-nistp256", "ecdsa-sha2-nistp256") => {
+                (|m| matches!(m, Material::P256(_)), "ecdsa-sha2-nistp256")
+            }
             ("ecdsa", "ecdsa-sha2-nistp384") => (|m| matches!(m, Material::P384(_)), "ecdsa"),
             ("rsa", "rsassa-pss-sha256") => (|m| matches!(m, Material::Rsa(_)), "rsa"),
             _ => return Err(KeyError::Unsupported(format!("{} / {}", key_type.escape_debug(), scheme.escape_debug()))),
@@ -161,7 +163,8 @@ impl PublicKey {
         if pem.contains("PRIVATE KEY") {
             return Err(KeyError::Private);
         }
-        let der = SubjectPublicKeyInfoDer::from_pem_slice(pem.as_bytes()).map_err(|_| KeyError::Malformed("PEM public"))?;
+        let der =
+            SubjectPublicKeyInfoDer::from_pem_slice(pem.as_bytes()).map_err(|_| KeyError::Malformed("PEM public"))?;
         let material = spki(&der)?;
         let key_type = match &material {
             Material::Ed25519(point) => return Self::ed25519(point),
@@ -338,8 +341,10 @@ mod der {
     /// AlgorithmIdentifier contents: 1.3.101.112.
     pub(super) const ED25519: &[u8] = &[0x06, 0x03, 0x2b, 0x65, 0x70];
     /// id-ecPublicKey with prime256v1.
-    pub(super) const P256: &[u8] =
-        &[0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01, 0x06, 0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07];
+    pub(super) const P256: &[u8] = &[
+        0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01, 0x06, 0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01,
+        0x07,
+    ];
     /// id-ecPublicKey with secp384r1.
     pub(super) const P384: &[u8] =
         &[0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01, 0x06, 0x05, 0x2b, 0x81, 0x04, 0x00, 0x22];
@@ -432,8 +437,16 @@ mod tests {
         let zeros = "00".repeat(30);
         let ones = "ff".repeat(30);
         let mut encodings: Vec<String> = vec![
-            format!("01{zeros}00"), format!("ec{ones}7f"), format!("00{zeros}00"), format!("00{zeros}80"),
-            format!("01{zeros}80"), format!("ec{ones}ff"), format!("ed{ones}7f"), format!("ed{ones}ff"), format!("ee{ones}7f"), format!("ee{ones}ff"),
+            format!("01{zeros}00"),
+            format!("ec{ones}7f"),
+            format!("00{zeros}00"),
+            format!("00{zeros}80"),
+            format!("01{zeros}80"),
+            format!("ec{ones}ff"),
+            format!("ed{ones}7f"),
+            format!("ed{ones}ff"),
+            format!("ee{ones}7f"),
+            format!("ee{ones}ff"),
         ];
         for (stem, ends) in [
             ("c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac03", ["7a", "fa"]),
@@ -443,7 +456,11 @@ mod tests {
         }
         assert_eq!(encodings.len(), 14);
         for encoding in encodings {
-            assert_eq!(PublicKey::from_parts("ed25519", "ed25519", &encoding).err(), Some(KeyError::Weak), "{encoding}");
+            assert_eq!(
+                PublicKey::from_parts("ed25519", "ed25519", &encoding).err(),
+                Some(KeyError::Weak),
+                "{encoding}"
+            );
         }
     }
 
@@ -455,7 +472,8 @@ mod tests {
         assert!(PublicKey::from_parts("ecdsa", "ecdsa-sha2-nistp256", P256_PEM).is_ok());
         let ed_pem = PublicKey::from_parts("ed25519", "ed25519", POINT).unwrap().to_pem();
         let types = ["ed25519", "ecdsa", "ecdsa-sha2-nistp256", "rsa", "x"];
-        let schemes = ["ed25519", "ecdsa-sha2-nistp256", "ecdsa-sha2-nistp384", "rsassa-pss-sha256", "rsa-pkcs1v15-sha256", "x"];
+        let schemes =
+            ["ed25519", "ecdsa-sha2-nistp256", "ecdsa-sha2-nistp384", "rsassa-pss-sha256", "rsa-pkcs1v15-sha256", "x"];
         let publics = [POINT, P256_PEM, ed_pem.as_str()];
         let fitting = [(0, 0, 0), (1, 1, 1), (2, 1, 1)];
         for (t, key_type) in types.iter().enumerate() {
@@ -486,6 +504,9 @@ mod tests {
         let mut point = [7_u8; 65];
         point[0] = 4;
         assert!(PublicKey::p256_from_sec1(&point).is_err());
-        assert_eq!(PublicKey::from_pem("-----BEGIN PRIVATE KEY-----\nAA==\n-----END PRIVATE KEY-----\n").err(), Some(KeyError::Private));
+        assert_eq!(
+            PublicKey::from_pem("-----BEGIN PRIVATE KEY-----\nAA==\n-----END PRIVATE KEY-----\n").err(),
+            Some(KeyError::Private)
+        );
     }
 }

@@ -137,8 +137,13 @@ impl Lookup {
         let mut waiting = VecDeque::new();
         let targets = set.targets();
         let delegations = targets.delegations();
-        let direct = |d: &Delegation| Signer { name: d.name().to_owned(), keys: d.keys().clone(), terminating: d.terminating() };
-        let itself = || Signer { name: "targets".to_owned(), keys: set.root().role(RoleType::Targets).clone(), terminating: false };
+        let direct =
+            |d: &Delegation| Signer { name: d.name().to_owned(), keys: d.keys().clone(), terminating: d.terminating() };
+        let itself = || Signer {
+            name: "targets".to_owned(),
+            keys: set.root().role(RoleType::Targets).clone(),
+            terminating: false,
+        };
         if let Some(kind) = reserved::kind(path) {
             let delegated = delegations.and_then(|d| d.role(kind));
             let mut only = delegated.map_or_else(itself, direct);
@@ -157,7 +162,11 @@ impl Lookup {
                 }
             }
             if let Some(bins) = delegations.and_then(|d| d.succinct()) {
-                waiting.push_back(Ok(Signer { name: bins.bin_for(path), keys: bins.keys().clone(), terminating: false }));
+                waiting.push_back(Ok(Signer {
+                    name: bins.bin_for(path),
+                    keys: bins.keys().clone(),
+                    terminating: false,
+                }));
             }
         }
         Self {
@@ -250,7 +259,11 @@ impl Lookup {
             }
         }
         if let Some(bins) = delegations.succinct() {
-            children.push(Frame { delegator: name.to_owned(), role: bins.bin_for(&self.path), keys: bins.keys().clone() });
+            children.push(Frame {
+                delegator: name.to_owned(),
+                role: bins.bin_for(&self.path),
+                keys: bins.keys().clone(),
+            });
         }
         self.stack.extend(children.into_iter().rev());
         Ok(())
@@ -268,7 +281,8 @@ impl Lookup {
                 Ok(true)
             }
             Some(Ok(signer)) => {
-                let frame = Frame { delegator: "targets".to_owned(), role: signer.name.clone(), keys: signer.keys.clone() };
+                let frame =
+                    Frame { delegator: "targets".to_owned(), role: signer.name.clone(), keys: signer.keys.clone() };
                 self.stack.push(frame);
                 self.current = Some(signer);
                 Ok(true)

@@ -179,10 +179,18 @@ impl CollectionName {
             return Err(grammar(WHAT, name, "HOST[:PORT]/PATH"));
         };
         if !is_host(host) {
-            return Err(grammar(WHAT, name, "the part before the first `/` is a host in lower case, with an optional port"));
+            return Err(grammar(
+                WHAT,
+                name,
+                "the part before the first `/` is a host in lower case, with an optional port",
+            ));
         }
         if !path.split('/').all(is_path_component) {
-            return Err(grammar(WHAT, name, "path components are lower-case letters and digits, joined by `.`, `_`, `__` or `-`"));
+            return Err(grammar(
+                WHAT,
+                name,
+                "path components are lower-case letters and digits, joined by `.`, `_`, `__` or `-`",
+            ));
         }
         Ok(Self(name.to_owned()))
     }
@@ -211,7 +219,8 @@ fn is_host(host: &str) -> bool {
     let (name, port) = match host.strip_prefix('[') {
         Some(rest) => match rest.split_once(']') {
             Some((address, after)) => {
-                let address_fits = address.contains(':') && address.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f' | b':'));
+                let address_fits =
+                    address.contains(':') && address.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f' | b':'));
                 if !address_fits {
                     return false;
                 }
@@ -300,7 +309,22 @@ mod tests {
         for name in ["targets", "alice", "_policy", "ci-2", "a.b", "0"] {
             assert!(RoleName::parse(name).is_ok(), "{name}");
         }
-        for name in ["", "root", "timestamp", "snapshot", "../root", "1.root", "a/b", "A", "a b", ".a", "-a", "a\0", "é", "x.targets"] {
+        for name in [
+            "",
+            "root",
+            "timestamp",
+            "snapshot",
+            "../root",
+            "1.root",
+            "a/b",
+            "A",
+            "a b",
+            ".a",
+            "-a",
+            "a\0",
+            "é",
+            "x.targets",
+        ] {
             assert!(RoleName::parse(name).is_err(), "{name}");
         }
         assert!(RoleName::parse(&"a".repeat(129)).is_err());
@@ -308,12 +332,38 @@ mod tests {
 
     #[test]
     fn collection_names_follow_the_image_grammar() {
-        for name in ["registry.example.com/pay", "registry.example.com/pay/api", "127.0.0.1:5000/demo", "localhost/a__b", "[::1]:5000/a", "r/a---b"] {
+        for name in [
+            "registry.example.com/pay",
+            "registry.example.com/pay/api",
+            "127.0.0.1:5000/demo",
+            "localhost/a__b",
+            "[::1]:5000/a",
+            "r/a---b",
+        ] {
             assert!(CollectionName::parse(name).is_ok(), "{name}");
         }
         for name in [
-            "", "pay", "registry.example.com", "registry.example.com/", "Registry.example.com/pay", "r/../a", "r/a//b", "r/_a", "r/a_", "r/a___b",
-            "r/a..b", "r/A", "r:0/a", "r:99999/a", "r:/a", "-r/a", "r/a%2fb", "r/a\n", "user@r/a", "http://r/a", "r/.a",
+            "",
+            "pay",
+            "registry.example.com",
+            "registry.example.com/",
+            "Registry.example.com/pay",
+            "r/../a",
+            "r/a//b",
+            "r/_a",
+            "r/a_",
+            "r/a___b",
+            "r/a..b",
+            "r/A",
+            "r:0/a",
+            "r:99999/a",
+            "r:/a",
+            "-r/a",
+            "r/a%2fb",
+            "r/a\n",
+            "user@r/a",
+            "http://r/a",
+            "r/.a",
         ] {
             assert!(CollectionName::parse(name).is_err(), "{name}");
         }
@@ -340,7 +390,9 @@ mod tests {
 
     #[test]
     fn role_names_are_encoded_as_the_conformance_suite_wants() {
-        for (name, encoded) in [("?", "%3F"), ("#", "%23"), ("/x", "%2Fx"), ("../x", "..%2Fx"), ("a b", "a%20b"), ("é", "%C3%A9")] {
+        for (name, encoded) in
+            [("?", "%3F"), ("#", "%23"), ("/x", "%2Fx"), ("../x", "..%2Fx"), ("a b", "a%20b"), ("é", "%C3%A9")]
+        {
             assert_eq!(percent_encode(name), encoded);
         }
     }

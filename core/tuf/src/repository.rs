@@ -186,7 +186,8 @@ impl RepositoryState {
         if !publication.roles.contains_key(&RoleName::targets()) {
             return Err(refuse("publication", Rule::Incomplete));
         }
-        let read = Unverified::<Root>::read(first.as_slice(), limits::ROOT_BYTES).map_err(|e| refuse("root", Reason::from(e)))?;
+        let read = Unverified::<Root>::read(first.as_slice(), limits::ROOT_BYTES)
+            .map_err(|e| refuse("root", Reason::from(e)))?;
         envelope_only(&read, "root")?;
         let root = read.verify_first().map_err(|r| refuse("root", r))?;
         if root.version() != Version::ONE {
@@ -213,7 +214,8 @@ impl RepositoryState {
             .map_err(|r| refuse("root", r))?;
         let mut files = BTreeMap::new();
         for (name, bytes) in roles {
-            let read = Unverified::<Targets>::read(bytes, limits::STATED_BYTES).map_err(|e| refuse(name.as_str(), Reason::from(e)))?;
+            let read = Unverified::<Targets>::read(bytes, limits::STATED_BYTES)
+                .map_err(|e| refuse(name.as_str(), Reason::from(e)))?;
             files.insert(name, File::New(read));
         }
         let mut walk = Walk { root: &root, files, old: None, done: BTreeMap::new() };
@@ -280,8 +282,8 @@ impl RepositoryState {
         let mut roots: Vec<Verified<Root>> = Vec::new();
         for bytes in &publication.roots {
             let before = roots.last().unwrap_or(&self.root);
-            let read =
-                Unverified::<Root>::read(bytes.as_slice(), limits::ROOT_BYTES).map_err(|e| refuse("root", Reason::from(e)))?;
+            let read = Unverified::<Root>::read(bytes.as_slice(), limits::ROOT_BYTES)
+                .map_err(|e| refuse("root", Reason::from(e)))?;
             envelope_only(&read, "root")?;
             let next = read.verify_next(before).map_err(|r| refuse("root", r))?;
             is_next("root", Some(before.version()), next.version())?;
@@ -293,7 +295,8 @@ impl RepositoryState {
 
     fn read_role(&self, name: &RoleName, bytes: &[u8], rules: &Rules) -> Result<Unverified<Targets>, Refusal> {
         let error = |rule: Rule| refuse(name.as_str(), rule);
-        let read = Unverified::<Targets>::read(bytes, limits::PUBLISH_BYTES).map_err(|e| error(Reason::from(e).into()))?;
+        let read =
+            Unverified::<Targets>::read(bytes, limits::PUBLISH_BYTES).map_err(|e| error(Reason::from(e).into()))?;
         envelope_only(&read, name.as_str())?;
         let tombstone = self.tombstones.get(name.as_str()).map(|entry| entry.version);
         let last = self.roles.get(name).map(|role| role.version()).or(tombstone);
@@ -361,7 +364,8 @@ impl Walk<'_> {
             };
             let role = self.verify(&name, file, &keys)?;
             for d in role.delegations().into_iter().flat_map(|d| d.roles()) {
-                let child = RoleName::parse(d.name()).map_err(|_| refuse(name.as_str(), Rule::RoleName(d.name().to_owned())))?;
+                let child = RoleName::parse(d.name())
+                    .map_err(|_| refuse(name.as_str(), Rule::RoleName(d.name().to_owned())))?;
                 waiting.push((name.clone(), child, d.keys().clone()));
             }
             self.done.insert(name, role);
@@ -422,7 +426,11 @@ fn is_next(name: &str, last: Option<Version>, got: Version) -> Result<(), Refusa
 
 fn check_life(name: &str, expires: UtcTime, now: UtcTime) -> Result<(), Refusal> {
     let life = expires.secs_since(now);
-    if (limits::LEAST_LIFE..=limits::MOST_LIFE).contains(&life) { Ok(()) } else { Err(refuse(name, Rule::Life { expires })) }
+    if (limits::LEAST_LIFE..=limits::MOST_LIFE).contains(&life) {
+        Ok(())
+    } else {
+        Err(refuse(name, Rule::Life { expires }))
+    }
 }
 
 fn check_root(root: &Root, rules: &Rules) -> Result<(), Refusal> {
@@ -447,7 +455,8 @@ fn check_keys(file: &str, role: &str, keys: &RoleKeys, rules: &Rules) -> Result<
     let mut distinct: Vec<&crate::PublicKey> = Vec::new();
     for id in keys.keyids() {
         let bad = |why: String| refuse(file, Rule::Key { id: id.as_str().chars().take(80).collect(), why });
-        let key = keys.key(id).ok_or_else(|| bad("its kind is not known, or its material does not parse".to_owned()))?;
+        let key =
+            keys.key(id).ok_or_else(|| bad("its kind is not known, or its material does not parse".to_owned()))?;
         key.check_registrable().map_err(|e| bad(e.to_string()))?;
         if key.id() != *id {
             return Err(bad(format!("its id should be {}", key.id())));

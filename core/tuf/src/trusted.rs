@@ -187,6 +187,7 @@ impl SnapshotStage {
 
     /// Takes the stored snapshot if it is the one that the timestamp names and is not expired; otherwise gives the stage
     /// back, so that it can be fetched.
+    #[expect(clippy::result_large_err, reason = "not an error: the stage goes back to be fed by a fetch")]
     pub fn accept_local(self) -> Result<TargetsStage, Self> {
         let current = self.local.as_ref().filter(|local| {
             let entry = self.timestamp.snapshot();
@@ -272,6 +273,7 @@ impl TargetsStage {
     }
 
     /// Takes the stored file if it was good; otherwise gives the stage back.
+    #[expect(clippy::result_large_err, reason = "not an error: the stage goes back to be fed by a fetch")]
     pub fn accept_local(mut self) -> Result<TrustedSet, Self> {
         match self.local.take() {
             Some(targets) => Ok(self.finish(targets)),
@@ -367,7 +369,11 @@ impl TrustedSet {
     }
 
     /// Accepts the file of a delegated role that a look-up asked for, with exactly the checks of the top-level file.
-    pub fn accept_role(&mut self, request: &RoleRequest, bytes: impl Into<Arc<[u8]>>) -> Result<&Verified<Targets>, UpdateError> {
+    pub fn accept_role(
+        &mut self,
+        request: &RoleRequest,
+        bytes: impl Into<Arc<[u8]>>,
+    ) -> Result<&Verified<Targets>, UpdateError> {
         let role = check_targets(&self.snapshot, &request.role, &request.keys, bytes.into(), self.now)
             .map_err(|reason| UpdateError::new(request.role.clone(), reason))?;
         let place = (request.delegator.clone(), request.role.clone());

@@ -138,4 +138,3 @@ pub(crate) fn check_entry(entry: &MetaEntry, bytes: &[u8]) -> Result<(), Reason>
     }
     Ok(())
 }
-

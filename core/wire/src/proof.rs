@@ -71,7 +71,13 @@ pub fn key_from_json(value: &serde_json::Value) -> Option<PublicKey> {
 
 impl OnlineKeyProof {
     /// Checks the proof: for what was asked, by the identity whose fingerprint (key id) is known from elsewhere.
-    pub fn check(&self, collection: &str, role: RoleType, nonce: &str, identity: &KeyId) -> Result<PublicKey, ProofError> {
+    pub fn check(
+        &self,
+        collection: &str,
+        role: RoleType,
+        nonce: &str,
+        identity: &KeyId,
+    ) -> Result<PublicKey, ProofError> {
         let fits = [
             (self.collection == collection, "collection"),
             (self.role == role.as_str(), "role"),

@@ -124,7 +124,10 @@ impl Delegations {
                     let mut roles: Vec<DelegationDraft> = Vec::new();
                     c.array(|c| {
                         if roles.len() >= limits::DELEGATIONS_PER_ROLE {
-                            return Err(MetadataError::TooMany { what: "delegations", limit: limits::DELEGATIONS_PER_ROLE });
+                            return Err(MetadataError::TooMany {
+                                what: "delegations",
+                                limit: limits::DELEGATIONS_PER_ROLE,
+                            });
                         }
                         roles.push(DelegationDraft::parse(c)?);
                         Ok(())
@@ -208,7 +211,9 @@ impl DelegationDraft {
         let paths = match (self.patterns, self.prefixes) {
             (Some(patterns), None) => Paths::Patterns(patterns),
             (None, Some(prefixes)) => {
-                let fits = |p: &String| (1..=64).contains(&p.len()) && p.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+                let fits = |p: &String| {
+                    (1..=64).contains(&p.len()) && p.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
+                };
                 if !prefixes.iter().all(fits) {
                     return Err(MetadataError::HashPrefix(name));
                 }
@@ -345,9 +350,13 @@ mod tests {
         let table = KeyTable::new();
         let keys = || RoleKeys::resolve("bin", 1, Vec::new(), &table).unwrap();
         let bin = |bit_length, path| Succinct { keys: keys(), bit_length, name_prefix: "bin".to_owned() }.bin_for(path);
-        for (bits, first, second) in
-            [(1, "bin-1", "bin-0"), (3, "bin-7", "bin-0"), (5, "bin-1f", "bin-02"), (11, "bin-7fe", "bin-0a9"), (14, "bin-3ff0", "bin-054f")]
-        {
+        for (bits, first, second) in [
+            (1, "bin-1", "bin-0"),
+            (3, "bin-7", "bin-0"),
+            (5, "bin-1f", "bin-02"),
+            (11, "bin-7fe", "bin-0a9"),
+            (14, "bin-3ff0", "bin-054f"),
+        ] {
             assert_eq!(bin(bits, "v1.json"), first);
             assert_eq!(bin(bits, "dir/a.txt"), second);
         }

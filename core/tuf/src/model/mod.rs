@@ -52,7 +52,12 @@ pub(crate) struct Header {
 
 impl Header {
     /// Reads the member if it is one of the common four; false if it is not.
-    pub(crate) fn member(&mut self, role: RoleType, cursor: &mut Cursor<'_>, name: &str) -> Result<bool, MetadataError> {
+    pub(crate) fn member(
+        &mut self,
+        role: RoleType,
+        cursor: &mut Cursor<'_>,
+        name: &str,
+    ) -> Result<bool, MetadataError> {
         match name {
             "_type" => {
                 self.type_fits = cursor.string()? == role.as_str();
@@ -93,9 +98,14 @@ pub(crate) fn version(cursor: &mut Cursor<'_>) -> Result<Version, MetadataError>
 
 fn spec_version_fits(text: &str) -> bool {
     let mut parts = text.split('.');
-    let number = |part: Option<&str>| part.is_some_and(|p| !p.is_empty() && p.len() <= 9 && p.bytes().all(|b| b.is_ascii_digit()));
+    let number = |part: Option<&str>| {
+        part.is_some_and(|p| !p.is_empty() && p.len() <= 9 && p.bytes().all(|b| b.is_ascii_digit()))
+    };
     // `1.0` is met in old repositories; the suite's clients read it.
-    parts.next() == Some("1") && number(parts.next()) && parts.next().is_none_or(|p| number(Some(p))) && parts.next().is_none()
+    parts.next() == Some("1")
+        && number(parts.next())
+        && parts.next().is_none_or(|p| number(Some(p)))
+        && parts.next().is_none()
 }
 
 /// The hashes that are stated for a file. Algorithms that are not known are left aside; at least one must be known

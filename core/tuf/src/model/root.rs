@@ -48,7 +48,12 @@ impl RoleKeys {
         self.keys.iter().any(|(_, listed)| listed == key)
     }
 
-    pub(crate) fn resolve(name: &str, threshold: u64, keyids: Vec<KeyId>, table: &KeyTable) -> Result<Self, MetadataError> {
+    pub(crate) fn resolve(
+        name: &str,
+        threshold: u64,
+        keyids: Vec<KeyId>,
+        table: &KeyTable,
+    ) -> Result<Self, MetadataError> {
         if threshold < 1 {
             return Err(MetadataError::Threshold(name.to_owned()));
         }
@@ -201,7 +206,8 @@ impl sealed::Parse for Root {
         let mut take = |role: RoleType| {
             drafts.remove(role.as_str()).ok_or(MetadataError::Missing(role.as_str()))?.resolve(role.as_str(), &table)
         };
-        let roles = [take(RoleType::Root)?, take(RoleType::Timestamp)?, take(RoleType::Snapshot)?, take(RoleType::Targets)?];
+        let roles =
+            [take(RoleType::Root)?, take(RoleType::Timestamp)?, take(RoleType::Snapshot)?, take(RoleType::Targets)?];
         Ok(Self { version, expires, consistent_snapshot, roles })
     }
 }

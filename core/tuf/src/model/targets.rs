@@ -32,7 +32,9 @@ impl TargetInfo {
     /// As it stands in a file.
     pub fn to_value(&self) -> Value {
         let custom = self.custom.clone().map(|c| ("custom", c));
-        Value::object([("length", Value::from(self.length)), ("hashes", self.hashes.to_value())].into_iter().chain(custom))
+        Value::object(
+            [("length", Value::from(self.length)), ("hashes", self.hashes.to_value())].into_iter().chain(custom),
+        )
     }
 }
 
