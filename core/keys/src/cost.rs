@@ -32,16 +32,11 @@ impl ScryptCost {
     /// the usual tables (OWASP) give as the equal of 2^17 · 1.
     pub const PORTABLE: ScryptCost = ScryptCost { log_n: 14, p: 5 };
     /// The floor: N = 2^14, r = 8, p = 1. Tests and `--dev` only.
-    pub const DEV: ScryptCost = ScryptCost {
-        log_n: MIN_LOG_N,
-        p: 1,
-    };
+    pub const DEV: ScryptCost = ScryptCost { log_n: MIN_LOG_N, p: 1 };
 
     /// N = 2^`log_n`, p = 1, or `None` outside [`MIN_LOG_N`] to [`MAX_LOG_N`].
     pub fn new(log_n: u8) -> Option<ScryptCost> {
-        (MIN_LOG_N..=MAX_LOG_N)
-            .contains(&log_n)
-            .then_some(ScryptCost { log_n, p: 1 })
+        (MIN_LOG_N..=MAX_LOG_N).contains(&log_n).then_some(ScryptCost { log_n, p: 1 })
     }
 
     /// The parameters for the library.
@@ -58,8 +53,7 @@ pub(crate) fn scrypt_is_affordable(n: u64, r: u64, p: u64) -> bool {
     let block = n.checked_mul(r);
     let memory = block.and_then(|block| block.checked_mul(128));
     let work = block.and_then(|block| block.checked_mul(p));
-    memory.is_some_and(|memory| memory <= MAX_MEMORY_BYTES)
-        && work.is_some_and(|work| work <= MAX_WORK)
+    memory.is_some_and(|memory| memory <= MAX_MEMORY_BYTES) && work.is_some_and(|work| work <= MAX_WORK)
 }
 
 #[cfg(test)]
@@ -85,10 +79,7 @@ mod tests {
             assert!(!scrypt_is_affordable(n, r, p), "{n} {r} {p}");
         }
         for cost in [ScryptCost::OFFLINE, ScryptCost::PORTABLE, ScryptCost::DEV] {
-            assert!(
-                scrypt_is_affordable(1 << cost.log_n, 8, cost.p.into()),
-                "{cost:?}"
-            );
+            assert!(scrypt_is_affordable(1 << cost.log_n, 8, cost.p.into()), "{cost:?}");
         }
         assert!(scrypt_is_affordable(1 << MAX_LOG_N, 8, 1));
     }

@@ -52,20 +52,12 @@ mod tests {
             assert!(name.starts_with("INSECURE-EXAMPLE-"), "{name}");
             let content = std::fs::read(&path).unwrap();
             let id = if name.ends_with(".pem") {
-                KeyFile::parse(&content)
-                    .unwrap()
-                    .open_unencrypted()
-                    .unwrap()
-                    .id()
-                    .clone()
+                KeyFile::parse(&content).unwrap().open_unencrypted().unwrap().id().clone()
             } else {
                 assert!(name.ends_with(".pub"), "{name}");
                 let public = PublicKey::from_pem(std::str::from_utf8(&content).unwrap()).unwrap();
                 let private = std::fs::read(path.with_extension("pem")).unwrap();
-                let private = KeyFile::parse(&private)
-                    .unwrap()
-                    .open_unencrypted()
-                    .unwrap();
+                let private = KeyFile::parse(&private).unwrap().open_unencrypted().unwrap();
                 assert_eq!(&public, private.public(), "{name} belongs to its .pem");
                 public.id()
             };

@@ -72,11 +72,7 @@ impl KeyFile {
             found = Some(KeyFile { form, der });
         }
         let Some(file) = found else {
-            return Err(if has_public {
-                KeyFileError::PublicOnly
-            } else {
-                KeyFileError::NotPem
-            });
+            return Err(if has_public { KeyFileError::PublicOnly } else { KeyFileError::NotPem });
         };
         if file.is_encrypted() {
             file.encrypted()?;
@@ -97,14 +93,13 @@ impl KeyFile {
         let info = self.encrypted()?;
         let parameters = affordable(&info)?;
         let mut buffer = Zeroizing::new(info.encrypted_data.as_bytes().to_vec());
-        let plain = parameters
-            .decrypt_in_place(passphrase.expose(), &mut buffer)
-            .map_err(|error| match error {
-                pkcs8::pkcs5::Error::UnsupportedAlgorithm { .. }
-                | pkcs8::pkcs5::Error::NoPbes1CryptSupport => KeyFileError::UnsupportedEncryption,
-                pkcs8::pkcs5::Error::AlgorithmParametersInvalid { .. } => KeyFileError::Truncated,
-                _ => KeyFileError::WrongPassphrase,
-            })?;
+        let plain = parameters.decrypt_in_place(passphrase.expose(), &mut buffer).map_err(|error| match error {
+            pkcs8::pkcs5::Error::UnsupportedAlgorithm { .. } | pkcs8::pkcs5::Error::NoPbes1CryptSupport => {
+                KeyFileError::UnsupportedEncryption
+            }
+            pkcs8::pkcs5::Error::AlgorithmParametersInvalid { .. } => KeyFileError::Truncated,
+            _ => KeyFileError::WrongPassphrase,
+        })?;
         match LocalKey::from_pkcs8_der(plain) {
             // The padding of a wrong decryption fits once in 256 times; what comes out then is no PKCS#8.
             Err(PrivateKeyError::Malformed) => Err(KeyFileError::WrongPassphrase),
@@ -123,11 +118,7 @@ impl KeyFile {
 
     fn encrypted(&self) -> Result<EncryptedPrivateKeyInfoRef<'_>, KeyFileError> {
         let info = EncryptedPrivateKeyInfoRef::from_der(&self.der).map_err(|_| {
-            if is_whole(&self.der) {
-                KeyFileError::UnsupportedEncryption
-            } else {
-                KeyFileError::Truncated
-            }
+            if is_whole(&self.der) { KeyFileError::UnsupportedEncryption } else { KeyFileError::Truncated }
         })?;
         affordable(&info)?;
         Ok(info)
@@ -136,9 +127,7 @@ impl KeyFile {
 
 impl std::fmt::Debug for KeyFile {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("KeyFile")
-            .field("is_encrypted", &self.is_encrypted())
-            .finish_non_exhaustive()
+        f.debug_struct("KeyFile").field("is_encrypted", &self.is_encrypted()).finish_non_exhaustive()
     }
 }
 
@@ -155,27 +144,16 @@ fn is_whole(der: &[u8]) -> bool {
 }
 
 /// The parameters, if they are of a kind that we open and ask for no more than the ceiling.
-fn affordable<'a>(
-    info: &'a EncryptedPrivateKeyInfoRef<'_>,
-) -> Result<&'a Parameters, KeyFileError> {
-    let parameters = info
-        .encryption_algorithm
-        .pbes2()
-        .ok_or(KeyFileError::UnsupportedEncryption)?;
+fn affordable<'a>(info: &'a EncryptedPrivateKeyInfoRef<'_>) -> Result<&'a Parameters, KeyFileError> {
+    let parameters = info.encryption_algorithm.pbes2().ok_or(KeyFileError::UnsupportedEncryption)?;
     let fits = match &parameters.kdf {
-        Kdf::Scrypt(scrypt) => scrypt_is_affordable(
-            scrypt.cost_parameter,
-            scrypt.block_size.into(),
-            scrypt.parallelization.into(),
-        ),
+        Kdf::Scrypt(scrypt) => {
+            scrypt_is_affordable(scrypt.cost_parameter, scrypt.block_size.into(), scrypt.parallelization.into())
+        }
         Kdf::Pbkdf2(pbkdf2) => (1..=MAX_PBKDF2_ROUNDS).contains(&pbkdf2.iteration_count),
         _ => return Err(KeyFileError::UnsupportedEncryption),
     };
-    if fits {
-        Ok(parameters)
-    } else {
-        Err(KeyFileError::TooCostly)
-    }
+    if fits { Ok(parameters) } else { Err(KeyFileError::TooCostly) }
 }
 
 /// How a new file is protected.
@@ -193,10 +171,7 @@ pub enum Protection<'a> {
 }
 
 /// Writes a private key as PEM: `ENCRYPTED PRIVATE KEY`, or `PRIVATE KEY` where that was asked for.
-pub fn private_pem(
-    key: &LocalKey,
-    protection: Protection<'_>,
-) -> Result<Zeroizing<String>, KeyFileError> {
+pub fn private_pem(key: &LocalKey, protection: Protection<'_>) -> Result<Zeroizing<String>, KeyFileError> {
     let der = key.to_pkcs8()?;
     match protection {
         Protection::Unencrypted => Ok(pem::encode(PLAIN, &der)),
@@ -206,16 +181,13 @@ pub fn private_pem(
             getrandom::fill(&mut salt).map_err(|_| KeyFileError::Random)?;
             getrandom::fill(&mut iv).map_err(|_| KeyFileError::Random)?;
             let scrypt = cost.parameters().ok_or(KeyFileError::TooCostly)?;
-            let parameters = Parameters::generate_scrypt_aes256cbc(scrypt, &salt, iv)
-                .map_err(|_| KeyFileError::Encoding)?;
+            let parameters =
+                Parameters::generate_scrypt_aes256cbc(scrypt, &salt, iv).map_err(|_| KeyFileError::Encoding)?;
             // Encrypts in place in one buffer of sufficient size: no plaintext stays behind.
-            let ciphertext = parameters
-                .encrypt(passphrase.expose(), &der)
-                .map_err(|_| KeyFileError::Encoding)?;
+            let ciphertext = parameters.encrypt(passphrase.expose(), &der).map_err(|_| KeyFileError::Encoding)?;
             let info = EncryptedPrivateKeyInfoRef {
                 encryption_algorithm: parameters.into(),
-                encrypted_data: OctetStringRef::new(&ciphertext)
-                    .map_err(|_| KeyFileError::Encoding)?,
+                encrypted_data: OctetStringRef::new(&ciphertext).map_err(|_| KeyFileError::Encoding)?,
             };
             let encoded = info.to_der().map_err(|_| KeyFileError::Encoding)?;
             Ok(pem::encode(ENCRYPTED, &encoded))
@@ -246,19 +218,13 @@ pub enum KeyFileError {
     #[error("OpenSSH private keys are not read; give the key as PKCS#8 PEM")]
     OpenSsh,
     /// A private key of another form.
-    #[error(
-        "this kind of private key file is not read; convert it: openssl pkcs8 -topk8 -v2 aes256"
-    )]
+    #[error("this kind of private key file is not read; convert it: openssl pkcs8 -topk8 -v2 aes256")]
     OtherKind,
     /// The PEM encryption of the 1990s.
-    #[error(
-        "the file has the old PEM encryption (MD5); convert it: openssl pkcs8 -topk8 -v2 aes256"
-    )]
+    #[error("the file has the old PEM encryption (MD5); convert it: openssl pkcs8 -topk8 -v2 aes256")]
     LegacyEncryption,
     /// PKCS#8 with an encryption that we do not open.
-    #[error(
-        "the file is encrypted in a way that is not read; convert it: openssl pkcs8 -topk8 -v2 aes256"
-    )]
+    #[error("the file is encrypted in a way that is not read; convert it: openssl pkcs8 -topk8 -v2 aes256")]
     UnsupportedEncryption,
     /// The file, or the caller, asks for too much memory or work.
     #[error("the file asks for more memory or work than is allowed for a passphrase")]

@@ -22,13 +22,10 @@ pub use cost::ScryptCost;
 pub use example::ExampleKeys;
 pub use key_file::{KeyFile, KeyFileError, Protection, private_pem};
 pub use passphrase::{
-    Ask, Passphrase, PassphraseError, PassphraseInputs, PassphraseSource, PassphraseVariable,
-    PromptInfo, PromptPurpose,
+    Ask, Passphrase, PassphraseError, PassphraseInputs, PassphraseSource, PassphraseVariable, PromptInfo, PromptPurpose,
 };
 pub use private_file::{FileError, read_private_file, read_public_file, write_private_file};
 pub use sealing::{SealError, SealingKey};
 pub use signing::{Algorithm, LocalKey, PrivateKeyError, SignError, SigningKey};
-pub use store::{
-    KeyEntry, KeyName, KeyPlaces, KeyStore, KeySummary, LockedKey, StoreError, locate, public_key,
-};
+pub use store::{KeyEntry, KeyName, KeyPlaces, KeyStore, KeySummary, LockedKey, StoreError, locate, public_key};
 pub use uri::{KeyUri, KeyUriError};

@@ -146,16 +146,12 @@ impl PassphraseSource {
                     // Into the zeroising type first: the error below must not leave the value behind.
                     let value = Passphrase::new(value.into_vec())?;
                     if file.is_some() {
-                        return Err(PassphraseError::TwoVariables {
-                            name: variable.name,
-                        });
+                        return Err(PassphraseError::TwoVariables { name: variable.name });
                     }
                     return Ok(PassphraseSource::Given(value));
                 }
                 (None, Some(path)) if path.is_empty() => {
-                    return Err(PassphraseError::EmptyFileVariable {
-                        name: variable.name,
-                    });
+                    return Err(PassphraseError::EmptyFileVariable { name: variable.name });
                 }
                 (None, Some(path)) => return Ok(PassphraseSource::File(PathBuf::from(path))),
                 (None, None) => {}
@@ -168,11 +164,7 @@ impl PassphraseSource {
     ///
     /// A file or descriptor is read at the first call and kept, because a pipe gives its content only once and a command
     /// may open several keys. A person is asked for each key anew.
-    pub fn obtain(
-        &mut self,
-        info: &PromptInfo,
-        ask: &mut Ask<'_>,
-    ) -> Result<Passphrase, PassphraseError> {
+    pub fn obtain(&mut self, info: &PromptInfo, ask: &mut Ask<'_>) -> Result<Passphrase, PassphraseError> {
         let passphrase = match self {
             PassphraseSource::Given(passphrase) => return Ok(passphrase.clone()),
             PassphraseSource::Ask => return ask(info),
@@ -189,27 +181,16 @@ impl PassphraseSource {
 /// A regular file that its group or others may read or write is refused. A pipe or a `/dev/fd` path is taken as it is:
 /// the shell made it for this process. Symbolic links are followed (mounted secrets are links).
 pub fn read_passphrase_file(path: &Path) -> Result<Passphrase, PassphraseError> {
-    let handed_over = path.starts_with("/dev/fd")
-        || path.starts_with("/proc/self/fd")
-        || path == Path::new("/dev/stdin");
+    let handed_over =
+        path.starts_with("/dev/fd") || path.starts_with("/proc/self/fd") || path == Path::new("/dev/stdin");
     let file = open(path)?;
-    let metadata = file
-        .metadata()
-        .map_err(|source| PassphraseError::Unreadable {
-            path: path.to_owned(),
-            source,
-        })?;
+    let metadata = file.metadata().map_err(|source| PassphraseError::Unreadable { path: path.to_owned(), source })?;
     let kind = metadata.file_type();
     if kind.is_dir() || kind.is_block_device() {
-        return Err(PassphraseError::NotAFile {
-            path: path.to_owned(),
-        });
+        return Err(PassphraseError::NotAFile { path: path.to_owned() });
     }
     if kind.is_file() && !handed_over && metadata.mode() & 0o077 != 0 {
-        return Err(PassphraseError::TooOpen {
-            path: path.to_owned(),
-            mode: metadata.mode() & 0o7777,
-        });
+        return Err(PassphraseError::TooOpen { path: path.to_owned(), mode: metadata.mode() & 0o7777 });
     }
     read_to_end(file, path)
 }
@@ -231,20 +212,11 @@ pub fn read_passphrase_descriptor(descriptor: u32) -> Result<Passphrase, Passphr
 }
 
 fn open(path: &Path) -> Result<File, PassphraseError> {
-    let descriptor = rustix::fs::open(
-        path,
-        OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOCTTY,
-        Mode::empty(),
-    )
-    .map_err(|errno| PassphraseError::Unreadable {
-        path: path.to_owned(),
-        source: errno.into(),
-    })?;
+    let descriptor = rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOCTTY, Mode::empty())
+        .map_err(|errno| PassphraseError::Unreadable { path: path.to_owned(), source: errno.into() })?;
     // A terminal would show what is typed; the prompt of the program hides it.
     if rustix::termios::isatty(&descriptor) {
-        return Err(PassphraseError::Terminal {
-            path: path.to_owned(),
-        });
+        return Err(PassphraseError::Terminal { path: path.to_owned() });
     }
     Ok(File::from(descriptor))
 }
@@ -259,10 +231,7 @@ fn read_to_end(mut file: File, path: &Path) -> Result<Passphrase, PassphraseErro
             Ok(count) => filled += count,
             Err(source) if source.kind() == std::io::ErrorKind::Interrupted => {}
             Err(source) => {
-                return Err(PassphraseError::Unreadable {
-                    path: path.to_owned(),
-                    source,
-                });
+                return Err(PassphraseError::Unreadable { path: path.to_owned(), source });
             }
         }
     }
@@ -325,9 +294,7 @@ pub enum PassphraseError {
         path: PathBuf,
     },
     /// Descriptor 1 or 2.
-    #[error(
-        "descriptor {descriptor} is an output of this program; pass the passphrase on another one, for example 3"
-    )]
+    #[error("descriptor {descriptor} is an output of this program; pass the passphrase on another one, for example 3")]
     OutputDescriptor {
         /// The number.
         descriptor: u32,

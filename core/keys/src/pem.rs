@@ -22,9 +22,7 @@ pub(crate) struct Block<'a> {
 impl Block<'_> {
     /// The decoded content.
     pub(crate) fn decode(&self) -> Result<Zeroizing<Vec<u8>>, PemError> {
-        Base64::decode_vec(&self.body)
-            .map(Zeroizing::new)
-            .map_err(|_| PemError)
+        Base64::decode_vec(&self.body).map(Zeroizing::new).map_err(|_| PemError)
     }
 }
 
@@ -37,10 +35,7 @@ pub(crate) fn blocks(text: &str) -> Result<Vec<Block<'_>>, PemError> {
     let mut found = Vec::new();
     let mut lines = text.lines().map(str::trim_end);
     while let Some(line) = lines.next() {
-        let Some(label) = line
-            .strip_prefix("-----BEGIN ")
-            .and_then(|rest| rest.strip_suffix("-----"))
-        else {
+        let Some(label) = line.strip_prefix("-----BEGIN ").and_then(|rest| rest.strip_suffix("-----")) else {
             continue;
         };
         if found.len() == MAX_BLOCKS {
@@ -51,11 +46,7 @@ pub(crate) fn blocks(text: &str) -> Result<Vec<Block<'_>>, PemError> {
     Ok(found)
 }
 
-fn block<'a>(
-    label: &'a str,
-    lines: &mut impl Iterator<Item = &'a str>,
-    longest: usize,
-) -> Result<Block<'a>, PemError> {
+fn block<'a>(label: &'a str, lines: &mut impl Iterator<Item = &'a str>, longest: usize) -> Result<Block<'a>, PemError> {
     // Full capacity at once: growing would leave copies behind.
     let mut body = Zeroizing::new(String::with_capacity(longest));
     let mut legacy_encrypted = false;
@@ -63,15 +54,7 @@ fn block<'a>(
     for line in lines {
         if let Some(end) = line.strip_prefix("-----END ") {
             let closes = end.strip_suffix("-----") == Some(label) && !in_headers;
-            return if closes {
-                Ok(Block {
-                    label,
-                    legacy_encrypted,
-                    body,
-                })
-            } else {
-                Err(PemError)
-            };
+            return if closes { Ok(Block { label, legacy_encrypted, body }) } else { Err(PemError) };
         }
         if in_headers && line.is_empty() {
             in_headers = false;
@@ -80,8 +63,7 @@ fn block<'a>(
                 return Err(PemError);
             }
             in_headers = true;
-            legacy_encrypted |=
-                name.eq_ignore_ascii_case("Proc-Type") && value.contains("ENCRYPTED");
+            legacy_encrypted |= name.eq_ignore_ascii_case("Proc-Type") && value.contains("ENCRYPTED");
         } else if !in_headers {
             body.push_str(line);
         }
@@ -92,9 +74,7 @@ fn block<'a>(
 /// Writes one block with lines of 64 characters and a newline at the end.
 pub(crate) fn encode(label: &str, der: &[u8]) -> Zeroizing<String> {
     let base64 = Zeroizing::new(Base64::encode_string(der));
-    let mut text = Zeroizing::new(String::with_capacity(
-        base64.len() + base64.len() / LINE + 2 * label.len() + 64,
-    ));
+    let mut text = Zeroizing::new(String::with_capacity(base64.len() + base64.len() / LINE + 2 * label.len() + 64));
     text.push_str("-----BEGIN ");
     text.push_str(label);
     text.push_str("-----\n");
@@ -130,8 +110,7 @@ mod tests {
         }
         let many = "-----BEGIN A-----\nAAAA\n-----END A-----\n".repeat(MAX_BLOCKS + 1);
         assert!(blocks(&many).is_err());
-        let nested =
-            "-----BEGIN A-----\n-----BEGIN B-----\nAAAA\n-----END B-----\n-----END A-----\n";
+        let nested = "-----BEGIN A-----\n-----BEGIN B-----\nAAAA\n-----END B-----\n-----END A-----\n";
         assert!(blocks(nested).is_err());
     }
 
@@ -139,10 +118,7 @@ mod tests {
     fn what_is_not_base64_is_refused() {
         for body in ["AAA", "AA==AA==", "A*AA", "AAAA AAAA", "-----BEGIN B-----"] {
             let text = format!("-----BEGIN A-----\n{body}\n-----END A-----\n");
-            assert!(
-                blocks(&text).unwrap().first().unwrap().decode().is_err(),
-                "{body}"
-            );
+            assert!(blocks(&text).unwrap().first().unwrap().decode().is_err(), "{body}");
         }
     }
 
@@ -153,9 +129,7 @@ mod tests {
             let text = encode("THING", &bytes);
             assert!(text.lines().all(|line| line.len() <= LINE));
             let blocks = blocks(&text).unwrap();
-            let [block] = blocks.as_slice() else {
-                panic!("one block")
-            };
+            let [block] = blocks.as_slice() else { panic!("one block") };
             assert_eq!(block.label, "THING");
             assert_eq!(*block.decode().unwrap(), bytes);
         }

@@ -47,9 +47,7 @@ pub fn read_public_file(path: &Path) -> Result<Vec<u8>, FileError> {
 
 /// Writes a new file of mode 0600; an existing one, of whatever kind, is never replaced.
 pub fn write_private_file(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
-    let name = path.file_name().ok_or_else(|| FileError::NoName {
-        path: path.to_owned(),
-    })?;
+    let name = path.file_name().ok_or_else(|| FileError::NoName { path: path.to_owned() })?;
     let parent = match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
@@ -74,49 +72,24 @@ impl PrivateDirectory {
         check_owner(&stat, path)?;
         let mode = permission_bits(&stat);
         if mode & 0o077 != 0 {
-            return Err(FileError::DirectoryTooOpen {
-                path: path.to_owned(),
-                mode,
-            });
+            return Err(FileError::DirectoryTooOpen { path: path.to_owned(), mode });
         }
-        Ok(PrivateDirectory {
-            folder,
-            path: path.to_owned(),
-        })
+        Ok(PrivateDirectory { folder, path: path.to_owned() })
     }
 
     /// Opens the folder, or makes it (and the folders above it) with mode 0700.
     pub(crate) fn open_or_create(path: &Path) -> Result<PrivateDirectory, FileError> {
-        let io = |source| FileError::Io {
-            path: path.to_owned(),
-            action: "create",
-            source,
-        };
-        if let Some(parent) = path
-            .parent()
-            .filter(|parent| !parent.as_os_str().is_empty())
-        {
+        let io = |source| FileError::Io { path: path.to_owned(), action: "create", source };
+        if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
             use std::os::unix::fs::DirBuilderExt;
-            std::fs::DirBuilder::new()
-                .recursive(true)
-                .mode(DIRECTORY_MODE)
-                .create(parent)
-                .map_err(io)?;
+            std::fs::DirBuilder::new().recursive(true).mode(DIRECTORY_MODE).create(parent).map_err(io)?;
         }
         match rustix::fs::mkdir(path, Mode::from_raw_mode(DIRECTORY_MODE)) {
             Ok(()) => {
                 // The umask may have taken bits from the owner as well.
-                rustix::fs::chmodat(
-                    CWD,
-                    path,
-                    Mode::from_raw_mode(DIRECTORY_MODE),
-                    AtFlags::empty(),
-                )
-                .map_err(|errno| io(errno.into()))?;
-                let parent = path
-                    .parent()
-                    .filter(|parent| !parent.as_os_str().is_empty())
-                    .unwrap_or(Path::new("."));
+                rustix::fs::chmodat(CWD, path, Mode::from_raw_mode(DIRECTORY_MODE), AtFlags::empty())
+                    .map_err(|errno| io(errno.into()))?;
+                let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
                 rustix::fs::fsync(open_directory(parent)?).map_err(|errno| io(errno.into()))?;
             }
             Err(Errno::EXIST) => {}
@@ -134,21 +107,11 @@ impl PrivateDirectory {
     }
 
     pub(crate) fn read_private(&self, name: &str) -> Result<Zeroizing<Vec<u8>>, FileError> {
-        read(
-            &self.folder,
-            Path::new(name),
-            &self.path_of(name),
-            Secrecy::Private,
-        )
+        read(&self.folder, Path::new(name), &self.path_of(name), Secrecy::Private)
     }
 
     pub(crate) fn read_public(&self, name: &str) -> Result<Zeroizing<Vec<u8>>, FileError> {
-        read(
-            &self.folder,
-            Path::new(name),
-            &self.path_of(name),
-            Secrecy::Public,
-        )
+        read(&self.folder, Path::new(name), &self.path_of(name), Secrecy::Public)
     }
 
     pub(crate) fn write_new(&self, name: &str, bytes: &[u8]) -> Result<(), FileError> {
@@ -160,11 +123,7 @@ impl PrivateDirectory {
         match rustix::fs::statat(&self.folder, name, AtFlags::SYMLINK_NOFOLLOW) {
             Ok(_) => Ok(true),
             Err(Errno::NOENT) => Ok(false),
-            Err(errno) => Err(FileError::Io {
-                path: self.path_of(name),
-                action: "look at",
-                source: errno.into(),
-            }),
+            Err(errno) => Err(FileError::Io { path: self.path_of(name), action: "look at", source: errno.into() }),
         }
     }
 
@@ -177,18 +136,12 @@ impl PrivateDirectory {
 
     /// The names in the folder, sorted; at most [`MAX_DIRECTORY_ENTRIES`].
     pub(crate) fn names(&self) -> Result<Vec<String>, FileError> {
-        let io = |errno: Errno| FileError::Io {
-            path: self.path.clone(),
-            action: "list",
-            source: errno.into(),
-        };
+        let io = |errno: Errno| FileError::Io { path: self.path.clone(), action: "list", source: errno.into() };
         let mut names = Vec::new();
         for entry in rustix::fs::Dir::read_from(&self.folder).map_err(io)? {
             let entry = entry.map_err(io)?;
             if names.len() == MAX_DIRECTORY_ENTRIES {
-                return Err(FileError::TooManyEntries {
-                    path: self.path.clone(),
-                });
+                return Err(FileError::TooManyEntries { path: self.path.clone() });
             }
             // A name that is not UTF-8 is no name of ours.
             if let Ok(name) = entry.file_name().to_str() {
@@ -201,23 +154,12 @@ impl PrivateDirectory {
 }
 
 fn open_directory(path: &Path) -> Result<OwnedFd, FileError> {
-    rustix::fs::open(
-        path,
-        OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC,
-        Mode::empty(),
-    )
-    .map_err(|errno| match errno {
-        Errno::NOENT => FileError::NotFound {
-            path: path.to_owned(),
-        },
-        Errno::NOTDIR => FileError::NotADirectory {
-            path: path.to_owned(),
-        },
-        errno => FileError::Io {
-            path: path.to_owned(),
-            action: "open",
-            source: errno.into(),
-        },
+    rustix::fs::open(path, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty()).map_err(|errno| {
+        match errno {
+            Errno::NOENT => FileError::NotFound { path: path.to_owned() },
+            Errno::NOTDIR => FileError::NotADirectory { path: path.to_owned() },
+            errno => FileError::Io { path: path.to_owned(), action: "open", source: errno.into() },
+        }
     })
 }
 
@@ -238,56 +180,30 @@ fn check_owner(stat: &Stat, path: &Path) -> Result<(), FileError> {
     if stat.st_uid == me {
         Ok(())
     } else {
-        Err(FileError::OtherOwner {
-            path: path.to_owned(),
-            owner: stat.st_uid,
-            me,
-        })
+        Err(FileError::OtherOwner { path: path.to_owned(), owner: stat.st_uid, me })
     }
 }
 
-fn read(
-    folder: impl AsFd,
-    name: &Path,
-    path: &Path,
-    secrecy: Secrecy,
-) -> Result<Zeroizing<Vec<u8>>, FileError> {
-    let io = |source: io::Error| FileError::Io {
-        path: path.to_owned(),
-        action: "read",
-        source,
-    };
+fn read(folder: impl AsFd, name: &Path, path: &Path, secrecy: Secrecy) -> Result<Zeroizing<Vec<u8>>, FileError> {
+    let io = |source: io::Error| FileError::Io { path: path.to_owned(), action: "read", source };
     // NONBLOCK: opening a FIFO must not wait for a writer. It means nothing for regular files.
-    let flags =
-        OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-    let opened =
-        rustix::fs::openat(folder, name, flags, Mode::empty()).map_err(|errno| match errno {
-            Errno::NOENT => FileError::NotFound {
-                path: path.to_owned(),
-            },
-            Errno::LOOP => FileError::SymbolicLink {
-                path: path.to_owned(),
-            },
-            // A socket.
-            Errno::NXIO => FileError::NotRegular {
-                path: path.to_owned(),
-            },
-            errno => io(errno.into()),
-        })?;
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let opened = rustix::fs::openat(folder, name, flags, Mode::empty()).map_err(|errno| match errno {
+        Errno::NOENT => FileError::NotFound { path: path.to_owned() },
+        Errno::LOOP => FileError::SymbolicLink { path: path.to_owned() },
+        // A socket.
+        Errno::NXIO => FileError::NotRegular { path: path.to_owned() },
+        errno => io(errno.into()),
+    })?;
     let stat = fstat(&opened, path)?;
     if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
-        return Err(FileError::NotRegular {
-            path: path.to_owned(),
-        });
+        return Err(FileError::NotRegular { path: path.to_owned() });
     }
     if secrecy == Secrecy::Private {
         check_owner(&stat, path)?;
         let mode = permission_bits(&stat);
         if mode & 0o077 != 0 {
-            return Err(FileError::TooOpen {
-                path: path.to_owned(),
-                mode,
-            });
+            return Err(FileError::TooOpen { path: path.to_owned(), mode });
         }
     }
     // One buffer of fixed size, one byte over the limit: nothing is copied, and a file that grows meanwhile is seen.
@@ -303,28 +219,19 @@ fn read(
         }
     }
     if filled > MAX_KEY_FILE_BYTES {
-        return Err(FileError::TooLarge {
-            path: path.to_owned(),
-        });
+        return Err(FileError::TooLarge { path: path.to_owned() });
     }
     if filled == 0 {
-        return Err(FileError::Empty {
-            path: path.to_owned(),
-        });
+        return Err(FileError::Empty { path: path.to_owned() });
     }
     buffer.truncate(filled);
     Ok(buffer)
 }
 
 fn write_new(folder: &OwnedFd, name: &Path, path: &Path, bytes: &[u8]) -> Result<(), FileError> {
-    let io = |source: io::Error| FileError::Io {
-        path: path.to_owned(),
-        action: "write",
-        source,
-    };
+    let io = |source: io::Error| FileError::Io { path: path.to_owned(), action: "write", source };
     let mut random = [0u8; 8];
-    getrandom::fill(&mut random)
-        .map_err(|_| io(io::Error::other("the system gives no random bytes")))?;
+    getrandom::fill(&mut random).map_err(|_| io(io::Error::other("the system gives no random bytes")))?;
     // Begins with a dot: no key has such a name, so one left by a crash is never taken for a key.
     let temporary = PathBuf::from(format!(".new-{}", hex::encode(random)));
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
@@ -334,9 +241,7 @@ fn write_new(folder: &OwnedFd, name: &Path, path: &Path, bytes: &[u8]) -> Result
     if let Err(source) = written {
         let _ = rustix::fs::unlinkat(folder, &temporary, AtFlags::empty());
         return Err(match source.kind() {
-            io::ErrorKind::AlreadyExists => FileError::Exists {
-                path: path.to_owned(),
-            },
+            io::ErrorKind::AlreadyExists => FileError::Exists { path: path.to_owned() },
             _ => io(source),
         });
     }

@@ -33,18 +33,13 @@ pub struct SealingKey(LessSafeKey);
 impl SealingKey {
     /// scrypt with N = 2^`log_n`, r = 8, p = 1. `log_n` from [`MIN_LOG_N`] to [`MAX_LOG_N`]: 17 takes 128 MiB and about
     /// 0.4 s, 14 is for `--dev` and tests.
-    pub fn derive(
-        passphrase: &Passphrase,
-        salt: &[u8; SALT_BYTES],
-        log_n: u8,
-    ) -> Result<SealingKey, SealError> {
+    pub fn derive(passphrase: &Passphrase, salt: &[u8; SALT_BYTES], log_n: u8) -> Result<SealingKey, SealError> {
         if !(MIN_LOG_N..=MAX_LOG_N).contains(&log_n) {
             return Err(SealError::Cost { log_n });
         }
         let parameters = scrypt::Params::new(log_n, R, P).map_err(|_| SealError::Cost { log_n })?;
         let mut key = Zeroizing::new([0u8; 32]);
-        scrypt::scrypt(passphrase.expose(), salt, &parameters, key.as_mut_slice())
-            .map_err(|_| SealError::Provider)?;
+        scrypt::scrypt(passphrase.expose(), salt, &parameters, key.as_mut_slice()).map_err(|_| SealError::Provider)?;
         let key = UnboundKey::new(&AES_256_GCM, key.as_slice()).map_err(|_| SealError::Provider)?;
         Ok(SealingKey(LessSafeKey::new(key)))
     }
@@ -67,11 +62,7 @@ impl SealingKey {
         let mut body = Zeroizing::new(Vec::with_capacity(plaintext.len() + TAG_BYTES));
         body.extend_from_slice(plaintext);
         self.0
-            .seal_in_place_append_tag(
-                Nonce::assume_unique_for_key(nonce),
-                Aad::from(versioned(aad)),
-                &mut *body,
-            )
+            .seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), Aad::from(versioned(aad)), &mut *body)
             .map_err(|_| SealError::Provider)?;
         let mut sealed = Vec::with_capacity(1 + NONCE_LEN + body.len());
         sealed.push(FORMAT_VERSION);
@@ -82,26 +73,18 @@ impl SealingKey {
 
     /// Opens what [`SealingKey::seal`] made under the same key and `aad`.
     pub fn open(&self, aad: &[u8], sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, SealError> {
-        if sealed.len() > 1 + NONCE_LEN + MAX_PLAINTEXT_BYTES + TAG_BYTES
-            || aad.len() > MAX_AAD_BYTES
-        {
+        if sealed.len() > 1 + NONCE_LEN + MAX_PLAINTEXT_BYTES + TAG_BYTES || aad.len() > MAX_AAD_BYTES {
             return Err(SealError::NotOpened);
         }
         let (version, rest) = sealed.split_first().ok_or(SealError::NotOpened)?;
         if *version != FORMAT_VERSION {
             return Err(SealError::NotOpened);
         }
-        let (nonce, body) = rest
-            .split_first_chunk::<NONCE_LEN>()
-            .ok_or(SealError::NotOpened)?;
+        let (nonce, body) = rest.split_first_chunk::<NONCE_LEN>().ok_or(SealError::NotOpened)?;
         let mut buffer = Zeroizing::new(body.to_vec());
         let length = self
             .0
-            .open_in_place(
-                Nonce::assume_unique_for_key(*nonce),
-                Aad::from(versioned(aad)),
-                buffer.as_mut_slice(),
-            )
+            .open_in_place(Nonce::assume_unique_for_key(*nonce), Aad::from(versioned(aad)), buffer.as_mut_slice())
             .map_err(|_| SealError::NotOpened)?
             .len();
         buffer.truncate(length);
@@ -159,94 +142,44 @@ mod tests {
     #[test]
     fn a_wrong_passphrase_salt_place_or_any_changed_byte_gives_the_one_error() {
         let right = key("right");
-        let sealed = right
-            .seal(b"collection|timestamp", b"private bytes")
-            .unwrap();
-        assert_eq!(
-            key("wrong").open(b"collection|timestamp", &sealed),
-            Err(SealError::NotOpened)
-        );
-        let other_salt = SealingKey::derive(
-            &Passphrase::new("right").unwrap(),
-            &[8; SALT_BYTES],
-            MIN_LOG_N,
-        )
-        .unwrap();
-        assert_eq!(
-            other_salt.open(b"collection|timestamp", &sealed),
-            Err(SealError::NotOpened)
-        );
-        assert_eq!(
-            right.open(b"collection|snapshot", &sealed),
-            Err(SealError::NotOpened)
-        );
+        let sealed = right.seal(b"collection|timestamp", b"private bytes").unwrap();
+        assert_eq!(key("wrong").open(b"collection|timestamp", &sealed), Err(SealError::NotOpened));
+        let other_salt = SealingKey::derive(&Passphrase::new("right").unwrap(), &[8; SALT_BYTES], MIN_LOG_N).unwrap();
+        assert_eq!(other_salt.open(b"collection|timestamp", &sealed), Err(SealError::NotOpened));
+        assert_eq!(right.open(b"collection|snapshot", &sealed), Err(SealError::NotOpened));
         for index in 0..sealed.len() {
             let mut changed = sealed.clone();
             changed[index] ^= 0x40;
-            assert_eq!(
-                right.open(b"collection|timestamp", &changed),
-                Err(SealError::NotOpened),
-                "byte {index}"
-            );
+            assert_eq!(right.open(b"collection|timestamp", &changed), Err(SealError::NotOpened), "byte {index}");
         }
         for length in 0..sealed.len() {
-            assert_eq!(
-                right.open(b"collection|timestamp", &sealed[..length]),
-                Err(SealError::NotOpened)
-            );
+            assert_eq!(right.open(b"collection|timestamp", &sealed[..length]), Err(SealError::NotOpened));
         }
-        assert_eq!(
-            &**right.open(b"collection|timestamp", &sealed).unwrap(),
-            b"private bytes"
-        );
+        assert_eq!(&**right.open(b"collection|timestamp", &sealed).unwrap(), b"private bytes");
     }
 
     #[test]
     fn the_same_value_sealed_twice_differs() {
         let key = key("k");
-        assert_ne!(
-            key.seal(b"", b"same").unwrap(),
-            key.seal(b"", b"same").unwrap()
-        );
-        assert_ne!(
-            SealingKey::fresh_salt().unwrap(),
-            SealingKey::fresh_salt().unwrap()
-        );
+        assert_ne!(key.seal(b"", b"same").unwrap(), key.seal(b"", b"same").unwrap());
+        assert_ne!(SealingKey::fresh_salt().unwrap(), SealingKey::fresh_salt().unwrap());
     }
 
     #[test]
     fn a_cost_below_the_floor_or_above_the_ceiling_is_refused() {
         let passphrase = Passphrase::new("p").unwrap();
         for log_n in [0, 1, MIN_LOG_N - 1, MAX_LOG_N + 1, 63, 64, 255] {
-            assert_eq!(
-                SealingKey::derive(&passphrase, &SALT, log_n).unwrap_err(),
-                SealError::Cost { log_n }
-            );
+            assert_eq!(SealingKey::derive(&passphrase, &SALT, log_n).unwrap_err(), SealError::Cost { log_n });
         }
     }
 
     #[test]
     fn what_is_over_the_limits_is_refused() {
         let key = key("k");
-        assert_eq!(
-            key.seal(b"", &vec![0; MAX_PLAINTEXT_BYTES + 1]),
-            Err(SealError::TooLong)
-        );
-        assert_eq!(
-            key.seal(&vec![0; MAX_AAD_BYTES + 1], b""),
-            Err(SealError::TooLong)
-        );
-        let largest = key
-            .seal(&vec![0; MAX_AAD_BYTES], &vec![1; MAX_PLAINTEXT_BYTES])
-            .unwrap();
-        assert_eq!(
-            key.open(&vec![0; MAX_AAD_BYTES], &largest).unwrap().len(),
-            MAX_PLAINTEXT_BYTES
-        );
-        assert!(
-            key.open(b"", &key.seal(b"", b"").unwrap())
-                .unwrap()
-                .is_empty()
-        );
+        assert_eq!(key.seal(b"", &vec![0; MAX_PLAINTEXT_BYTES + 1]), Err(SealError::TooLong));
+        assert_eq!(key.seal(&vec![0; MAX_AAD_BYTES + 1], b""), Err(SealError::TooLong));
+        let largest = key.seal(&vec![0; MAX_AAD_BYTES], &vec![1; MAX_PLAINTEXT_BYTES]).unwrap();
+        assert_eq!(key.open(&vec![0; MAX_AAD_BYTES], &largest).unwrap().len(), MAX_PLAINTEXT_BYTES);
+        assert!(key.open(b"", &key.seal(b"", b"").unwrap()).unwrap().is_empty());
     }
 }

@@ -66,9 +66,7 @@ impl Algorithm {
 
     /// Reads the name on the command line.
     pub fn parse(name: &str) -> Option<Algorithm> {
-        [Algorithm::Ed25519, Algorithm::P256]
-            .into_iter()
-            .find(|algorithm| algorithm.as_str() == name)
+        [Algorithm::Ed25519, Algorithm::P256].into_iter().find(|algorithm| algorithm.as_str() == name)
     }
 
     /// The kind of a public key, or `None` for kinds that we only verify (RSA, P-384).
@@ -103,12 +101,11 @@ impl LocalKey {
     /// A new key from the system's random numbers.
     pub fn generate(algorithm: Algorithm) -> Result<LocalKey, PrivateKeyError> {
         match algorithm {
-            Algorithm::Ed25519 => LocalKey::from_ed25519(
-                Ed25519KeyPair::generate().map_err(|_| PrivateKeyError::Generation)?,
-            ),
+            Algorithm::Ed25519 => {
+                LocalKey::from_ed25519(Ed25519KeyPair::generate().map_err(|_| PrivateKeyError::Generation)?)
+            }
             Algorithm::P256 => LocalKey::from_p256(
-                EcdsaKeyPair::generate(&ECDSA_P256_SHA256_ASN1_SIGNING)
-                    .map_err(|_| PrivateKeyError::Generation)?,
+                EcdsaKeyPair::generate(&ECDSA_P256_SHA256_ASN1_SIGNING).map_err(|_| PrivateKeyError::Generation)?,
             ),
         }
     }
@@ -120,32 +117,20 @@ impl LocalKey {
             return Err(PrivateKeyError::Malformed);
         }
         let info = PrivateKeyInfoRef::from_der(der).map_err(|_| PrivateKeyError::Malformed)?;
-        let curve = || {
-            info.algorithm
-                .parameters
-                .and_then(|parameters| ObjectIdentifier::try_from(parameters).ok())
-        };
+        let curve = || info.algorithm.parameters.and_then(|parameters| ObjectIdentifier::try_from(parameters).ok());
         match info.algorithm.oid {
-            ED25519_OID => {
-                LocalKey::from_ed25519(Ed25519KeyPair::from_pkcs8(der).map_err(|_| {
-                    PrivateKeyError::Rejected {
-                        algorithm: Algorithm::Ed25519,
-                    }
-                })?)
-            }
+            ED25519_OID => LocalKey::from_ed25519(
+                Ed25519KeyPair::from_pkcs8(der)
+                    .map_err(|_| PrivateKeyError::Rejected { algorithm: Algorithm::Ed25519 })?,
+            ),
             EC_OID if curve() == Some(P256_OID) => LocalKey::from_p256(
-                EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_ASN1_SIGNING, der).map_err(|_| {
-                    PrivateKeyError::Rejected {
-                        algorithm: Algorithm::P256,
-                    }
-                })?,
+                EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_ASN1_SIGNING, der)
+                    .map_err(|_| PrivateKeyError::Rejected { algorithm: Algorithm::P256 })?,
             ),
             EC_OID => Err(PrivateKeyError::Unsupported {
                 oid: curve().map_or_else(|| "explicit curve".to_owned(), |oid| oid.to_string()),
             }),
-            oid => Err(PrivateKeyError::Unsupported {
-                oid: oid.to_string(),
-            }),
+            oid => Err(PrivateKeyError::Unsupported { oid: oid.to_string() }),
         }
     }
 
@@ -155,11 +140,8 @@ impl LocalKey {
             return Err(PrivateKeyError::Malformed);
         }
         LocalKey::from_p256(
-            EcdsaKeyPair::from_private_key_der(&ECDSA_P256_SHA256_ASN1_SIGNING, der).map_err(
-                |_| PrivateKeyError::Rejected {
-                    algorithm: Algorithm::P256,
-                },
-            )?,
+            EcdsaKeyPair::from_private_key_der(&ECDSA_P256_SHA256_ASN1_SIGNING, der)
+                .map_err(|_| PrivateKeyError::Rejected { algorithm: Algorithm::P256 })?,
         )
     }
 
@@ -187,30 +169,17 @@ impl LocalKey {
     }
 
     fn from_ed25519(pair: Ed25519KeyPair) -> Result<LocalKey, PrivateKeyError> {
-        let public = PublicKey::ed25519(pair.public_key().as_ref()).map_err(|_| {
-            PrivateKeyError::Rejected {
-                algorithm: Algorithm::Ed25519,
-            }
-        })?;
+        let public = PublicKey::ed25519(pair.public_key().as_ref())
+            .map_err(|_| PrivateKeyError::Rejected { algorithm: Algorithm::Ed25519 })?;
         let id = public.id();
-        Ok(LocalKey {
-            pair: Pair::Ed25519(pair),
-            public,
-            id,
-        })
+        Ok(LocalKey { pair: Pair::Ed25519(pair), public, id })
     }
 
     fn from_p256(pair: EcdsaKeyPair) -> Result<LocalKey, PrivateKeyError> {
-        let rejected = PrivateKeyError::Rejected {
-            algorithm: Algorithm::P256,
-        };
+        let rejected = PrivateKeyError::Rejected { algorithm: Algorithm::P256 };
         let public = PublicKey::p256_from_sec1(pair.public_key().as_ref()).map_err(|_| rejected)?;
         let id = public.id();
-        Ok(LocalKey {
-            pair: Pair::P256(pair),
-            public,
-            id,
-        })
+        Ok(LocalKey { pair: Pair::P256(pair), public, id })
     }
 }
 
@@ -228,10 +197,7 @@ impl SigningKey for LocalKey {
             Pair::P256(pair) => pair.sign(&SystemRandom::new(), message),
         };
         let signature = signature.map_err(|_| SignError::Refused)?;
-        Ok(Signature {
-            keyid: self.id.clone(),
-            sig: signature.as_ref().to_vec(),
-        })
+        Ok(Signature { keyid: self.id.clone(), sig: signature.as_ref().to_vec() })
     }
 }
 
@@ -275,76 +241,42 @@ pub enum PrivateKeyError {
 mod tests {
     use super::*;
 
-    const ED25519_PREFIX: [u8; 16] = [
-        0x30, 0x2e, 0x02, 0x01, 0x00, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x04, 0x22, 0x04,
-        0x20,
-    ];
+    const ED25519_PREFIX: [u8; 16] =
+        [0x30, 0x2e, 0x02, 0x01, 0x00, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x04, 0x22, 0x04, 0x20];
 
     fn from_seed(seed: &[u8]) -> LocalKey {
         LocalKey::from_pkcs8_der(&[&ED25519_PREFIX[..], seed].concat()).unwrap()
     }
 
     fn fixture(name: &str) -> Zeroizing<Vec<u8>> {
-        let path = format!(
-            "{}/fixtures/INSECURE-FIXTURE-{name}.pem",
-            env!("CARGO_MANIFEST_DIR")
-        );
+        let path = format!("{}/fixtures/INSECURE-FIXTURE-{name}.pem", env!("CARGO_MANIFEST_DIR"));
         let text = std::fs::read_to_string(path).unwrap();
-        crate::pem::blocks(&text)
-            .unwrap()
-            .last()
-            .unwrap()
-            .decode()
-            .unwrap()
+        crate::pem::blocks(&text).unwrap().last().unwrap().decode().unwrap()
     }
 
     #[test]
     fn a_stated_public_half_of_another_key_is_refused() {
         let other = from_seed(&[2; 32]);
-        let point = hex::decode(
-            other
-                .public()
-                .to_value()
-                .get("keyval")
-                .unwrap()
-                .get("public")
-                .unwrap()
-                .as_str()
-                .unwrap(),
-        );
-        let mut der = [
-            &[0x30, 0x51, 0x02, 0x01, 0x01][..],
-            &ED25519_PREFIX[5..],
-            &[1; 32],
-            &[0x81, 0x21, 0x00],
-        ]
-        .concat();
+        let point =
+            hex::decode(other.public().to_value().get("keyval").unwrap().get("public").unwrap().as_str().unwrap());
+        let mut der =
+            [&[0x30, 0x51, 0x02, 0x01, 0x01][..], &ED25519_PREFIX[5..], &[1; 32], &[0x81, 0x21, 0x00]].concat();
         der.extend_from_slice(&point.unwrap());
-        let rejected = Err(PrivateKeyError::Rejected {
-            algorithm: Algorithm::Ed25519,
-        });
+        let rejected = Err(PrivateKeyError::Rejected { algorithm: Algorithm::Ed25519 });
         assert_eq!(LocalKey::from_pkcs8_der(&der).map(|_| ()), rejected);
 
         let mut p256 = fixture("p256-plain");
-        let foreign = LocalKey::generate(Algorithm::P256)
-            .unwrap()
-            .to_pkcs8()
-            .unwrap();
+        let foreign = LocalKey::generate(Algorithm::P256).unwrap().to_pkcs8().unwrap();
         let length = p256.len();
         assert_eq!(foreign.len(), length);
         p256[length - 65..].copy_from_slice(&foreign[length - 65..]);
-        let rejected = Err(PrivateKeyError::Rejected {
-            algorithm: Algorithm::P256,
-        });
+        let rejected = Err(PrivateKeyError::Rejected { algorithm: Algorithm::P256 });
         assert_eq!(LocalKey::from_pkcs8_der(&p256).map(|_| ()), rejected);
     }
 
     #[test]
     fn other_kinds_of_key_are_refused_by_their_name() {
-        for (name, oid) in [
-            ("rsa-plain", "1.2.840.113549.1.1.1"),
-            ("p384-plain", "1.3.132.0.34"),
-        ] {
+        for (name, oid) in [("rsa-plain", "1.2.840.113549.1.1.1"), ("p384-plain", "1.3.132.0.34")] {
             let error = LocalKey::from_pkcs8_der(&fixture(name)).unwrap_err();
             assert_eq!(error, PrivateKeyError::Unsupported { oid: oid.into() });
         }
@@ -356,46 +288,26 @@ mod tests {
             let der = fixture(name);
             LocalKey::from_pkcs8_der(&der).unwrap();
             for length in 0..der.len() {
-                assert!(
-                    LocalKey::from_pkcs8_der(&der[..length]).is_err(),
-                    "{name} {length}"
-                );
+                assert!(LocalKey::from_pkcs8_der(&der[..length]).is_err(), "{name} {length}");
             }
             let longer = [&der[..], &[0]].concat();
-            assert_eq!(
-                LocalKey::from_pkcs8_der(&longer).unwrap_err(),
-                PrivateKeyError::Malformed
-            );
+            assert_eq!(LocalKey::from_pkcs8_der(&longer).unwrap_err(), PrivateKeyError::Malformed);
         }
         let large = vec![0x30; MAX_PRIVATE_DER_BYTES + 1];
-        assert_eq!(
-            LocalKey::from_pkcs8_der(&large).unwrap_err(),
-            PrivateKeyError::Malformed
-        );
-        assert_eq!(
-            LocalKey::from_sec1_der(&large).unwrap_err(),
-            PrivateKeyError::Malformed
-        );
+        assert_eq!(LocalKey::from_pkcs8_der(&large).unwrap_err(), PrivateKeyError::Malformed);
+        assert_eq!(LocalKey::from_sec1_der(&large).unwrap_err(), PrivateKeyError::Malformed);
         let sec1 = fixture("p256-sec1");
         for length in 0..sec1.len() {
-            assert!(
-                LocalKey::from_sec1_der(&sec1[..length]).is_err(),
-                "{length}"
-            );
+            assert!(LocalKey::from_sec1_der(&sec1[..length]).is_err(), "{length}");
         }
     }
 
     #[test]
     fn a_p256_scalar_of_zero_or_not_below_the_order_is_refused() {
-        let order = hex::decode("ffffffff00000000ffffffffffffffffbce6faada7179e84f3b9cac2fc632551")
-            .unwrap();
+        let order = hex::decode("ffffffff00000000ffffffffffffffffbce6faada7179e84f3b9cac2fc632551").unwrap();
         for scalar in [vec![0u8; 32], order, vec![0xff; 32]] {
             let mut der = fixture("p256-plain");
-            let position = der
-                .windows(3)
-                .position(|window| window == [0x01, 0x04, 0x20])
-                .unwrap()
-                + 3;
+            let position = der.windows(3).position(|window| window == [0x01, 0x04, 0x20]).unwrap() + 3;
             der[position..position + 32].copy_from_slice(&scalar);
             assert!(LocalKey::from_pkcs8_der(&der).is_err());
         }
@@ -408,10 +320,7 @@ mod tests {
             let other = LocalKey::generate(algorithm).unwrap();
             let signature = key.sign(b"message").unwrap();
             assert_eq!(&signature.keyid, &key.public().id());
-            assert!(
-                key.public().verify(b"message", &signature.sig),
-                "{algorithm}"
-            );
+            assert!(key.public().verify(b"message", &signature.sig), "{algorithm}");
             assert!(!key.public().verify(b"massage", &signature.sig));
             assert!(!other.public().verify(b"message", &signature.sig));
             assert_ne!(key.id(), other.id());
@@ -435,10 +344,7 @@ mod tests {
             ),
         ] {
             let key = from_seed(&hex::decode(seed).unwrap());
-            assert_eq!(
-                key.public(),
-                &PublicKey::ed25519(&hex::decode(point).unwrap()).unwrap()
-            );
+            assert_eq!(key.public(), &PublicKey::ed25519(&hex::decode(point).unwrap()).unwrap());
             let signature = key.sign(&hex::decode(message).unwrap()).unwrap();
             assert_eq!(hex::encode(signature.sig), expected);
         }
@@ -447,10 +353,7 @@ mod tests {
     #[test]
     fn key_id_and_signature_of_the_reference_timestamp() {
         let key = from_seed(&[1; 32]);
-        assert_eq!(
-            key.id().as_str(),
-            "7ab6b86cb2c9684b0ddc10896153aa2595decf4d4327a5ff1a8ab7422c828b12"
-        );
+        assert_eq!(key.id().as_str(), "7ab6b86cb2c9684b0ddc10896153aa2595decf4d4327a5ff1a8ab7422c828b12");
         let message = br#"{"_type":"timestamp","expires":"2030-01-01T00:00:00Z","meta":{"snapshot.json":{"version":1}},"spec_version":"1.0.31","version":1}"#;
         let signature = key.sign(message).unwrap();
         assert_eq!(signature.keyid.as_str(), key.id().as_str());
@@ -463,10 +366,7 @@ mod tests {
     #[test]
     fn a_message_over_the_limit_is_not_signed() {
         let key = from_seed(&[1; 32]);
-        assert_eq!(
-            key.sign(&vec![0; MAX_MESSAGE_BYTES + 1]),
-            Err(SignError::MessageTooLong)
-        );
+        assert_eq!(key.sign(&vec![0; MAX_MESSAGE_BYTES + 1]), Err(SignError::MessageTooLong));
     }
 
     #[test]
@@ -487,9 +387,6 @@ mod tests {
     #[test]
     fn debug_output_shows_no_private_bytes() {
         let text = format!("{:?}", from_seed(&[0xab; 32]));
-        assert!(
-            text.contains("ed25519") && !text.contains("abab") && !text.contains("171, 171"),
-            "{text}"
-        );
+        assert!(text.contains("ed25519") && !text.contains("abab") && !text.contains("171, 171"), "{text}");
     }
 }

@@ -16,9 +16,7 @@ use zeroize::Zeroizing;
 
 use crate::example::ExampleKeys;
 use crate::key_file::{KeyFile, KeyFileError, MAX_KEY_FILE_BYTES, Protection, private_pem};
-use crate::passphrase::{
-    Ask, Passphrase, PassphraseError, PassphraseSource, PromptInfo, PromptPurpose,
-};
+use crate::passphrase::{Ask, Passphrase, PassphraseError, PassphraseSource, PromptInfo, PromptPurpose};
 use crate::pem;
 use crate::private_file::{FileError, PrivateDirectory, read_private_file, read_public_file};
 use crate::signing::{Algorithm, LocalKey, PrivateKeyError, SigningKey};
@@ -39,17 +37,9 @@ impl KeyName {
     pub fn parse(text: &str) -> Result<KeyName, StoreError> {
         let mut bytes = text.bytes();
         let fits = text.len() <= KeyName::MAX_BYTES
-            && bytes
-                .next()
-                .is_some_and(|first| first.is_ascii_lowercase() || first.is_ascii_digit())
-            && bytes.all(|byte| {
-                byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_' || byte == b'-'
-            });
-        if fits {
-            Ok(KeyName(text.to_owned()))
-        } else {
-            Err(StoreError::Name)
-        }
+            && bytes.next().is_some_and(|first| first.is_ascii_lowercase() || first.is_ascii_digit())
+            && bytes.all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_' || byte == b'-');
+        if fits { Ok(KeyName(text.to_owned())) } else { Err(StoreError::Name) }
     }
 
     /// The name.
@@ -73,18 +63,12 @@ pub struct KeyStore {
 impl KeyStore {
     /// Opens an existing store. A folder that others may use is refused.
     pub fn open(path: &Path) -> Result<KeyStore, StoreError> {
-        Ok(KeyStore {
-            directory: PrivateDirectory::open(path)?,
-            examples: ExampleKeys::Refuse,
-        })
+        Ok(KeyStore { directory: PrivateDirectory::open(path)?, examples: ExampleKeys::Refuse })
     }
 
     /// Opens a store, or makes its folder.
     pub fn open_or_create(path: &Path) -> Result<KeyStore, StoreError> {
-        Ok(KeyStore {
-            directory: PrivateDirectory::open_or_create(path)?,
-            examples: ExampleKeys::Refuse,
-        })
+        Ok(KeyStore { directory: PrivateDirectory::open_or_create(path)?, examples: ExampleKeys::Refuse })
     }
 
     /// The same store with another rule for the published example keys (`--dev`).
@@ -103,10 +87,7 @@ impl KeyStore {
         for suffix in [PRIVATE_SUFFIX, PUBLIC_SUFFIX] {
             let file = format!("{name}{suffix}");
             if self.directory.exists(&file)? {
-                return Err(FileError::Exists {
-                    path: self.directory.path_of(&file),
-                }
-                .into());
+                return Err(FileError::Exists { path: self.directory.path_of(&file) }.into());
             }
         }
         Ok(())
@@ -126,32 +107,17 @@ impl KeyStore {
     }
 
     /// Stores a key that was opened from elsewhere. Nothing is overwritten.
-    pub fn import(
-        &self,
-        name: &KeyName,
-        key: &LocalKey,
-        protection: Protection<'_>,
-    ) -> Result<(), StoreError> {
+    pub fn import(&self, name: &KeyName, key: &LocalKey, protection: Protection<'_>) -> Result<(), StoreError> {
         if !self.examples.permit(key.public()) {
-            return Err(StoreError::Example {
-                key: name.to_string(),
-            });
+            return Err(StoreError::Example { key: name.to_string() });
         }
         self.ensure_free(name)?;
         let private = private_pem(key, protection)?;
         let public_file = format!("{name}{PUBLIC_SUFFIX}");
-        self.directory
-            .write_new(&public_file, key.public().to_pem().as_bytes())?;
-        if let Err(error) = self
-            .directory
-            .write_new(&format!("{name}{PRIVATE_SUFFIX}"), private.as_bytes())
-        {
+        self.directory.write_new(&public_file, key.public().to_pem().as_bytes())?;
+        if let Err(error) = self.directory.write_new(&format!("{name}{PRIVATE_SUFFIX}"), private.as_bytes()) {
             // If the folder could not be synced the private file may stand: then its public half must stay.
-            if !self
-                .directory
-                .exists(&format!("{name}{PRIVATE_SUFFIX}"))
-                .unwrap_or(true)
-            {
+            if !self.directory.exists(&format!("{name}{PRIVATE_SUFFIX}")).unwrap_or(true) {
                 self.directory.withdraw(&public_file);
             }
             return Err(error.into());
@@ -161,26 +127,15 @@ impl KeyStore {
 
     /// Reads a key without opening it: both files are whole and private, and it is known whether a passphrase is needed.
     pub fn locate(&self, name: &KeyName) -> Result<LockedKey, StoreError> {
-        let private = match self
-            .directory
-            .read_private(&format!("{name}{PRIVATE_SUFFIX}"))
-        {
+        let private = match self.directory.read_private(&format!("{name}{PRIVATE_SUFFIX}")) {
             Err(FileError::NotFound { .. }) => {
-                return Err(StoreError::Unknown {
-                    key: name.to_string(),
-                    folder: self.path().to_owned(),
-                });
+                return Err(StoreError::Unknown { key: name.to_string(), folder: self.path().to_owned() });
             }
             other => other?,
         };
         let public_path = self.directory.path_of(&format!("{name}{PUBLIC_SUFFIX}"));
         let public = self.public(name)?;
-        LockedKey::new(
-            name.to_string(),
-            &private,
-            Some((public, public_path)),
-            self.examples,
-        )
+        LockedKey::new(name.to_string(), &private, Some((public, public_path)), self.examples)
     }
 
     /// The public half of a stored key.
@@ -216,10 +171,7 @@ impl KeyStore {
 
 impl std::fmt::Debug for KeyStore {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("KeyStore")
-            .field("path", &self.path())
-            .field("examples", &self.examples)
-            .finish()
+        f.debug_struct("KeyStore").field("path", &self.path()).field("examples", &self.examples).finish()
     }
 }
 
@@ -259,26 +211,14 @@ impl LockedKey {
         examples: ExampleKeys,
     ) -> Result<LockedKey, StoreError> {
         let file = KeyFile::parse(private)?;
-        if expected
-            .as_ref()
-            .is_some_and(|(public, _)| !examples.permit(public))
-        {
+        if expected.as_ref().is_some_and(|(public, _)| !examples.permit(public)) {
             return Err(StoreError::Example { key: origin });
         }
-        Ok(LockedKey {
-            origin,
-            file,
-            expected,
-            examples,
-        })
+        Ok(LockedKey { origin, file, expected, examples })
     }
 
     /// Takes PEM text that the caller has read, for example a file to import. `origin` names it in messages.
-    pub fn from_pem(
-        origin: &str,
-        pem: &[u8],
-        examples: ExampleKeys,
-    ) -> Result<LockedKey, StoreError> {
+    pub fn from_pem(origin: &str, pem: &[u8], examples: ExampleKeys) -> Result<LockedKey, StoreError> {
         LockedKey::new(origin.to_owned(), pem, None, examples)
     }
 
@@ -305,14 +245,10 @@ impl LockedKey {
     /// Opens an encrypted key. A key that is not encrypted is refused.
     pub fn unlock(&self, passphrase: &Passphrase) -> Result<LocalKey, StoreError> {
         if !self.is_encrypted() {
-            return Err(StoreError::NotEncrypted {
-                key: self.origin.clone(),
-            });
+            return Err(StoreError::NotEncrypted { key: self.origin.clone() });
         }
         match self.file.open(passphrase) {
-            Err(KeyFileError::WrongPassphrase) => Err(StoreError::WrongPassphrase {
-                key: self.origin.clone(),
-            }),
+            Err(KeyFileError::WrongPassphrase) => Err(StoreError::WrongPassphrase { key: self.origin.clone() }),
             other => self.verified(other?),
         }
     }
@@ -336,9 +272,7 @@ impl LockedKey {
         } else if unencrypted_allowed {
             self.unlock_unencrypted()
         } else {
-            Err(StoreError::NotEncrypted {
-                key: self.origin.clone(),
-            })
+            Err(StoreError::NotEncrypted { key: self.origin.clone() })
         }
     }
 
@@ -346,32 +280,20 @@ impl LockedKey {
         if let Some((expected, path)) = &self.expected
             && expected != key.public()
         {
-            return Err(StoreError::Damaged {
-                key: self.origin.clone(),
-                public: path.clone(),
-            });
+            return Err(StoreError::Damaged { key: self.origin.clone(), public: path.clone() });
         }
         if !self.examples.permit(key.public()) {
-            return Err(StoreError::Example {
-                key: self.origin.clone(),
-            });
+            return Err(StoreError::Example { key: self.origin.clone() });
         }
         Ok(key)
     }
 
     fn summary(&self) -> Result<KeySummary, StoreError> {
         let Some((public, path)) = &self.expected else {
-            return Err(StoreError::PublicMissing {
-                path: PathBuf::from(&self.origin),
-            });
+            return Err(StoreError::PublicMissing { path: PathBuf::from(&self.origin) });
         };
-        let algorithm = Algorithm::of(public)
-            .ok_or_else(|| StoreError::PublicUnreadable { path: path.clone() })?;
-        Ok(KeySummary {
-            algorithm,
-            key_id: public.id(),
-            is_encrypted: self.is_encrypted(),
-        })
+        let algorithm = Algorithm::of(public).ok_or_else(|| StoreError::PublicUnreadable { path: path.clone() })?;
+        Ok(KeySummary { algorithm, key_id: public.id(), is_encrypted: self.is_encrypted() })
     }
 }
 
@@ -418,24 +340,18 @@ pub fn locate(uri: &KeyUri, places: &mut KeyPlaces<'_>) -> Result<LockedKey, Sto
             LockedKey::new(origin, &private, expected, places.examples)
         }
         KeyUri::Env(variable) => {
-            let value = (places.variable)(variable).ok_or(StoreError::VariableUnset {
-                variable: variable.clone(),
-            })?;
+            let value = (places.variable)(variable).ok_or(StoreError::VariableUnset { variable: variable.clone() })?;
             let value = Zeroizing::new(value.into_vec());
             LockedKey::new(origin, &value, None, places.examples)
         }
         KeyUri::Stdin => {
             let mut text = Zeroizing::new(Vec::with_capacity(MAX_KEY_FILE_BYTES + 1));
             let limit = u64::try_from(MAX_KEY_FILE_BYTES + 1).unwrap_or(u64::MAX);
-            places
-                .stdin
-                .take(limit)
-                .read_to_end(&mut text)
-                .map_err(|source| FileError::Io {
-                    path: PathBuf::from("standard input"),
-                    action: "read",
-                    source,
-                })?;
+            places.stdin.take(limit).read_to_end(&mut text).map_err(|source| FileError::Io {
+                path: PathBuf::from("standard input"),
+                action: "read",
+                source,
+            })?;
             LockedKey::new(origin, &text, None, places.examples)
         }
     }
@@ -452,18 +368,14 @@ fn public_beside(path: &Path) -> PathBuf {
 
 /// Reads a public key file: one PEM `PUBLIC KEY`; headers (`role: NAME`, as other tools write) are ignored.
 pub fn public_key(bytes: &[u8], path: &Path) -> Result<PublicKey, StoreError> {
-    let unreadable = || StoreError::PublicUnreadable {
-        path: path.to_owned(),
-    };
+    let unreadable = || StoreError::PublicUnreadable { path: path.to_owned() };
     let text = std::str::from_utf8(bytes).map_err(|_| unreadable())?;
     let blocks = pem::blocks(text).map_err(|_| unreadable())?;
     let [block] = blocks.as_slice() else {
         return Err(unreadable());
     };
     if block.label.ends_with("PRIVATE KEY") {
-        return Err(StoreError::PublicIsPrivate {
-            path: path.to_owned(),
-        });
+        return Err(StoreError::PublicIsPrivate { path: path.to_owned() });
     }
     if block.label != "PUBLIC KEY" {
         return Err(unreadable());
@@ -477,9 +389,7 @@ pub fn public_key(bytes: &[u8], path: &Path) -> Result<PublicKey, StoreError> {
 #[non_exhaustive]
 pub enum StoreError {
     /// Outside the grammar of names.
-    #[error(
-        "a key name is 1 to 64 characters of a-z, 0-9, _ and -, and begins with a letter or digit"
-    )]
+    #[error("a key name is 1 to 64 characters of a-z, 0-9, _ and -, and begins with a letter or digit")]
     Name,
     /// No such key.
     #[error("there is no key {key} in {}; see: trust key list", folder.display())]
@@ -540,9 +450,7 @@ pub enum StoreError {
         key: String,
     },
     /// One of the published keys.
-    #[error(
-        "key {key} is a published example key: anybody can sign with it; it is refused outside --dev"
-    )]
+    #[error("key {key} is a published example key: anybody can sign with it; it is refused outside --dev")]
     Example {
         /// The key.
         key: String,

@@ -12,16 +12,7 @@ use crate::store::KeyName;
 pub const MAX_URI_BYTES: usize = 4096;
 
 /// Schemes that the command's reference lists and this crate does not serve.
-const KNOWN_ELSEWHERE: [&str; 8] = [
-    "pkcs11",
-    "yubikey",
-    "awskms",
-    "gcpkms",
-    "azurekms",
-    "hashivault",
-    "k8s",
-    "agent",
-];
+const KNOWN_ELSEWHERE: [&str; 8] = ["pkcs11", "yubikey", "awskms", "gcpkms", "azurekms", "hashivault", "k8s", "agent"];
 
 /// Where a private key is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,9 +40,7 @@ impl KeyUri {
             return Ok(KeyUri::Stdin);
         }
         let Some((scheme, rest)) = text.split_once(':') else {
-            return KeyName::parse(text)
-                .map(KeyUri::Name)
-                .map_err(|_| KeyUriError::Name);
+            return KeyName::parse(text).map(KeyUri::Name).map_err(|_| KeyUriError::Name);
         };
         if !is_scheme(scheme) {
             return Err(KeyUriError::Name);
@@ -60,12 +49,8 @@ impl KeyUri {
             "file" => file(rest),
             "env" => variable(rest.strip_prefix("//").unwrap_or(rest)),
             "stdin" => Err(KeyUriError::Stdin),
-            _ if KNOWN_ELSEWHERE.contains(&scheme) => Err(KeyUriError::NotInThisBuild {
-                scheme: scheme.to_owned(),
-            }),
-            _ => Err(KeyUriError::UnknownScheme {
-                scheme: scheme.to_owned(),
-            }),
+            _ if KNOWN_ELSEWHERE.contains(&scheme) => Err(KeyUriError::NotInThisBuild { scheme: scheme.to_owned() }),
+            _ => Err(KeyUriError::UnknownScheme { scheme: scheme.to_owned() }),
         }
     }
 }
@@ -85,9 +70,7 @@ fn is_scheme(text: &str) -> bool {
     let mut bytes = text.bytes();
     text.len() <= 16
         && bytes.next().is_some_and(|first| first.is_ascii_lowercase())
-        && bytes.all(|byte| {
-            byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"+.-".contains(&byte)
-        })
+        && bytes.all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"+.-".contains(&byte))
 }
 
 fn file(rest: &str) -> Result<KeyUri, KeyUriError> {
@@ -106,15 +89,9 @@ fn file(rest: &str) -> Result<KeyUri, KeyUriError> {
 fn variable(name: &str) -> Result<KeyUri, KeyUriError> {
     let mut bytes = name.bytes();
     let fits = name.len() <= 128
-        && bytes
-            .next()
-            .is_some_and(|first| first.is_ascii_alphabetic() || first == b'_')
+        && bytes.next().is_some_and(|first| first.is_ascii_alphabetic() || first == b'_')
         && bytes.all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
-    if fits {
-        Ok(KeyUri::Env(name.to_owned()))
-    } else {
-        Err(KeyUriError::Variable)
-    }
+    if fits { Ok(KeyUri::Env(name.to_owned())) } else { Err(KeyUriError::Variable) }
 }
 
 /// Why a text is no key URI.
@@ -128,9 +105,7 @@ pub enum KeyUriError {
     #[error("a key URI has at most {MAX_URI_BYTES} bytes")]
     TooLong,
     /// Neither a name nor a URI.
-    #[error(
-        "not a key name ([a-z0-9][a-z0-9_-]{{0,63}}) and not a key URI; a path is written file:PATH"
-    )]
+    #[error("not a key name ([a-z0-9][a-z0-9_-]{{0,63}}) and not a key URI; a path is written file:PATH")]
     Name,
     /// Text after `stdin:`.
     #[error("nothing may follow stdin:")]
@@ -164,20 +139,10 @@ mod tests {
 
     #[test]
     fn an_unknown_scheme_is_named_and_never_becomes_a_file() {
-        assert_eq!(
-            KeyUri::parse("s3:bucket/key"),
-            Err(KeyUriError::UnknownScheme {
-                scheme: "s3".into()
-            })
-        );
+        assert_eq!(KeyUri::parse("s3:bucket/key"), Err(KeyUriError::UnknownScheme { scheme: "s3".into() }));
         for scheme in KNOWN_ELSEWHERE {
             let error = KeyUri::parse(&format!("{scheme}:x")).unwrap_err();
-            assert_eq!(
-                error,
-                KeyUriError::NotInThisBuild {
-                    scheme: scheme.into()
-                }
-            );
+            assert_eq!(error, KeyUriError::NotInThisBuild { scheme: scheme.into() });
             assert!(error.to_string().contains(scheme));
         }
     }
@@ -192,10 +157,7 @@ mod tests {
             "averyveryverylongsecret:x",
         ] {
             let error = KeyUri::parse(secret).unwrap_err();
-            assert!(
-                !error.to_string().to_lowercase().contains("hunter2"),
-                "{error}"
-            );
+            assert!(!error.to_string().to_lowercase().contains("hunter2"), "{error}");
             assert!(!format!("{error:?}").contains("PRIVATE"), "{error:?}");
             assert!(!error.to_string().contains("averyvery"), "{error}");
         }
@@ -222,35 +184,16 @@ mod tests {
         ] {
             assert_eq!(KeyUri::parse(text), Err(reason), "{text:?}");
         }
-        assert_eq!(
-            KeyUri::parse(&format!("file:{}", "x".repeat(MAX_URI_BYTES))),
-            Err(KeyUriError::TooLong)
-        );
+        assert_eq!(KeyUri::parse(&format!("file:{}", "x".repeat(MAX_URI_BYTES))), Err(KeyUriError::TooLong));
     }
 
     #[test]
     fn every_documented_form_is_read_and_prints_as_itself() {
         for (text, expected, printed) in [
-            (
-                "alice",
-                KeyUri::Name(KeyName::parse("alice").unwrap()),
-                "alice",
-            ),
-            (
-                "file:keys/a.pem",
-                KeyUri::File("keys/a.pem".into()),
-                "file:keys/a.pem",
-            ),
-            (
-                "file:/keys/a b.pem",
-                KeyUri::File("/keys/a b.pem".into()),
-                "file:/keys/a b.pem",
-            ),
-            (
-                "file:///keys/a.pem",
-                KeyUri::File("/keys/a.pem".into()),
-                "file:/keys/a.pem",
-            ),
+            ("alice", KeyUri::Name(KeyName::parse("alice").unwrap()), "alice"),
+            ("file:keys/a.pem", KeyUri::File("keys/a.pem".into()), "file:keys/a.pem"),
+            ("file:/keys/a b.pem", KeyUri::File("/keys/a b.pem".into()), "file:/keys/a b.pem"),
+            ("file:///keys/a.pem", KeyUri::File("/keys/a.pem".into()), "file:/keys/a.pem"),
             ("env:CI_KEY", KeyUri::Env("CI_KEY".into()), "env:CI_KEY"),
             ("env://CI_KEY", KeyUri::Env("CI_KEY".into()), "env:CI_KEY"),
             ("-", KeyUri::Stdin, "stdin:"),

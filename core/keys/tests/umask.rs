@@ -18,24 +18,14 @@ fn files_are_0600_and_the_folder_0700_under_any_umask() {
         let before = rustix::process::umask(Mode::from_raw_mode(umask));
         let folder = root.path().join("keys");
         let written = KeyStore::open_or_create(&folder).and_then(|store| {
-            store.generate(
-                &KeyName::parse("alice")?,
-                Algorithm::Ed25519,
-                Protection::Unencrypted,
-            )?;
+            store.generate(&KeyName::parse("alice")?, Algorithm::Ed25519, Protection::Unencrypted)?;
             write_private_file(&root.path().join("export.pem"), b"exported")?;
-            store
-                .locate(&KeyName::parse("alice")?)?
-                .unlock_unencrypted()
+            store.locate(&KeyName::parse("alice")?)?.unlock_unencrypted()
         });
         rustix::process::umask(before);
         written.unwrap();
         assert_eq!(mode(&folder), 0o700, "umask {umask:04o}");
-        for file in [
-            folder.join("alice.pem"),
-            folder.join("alice.pub"),
-            root.path().join("export.pem"),
-        ] {
+        for file in [folder.join("alice.pem"), folder.join("alice.pub"), root.path().join("export.pem")] {
             assert_eq!(mode(&file), 0o600, "umask {umask:04o} {}", file.display());
         }
     }

@@ -120,7 +120,7 @@ mod tests {
             (b"tru".to_vec(), Syntax),
         ];
         for (text, kind) in cases {
-            let shown = String::from_utf8_lossy(&text.get(..text.len().min(40)).unwrap()).into_owned();
+            let shown = String::from_utf8_lossy(text.get(..text.len().min(40)).unwrap()).into_owned();
             assert_eq!(parse(&text).map_err(|e| e.kind), Err(kind), "{shown}");
         }
     }
