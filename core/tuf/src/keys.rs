@@ -248,11 +248,22 @@ impl PublicKey {
     /// Whether a repository of ours accepts this key for a role: a kind that every reader knows, in the spelling that
     /// we write.
     pub fn check_registrable(&self) -> Result<(), KeyError> {
-        match self.material {
-            Material::Ed25519(_) if self.public == self.public.to_lowercase() => Ok(()),
-            Material::P256(_) | Material::Rsa(_) if self.key_type != "ecdsa-sha2-nistp256" => Ok(()),
-            _ => Err(KeyError::Unsupported(format!("{} is read, but not written", self.scheme()))),
+        let ours = self.respelled();
+        let kind_fits = !matches!(self.material, Material::P384(_));
+        if kind_fits && self.public == ours.public && self.key_type == ours.key_type {
+            return Ok(());
         }
+        Err(KeyError::Unsupported(format!("{} in this spelling is read, but not written", self.scheme())))
+    }
+
+    /// The same key in the spelling that we write.
+    pub fn respelled(&self) -> Self {
+        let (key_type, public) = match &self.material {
+            Material::Ed25519(point) => ("ed25519", hex::encode(point)),
+            Material::P256(_) | Material::P384(_) => ("ecdsa", self.to_pem()),
+            Material::Rsa(_) => ("rsa", self.to_pem()),
+        };
+        Self { material: self.material.clone(), key_type, public }
     }
 
     pub(crate) fn material(&self) -> &Material {
@@ -497,6 +508,16 @@ mod tests {
         let upper = PublicKey::from_parts("ed25519", "ed25519", &POINT.to_uppercase()).unwrap();
         assert_eq!(upper, PublicKey::from_parts("ed25519", "ed25519", POINT).unwrap());
         assert!(upper.check_registrable().is_err());
+    }
+
+    #[test]
+    fn an_example_key_is_known_in_every_spelling() {
+        let pem = include_str!("../../../keys-example/INSECURE-EXAMPLE-root.pub");
+        let key = PublicKey::from_pem(pem).unwrap();
+        assert!(crate::example_keys::is_example(&key));
+        let upper = PublicKey::from_parts("ed25519", "ed25519", &key.public.to_uppercase()).unwrap();
+        assert_ne!(upper.id(), key.id());
+        assert!(crate::example_keys::is_example(&upper));
     }
 
     #[test]

@@ -461,7 +461,7 @@ fn check_keys(file: &str, role: &str, keys: &RoleKeys, rules: &Rules) -> Result<
         if key.id() != *id {
             return Err(bad(format!("its id should be {}", key.id())));
         }
-        if example_keys::is_example(id) && !rules.allow_example_keys {
+        if example_keys::is_example(key) && !rules.allow_example_keys {
             return Err(refuse(file, Rule::ExampleKey(id.as_str().to_owned())));
         }
         if distinct.contains(&key) {
