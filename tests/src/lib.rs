@@ -1,1 +1,3 @@
 //! Repository simulator, end to end, attacks, crashes, interoperability, benchmarks.
+pub mod bench;
+pub mod stack;

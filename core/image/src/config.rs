@@ -91,10 +91,7 @@ fn labels_of(value: Option<&Value>) -> Result<Labels, ConfigError> {
     for (key, value) in object {
         let value = value.as_str().ok_or(ConfigError::Wrong("Labels"))?;
         total = total.saturating_add(key.len()).saturating_add(value.len());
-        if key.len() > MAX_LABEL_KEY_LEN
-            || value.len() > MAX_LABEL_VALUE_LEN
-            || total > MAX_LABELS_LEN
-        {
+        if key.len() > MAX_LABEL_KEY_LEN || value.len() > MAX_LABEL_VALUE_LEN || total > MAX_LABELS_LEN {
             return Err(ConfigError::LabelsTooLarge);
         }
         labels.insert(key.clone(), value.to_owned());
@@ -119,28 +116,15 @@ mod tests {
     #[test]
     fn a_label_hidden_behind_another_spelling_is_refused() {
         let body = json!({"os": "linux", "architecture": "amd64", "config": {"Labels": {"com.example.data": "public"}, "labels": {"com.example.data": "pii"}}});
-        assert_eq!(
-            parse(&body),
-            Err(ConfigError::Json(JsonError::SecondSpelling {
-                name: "Labels"
-            }))
-        );
+        assert_eq!(parse(&body), Err(ConfigError::Json(JsonError::SecondSpelling { name: "Labels" })));
         let body = json!({"os": "linux", "architecture": "amd64", "config": {}, "Config": {"Labels": {"com.example.data": "pii"}}});
-        assert_eq!(
-            parse(&body),
-            Err(ConfigError::Json(JsonError::SecondSpelling {
-                name: "config"
-            }))
-        );
+        assert_eq!(parse(&body), Err(ConfigError::Json(JsonError::SecondSpelling { name: "config" })));
     }
 
     #[test]
     fn a_label_given_twice_is_refused() {
         let text = br#"{"os":"linux","architecture":"amd64","config":{"Labels":{"a":"pii","a":"public"}}}"#;
-        assert_eq!(
-            ImageConfig::parse(text),
-            Err(ConfigError::Json(JsonError::DuplicateMember))
-        );
+        assert_eq!(ImageConfig::parse(text), Err(ConfigError::Json(JsonError::DuplicateMember)));
     }
 
     #[test]
@@ -149,18 +133,9 @@ mod tests {
             (json!(1), ConfigError::Wrong("config")),
             (json!({}), ConfigError::Missing("os")),
             (json!({"os": "linux"}), ConfigError::Missing("architecture")),
-            (
-                json!({"os": 1, "architecture": "amd64"}),
-                ConfigError::Wrong("os"),
-            ),
-            (
-                json!({"os": "", "architecture": "amd64"}),
-                ConfigError::Wrong("platform"),
-            ),
-            (
-                json!({"os": "linux", "architecture": "amd64", "config": []}),
-                ConfigError::Wrong("config"),
-            ),
+            (json!({"os": 1, "architecture": "amd64"}), ConfigError::Wrong("os")),
+            (json!({"os": "", "architecture": "amd64"}), ConfigError::Wrong("platform")),
+            (json!({"os": "linux", "architecture": "amd64", "config": []}), ConfigError::Wrong("config")),
             (labelled(json!([])), ConfigError::Wrong("Labels")),
             (labelled(json!({"a": 1})), ConfigError::Wrong("Labels")),
             (labelled(json!({"a": null})), ConfigError::Wrong("Labels")),
@@ -172,29 +147,14 @@ mod tests {
 
     #[test]
     fn labels_are_limited_in_number_and_size() {
-        let many = |n: usize| {
-            labelled(
-                (0..n)
-                    .map(|i| (i.to_string(), json!("v")))
-                    .collect::<serde_json::Map<_, _>>()
-                    .into(),
-            )
-        };
+        let many =
+            |n: usize| labelled((0..n).map(|i| (i.to_string(), json!("v"))).collect::<serde_json::Map<_, _>>().into());
         assert_eq!(parse(&many(MAX_LABELS)).unwrap().labels.len(), MAX_LABELS);
-        assert_eq!(
-            parse(&many(MAX_LABELS + 1)),
-            Err(ConfigError::LabelsTooLarge)
-        );
+        assert_eq!(parse(&many(MAX_LABELS + 1)), Err(ConfigError::LabelsTooLarge));
         let of = |key: usize, value: usize| labelled(json!({"k".repeat(key): "v".repeat(value)}));
         assert!(parse(&of(MAX_LABEL_KEY_LEN, MAX_LABEL_VALUE_LEN)).is_ok());
-        assert_eq!(
-            parse(&of(MAX_LABEL_KEY_LEN + 1, 1)),
-            Err(ConfigError::LabelsTooLarge)
-        );
-        assert_eq!(
-            parse(&of(1, MAX_LABEL_VALUE_LEN + 1)),
-            Err(ConfigError::LabelsTooLarge)
-        );
+        assert_eq!(parse(&of(MAX_LABEL_KEY_LEN + 1, 1)), Err(ConfigError::LabelsTooLarge));
+        assert_eq!(parse(&of(1, MAX_LABEL_VALUE_LEN + 1)), Err(ConfigError::LabelsTooLarge));
         let heavy = labelled(
             (0..9)
                 .map(|i| (i.to_string(), json!("v".repeat(MAX_LABEL_VALUE_LEN))))
@@ -202,10 +162,7 @@ mod tests {
                 .into(),
         );
         assert_eq!(parse(&heavy), Err(ConfigError::LabelsTooLarge));
-        assert_eq!(
-            ImageConfig::parse(&vec![b' '; MAX_CONFIG_LEN + 1]),
-            Err(ConfigError::TooLarge)
-        );
+        assert_eq!(ImageConfig::parse(&vec![b' '; MAX_CONFIG_LEN + 1]), Err(ConfigError::TooLarge));
     }
 
     #[test]

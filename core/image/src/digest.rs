@@ -118,15 +118,9 @@ fn fill(out: &mut [u8], algorithm: &'static provider::Algorithm, bytes: &[u8]) {
 fn lower_hex<const N: usize>(digits: &str) -> Result<[u8; N], DigestError> {
     let expected = N * 2;
     if digits.len() != expected {
-        return Err(DigestError::WrongLength {
-            expected,
-            got: digits.chars().count(),
-        });
+        return Err(DigestError::WrongLength { expected, got: digits.chars().count() });
     }
-    if !digits
-        .bytes()
-        .all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
-    {
+    if !digits.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')) {
         return Err(DigestError::NotLowerHex);
     }
     let mut out = [0u8; N];
@@ -180,60 +174,18 @@ mod tests {
         let table: &[(&str, DigestError)] = &[
             ("", DigestError::NoSeparator),
             ("sha256", DigestError::NoSeparator),
-            (
-                "sha256:",
-                DigestError::WrongLength {
-                    expected: 64,
-                    got: 0,
-                },
-            ),
-            (
-                "sha256:abcd",
-                DigestError::WrongLength {
-                    expected: 64,
-                    got: 4,
-                },
-            ),
-            (
-                &format!("{EMPTY}0"),
-                DigestError::WrongLength {
-                    expected: 64,
-                    got: 65,
-                },
-            ),
+            ("sha256:", DigestError::WrongLength { expected: 64, got: 0 }),
+            ("sha256:abcd", DigestError::WrongLength { expected: 64, got: 4 }),
+            (&format!("{EMPTY}0"), DigestError::WrongLength { expected: 64, got: 65 }),
             (&format!(" {EMPTY}"), DigestError::UnknownAlgorithm),
-            (
-                &format!("{EMPTY}\n"),
-                DigestError::WrongLength {
-                    expected: 64,
-                    got: 65,
-                },
-            ),
+            (&format!("{EMPTY}\n"), DigestError::WrongLength { expected: 64, got: 65 }),
             (&up, DigestError::NotLowerHex),
             (&EMPTY.replace('e', "g"), DigestError::NotLowerHex),
-            (
-                &EMPTY.replace("sha256", "SHA256"),
-                DigestError::UnknownAlgorithm,
-            ),
-            (
-                &EMPTY.replace("sha256", "sha384"),
-                DigestError::UnknownAlgorithm,
-            ),
-            (
-                &EMPTY.replace("sha256", "md5"),
-                DigestError::UnknownAlgorithm,
-            ),
-            (
-                &EMPTY.replace("sha256", "sha256+b64"),
-                DigestError::UnknownAlgorithm,
-            ),
-            (
-                &EMPTY.replace("sha256", "sha512"),
-                DigestError::WrongLength {
-                    expected: 128,
-                    got: 64,
-                },
-            ),
+            (&EMPTY.replace("sha256", "SHA256"), DigestError::UnknownAlgorithm),
+            (&EMPTY.replace("sha256", "sha384"), DigestError::UnknownAlgorithm),
+            (&EMPTY.replace("sha256", "md5"), DigestError::UnknownAlgorithm),
+            (&EMPTY.replace("sha256", "sha256+b64"), DigestError::UnknownAlgorithm),
+            (&EMPTY.replace("sha256", "sha512"), DigestError::WrongLength { expected: 128, got: 64 }),
         ];
         for (text, reason) in table {
             assert_eq!(Digest::parse(text), Err(*reason), "{text:?}");

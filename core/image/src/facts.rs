@@ -138,9 +138,7 @@ impl ImageFacts {
             platforms.sort();
             platforms
         };
-        self.media_type == other.media_type
-            && self.annotations == other.annotations
-            && sorted(self) == sorted(other)
+        self.media_type == other.media_type && self.annotations == other.annotations && sorted(self) == sorted(other)
     }
 
     fn check(&self) -> Result<(), FactsError> {
@@ -151,18 +149,10 @@ impl ImageFacts {
             return Err(FactsError::Signed);
         }
         let in_order = self.tags.is_sorted_by(|a, b| a < b);
-        if self.tags.len() > MAX_TAGS
-            || !in_order
-            || self.tags.iter().any(|tag| check_tag(tag).is_err())
-        {
+        if self.tags.len() > MAX_TAGS || !in_order || self.tags.iter().any(|tag| check_tag(tag).is_err()) {
             return Err(FactsError::Tags);
         }
-        if self.platforms.len() > MAX_PLATFORMS
-            || !self
-                .platforms
-                .iter()
-                .all(|entry| is_platform(&entry.platform))
-        {
+        if self.platforms.len() > MAX_PLATFORMS || !self.platforms.iter().all(|entry| is_platform(&entry.platform)) {
             return Err(FactsError::Platforms);
         }
         Ok(())
@@ -173,11 +163,7 @@ impl ImageFacts {
 fn is_time(text: &str) -> bool {
     const SHAPE: &[u8] = b"dddd-dd-ddTdd:dd:ddZ";
     let fits = |(byte, shape): (u8, &u8)| {
-        if *shape == b'd' {
-            byte.is_ascii_digit()
-        } else {
-            byte == *shape
-        }
+        if *shape == b'd' { byte.is_ascii_digit() } else { byte == *shape }
     };
     text.len() == SHAPE.len() && text.bytes().zip(SHAPE).all(fits)
 }
@@ -208,11 +194,7 @@ mod tests {
             media_type: MediaType::OciIndex.as_str().to_owned(),
             signed: "2030-01-01T00:00:00Z".to_owned(),
             tags: vec!["_x".to_owned(), "v1".to_owned()],
-            platforms: vec![
-                platform("linux/amd64", 1),
-                platform("linux/arm64/v8", 2),
-                platform(NOT_RUNNABLE, 3),
-            ],
+            platforms: vec![platform("linux/amd64", 1), platform("linux/arm64/v8", 2), platform(NOT_RUNNABLE, 3)],
             annotations: BTreeMap::new(),
         }
     }
@@ -231,10 +213,7 @@ mod tests {
     fn facts_given_twice_in_one_object_are_refused() {
         let image = serde_json::to_string(&facts()).unwrap();
         let text = format!(r#"{{"image":{image},"image":{image}}}"#);
-        assert_eq!(
-            ImageFacts::from_custom(text.as_bytes()),
-            Err(FactsError::Json(JsonError::DuplicateMember))
-        );
+        assert_eq!(ImageFacts::from_custom(text.as_bytes()), Err(FactsError::Json(JsonError::DuplicateMember)));
     }
 
     #[test]
@@ -245,24 +224,15 @@ mod tests {
             (changed("tags", json!("v1")), FactsError::Shape),
             (changed("annotations", json!({"a": 1})), FactsError::Shape),
             (
-                changed(
-                    "platforms",
-                    json!([{"platform": "linux/amd64", "digest": "sha256:00", "labels": {}}]),
-                ),
+                changed("platforms", json!([{"platform": "linux/amd64", "digest": "sha256:00", "labels": {}}])),
                 FactsError::Shape,
             ),
             (
-                changed(
-                    "platforms",
-                    json!([{"platform": "linux", "digest": Digest::of(b""), "labels": {}}]),
-                ),
+                changed("platforms", json!([{"platform": "linux", "digest": Digest::of(b""), "labels": {}}])),
                 FactsError::Platforms,
             ),
             (
-                changed(
-                    "platforms",
-                    json!([{"platform": "linux/amd64/", "digest": Digest::of(b""), "labels": {}}]),
-                ),
+                changed("platforms", json!([{"platform": "linux/amd64/", "digest": Digest::of(b""), "labels": {}}])),
                 FactsError::Platforms,
             ),
             (
@@ -275,11 +245,7 @@ mod tests {
             (
                 changed(
                     "platforms",
-                    vec![
-                        json!({"platform": "a/b", "digest": Digest::of(b""), "labels": {}});
-                        MAX_PLATFORMS + 1
-                    ]
-                    .into(),
+                    vec![json!({"platform": "a/b", "digest": Digest::of(b""), "labels": {}}); MAX_PLATFORMS + 1].into(),
                 ),
                 FactsError::Platforms,
             ),
@@ -287,18 +253,9 @@ mod tests {
             (changed("tags", json!(["v2", "v1"])), FactsError::Tags),
             (changed("tags", json!(["a/b"])), FactsError::Tags),
             (changed("tags", json!(["@sha256-00"])), FactsError::Tags),
-            (
-                changed("signed", json!("2030-01-01T00:00:00+00:00")),
-                FactsError::Signed,
-            ),
-            (
-                changed("signed", json!("2030-01-01 00:00:00Z")),
-                FactsError::Signed,
-            ),
-            (
-                changed("mediaType", json!("text/html")),
-                FactsError::MediaType,
-            ),
+            (changed("signed", json!("2030-01-01T00:00:00+00:00")), FactsError::Signed),
+            (changed("signed", json!("2030-01-01 00:00:00Z")), FactsError::Signed),
+            (changed("mediaType", json!("text/html")), FactsError::MediaType),
         ];
         for (image, reason) in table {
             assert_eq!(read(image.clone()), Err(reason), "{image}");
@@ -315,22 +272,10 @@ mod tests {
         let bytes = large.to_custom().unwrap();
         assert_eq!(bytes.len(), MAX_FACTS_LEN);
         assert!(ImageFacts::from_custom(&bytes).is_ok());
-        large
-            .annotations
-            .insert("a".to_owned(), "v".repeat(room + 1));
-        assert_eq!(
-            large.to_custom(),
-            Err(FactsError::TooLarge {
-                len: MAX_FACTS_LEN + 1
-            })
-        );
+        large.annotations.insert("a".to_owned(), "v".repeat(room + 1));
+        assert_eq!(large.to_custom(), Err(FactsError::TooLarge { len: MAX_FACTS_LEN + 1 }));
         let spaced = [b" ".as_slice(), &bytes].concat();
-        assert_eq!(
-            ImageFacts::from_custom(&spaced),
-            Err(FactsError::TooLarge {
-                len: MAX_FACTS_LEN + 1
-            })
-        );
+        assert_eq!(ImageFacts::from_custom(&spaced), Err(FactsError::TooLarge { len: MAX_FACTS_LEN + 1 }));
     }
 
     #[test]
@@ -342,10 +287,7 @@ mod tests {
 
     #[test]
     fn unknown_members_are_tolerated_and_other_custom_objects_are_no_facts() {
-        assert_eq!(
-            read(changed("later", json!({"x": [1]}))).unwrap().unwrap(),
-            facts()
-        );
+        assert_eq!(read(changed("later", json!({"x": [1]}))).unwrap().unwrap(), facts());
         assert_eq!(ImageFacts::from_custom(b"{\"other\":1}"), Ok(None));
     }
 
@@ -357,10 +299,7 @@ mod tests {
             r#"{{"image":{{"mediaType":"application/vnd.oci.image.index.v1+json","signed":"2030-01-01T00:00:00Z","tags":["_x","v1"],"platforms":[{{"platform":"linux/amd64","digest":"{}","labels":{{"com.example.data":"public"}}}}],"annotations":{{}}}}}}"#,
             Digest::of(&[1])
         );
-        assert_eq!(
-            String::from_utf8(one.to_custom().unwrap()).unwrap(),
-            expected
-        );
+        assert_eq!(String::from_utf8(one.to_custom().unwrap()).unwrap(), expected);
     }
 
     #[test]
@@ -370,9 +309,7 @@ mod tests {
         other.tags.clear();
         other.platforms.reverse();
         assert!(facts().agrees_with(&other));
-        other.platforms[0]
-            .labels
-            .insert("com.example.data".to_owned(), "pii".to_owned());
+        other.platforms[0].labels.insert("com.example.data".to_owned(), "pii".to_owned());
         assert!(!facts().agrees_with(&other));
     }
 
@@ -384,13 +321,7 @@ mod tests {
         }
         assert_eq!(one.tags, ["_x", "latest", "v0", "v1"]);
         assert_eq!(one.add_tag("a:b"), Err(FactsError::Tags));
-        assert_eq!(
-            one.platforms
-                .iter()
-                .map(PlatformFacts::is_runnable)
-                .collect::<Vec<_>>(),
-            [true, true, false]
-        );
+        assert_eq!(one.platforms.iter().map(PlatformFacts::is_runnable).collect::<Vec<_>>(), [true, true, false]);
     }
 
     proptest! {

@@ -48,16 +48,9 @@ pub enum JsonError {
 
 /// Reads one JSON document. The caller has limited its length.
 pub fn parse(bytes: &[u8]) -> Result<Value, JsonError> {
-    let mut budget = Budget {
-        left: MAX_VALUES,
-        broken: None,
-    };
+    let mut budget = Budget { left: MAX_VALUES, broken: None };
     let mut reader = serde_json::Deserializer::from_slice(bytes);
-    let result = Node {
-        depth: 0,
-        budget: &mut budget,
-    }
-    .deserialize(&mut reader);
+    let result = Node { depth: 0, budget: &mut budget }.deserialize(&mut reader);
     let value = match result {
         Ok(value) => value,
         Err(error) => return Err(budget.broken.take().unwrap_or_else(|| named(&error))),
@@ -68,10 +61,7 @@ pub fn parse(bytes: &[u8]) -> Result<Value, JsonError> {
 
 /// The member `name` of an object, if it is there under exactly this name. An object that also, or only, holds another
 /// spelling that Go's decoder would take for it is refused.
-pub fn member<'a>(
-    object: &'a Map<String, Value>,
-    name: &'static str,
-) -> Result<Option<&'a Value>, JsonError> {
+pub fn member<'a>(object: &'a Map<String, Value>, name: &'static str) -> Result<Option<&'a Value>, JsonError> {
     if object.keys().any(|key| key != name && folds_to(key, name)) {
         return Err(JsonError::SecondSpelling { name });
     }
@@ -89,14 +79,7 @@ fn folds_to(key: &str, name: &str) -> bool {
 }
 
 fn named(error: &serde_json::Error) -> JsonError {
-    if error.is_eof() {
-        JsonError::Truncated
-    } else {
-        JsonError::Syntax {
-            line: error.line(),
-            column: error.column(),
-        }
-    }
+    if error.is_eof() { JsonError::Truncated } else { JsonError::Syntax { line: error.line(), column: error.column() } }
 }
 
 struct Budget {
@@ -170,10 +153,7 @@ impl<'de> Visitor<'de> for Node<'_> {
             return Err(self.budget.refuse(JsonError::TooDeep));
         }
         let mut items = Vec::new();
-        while let Some(item) = seq.next_element_seed(Node {
-            depth: self.depth + 1,
-            budget: self.budget,
-        })? {
+        while let Some(item) = seq.next_element_seed(Node { depth: self.depth + 1, budget: self.budget })? {
             items.push(item);
         }
         Ok(Value::Array(items))
@@ -185,10 +165,7 @@ impl<'de> Visitor<'de> for Node<'_> {
         }
         let mut members = Map::new();
         while let Some(name) = map.next_key::<String>()? {
-            let value = map.next_value_seed(Node {
-                depth: self.depth + 1,
-                budget: self.budget,
-            })?;
+            let value = map.next_value_seed(Node { depth: self.depth + 1, budget: self.budget })?;
             if members.insert(name, value).is_some() {
                 return Err(self.budget.refuse(JsonError::DuplicateMember));
             }
@@ -204,16 +181,8 @@ mod tests {
 
     #[test]
     fn duplicate_members_are_refused_at_any_depth_and_by_escape() {
-        for text in [
-            r#"{"a":1,"a":1}"#,
-            r#"[{"b":{"a":1,"c":2,"a":3}}]"#,
-            r#"{"a":1,"\u0061":2}"#,
-        ] {
-            assert_eq!(
-                parse(text.as_bytes()),
-                Err(JsonError::DuplicateMember),
-                "{text}"
-            );
+        for text in [r#"{"a":1,"a":1}"#, r#"[{"b":{"a":1,"c":2,"a":3}}]"#, r#"{"a":1,"\u0061":2}"#] {
+            assert_eq!(parse(text.as_bytes()), Err(JsonError::DuplicateMember), "{text}");
         }
     }
 
@@ -221,21 +190,11 @@ mod tests {
     fn depth_is_limited_exactly() {
         let nest = |n: usize| format!("{}1{}", "[".repeat(n), "]".repeat(n));
         assert!(parse(nest(MAX_DEPTH).as_bytes()).is_ok());
-        assert_eq!(
-            parse(nest(MAX_DEPTH + 1).as_bytes()),
-            Err(JsonError::TooDeep)
-        );
-        let objects = format!(
-            "{}1{}",
-            "{\"a\":".repeat(MAX_DEPTH + 1),
-            "}".repeat(MAX_DEPTH + 1)
-        );
+        assert_eq!(parse(nest(MAX_DEPTH + 1).as_bytes()), Err(JsonError::TooDeep));
+        let objects = format!("{}1{}", "{\"a\":".repeat(MAX_DEPTH + 1), "}".repeat(MAX_DEPTH + 1));
         assert_eq!(parse(objects.as_bytes()), Err(JsonError::TooDeep));
         // far deeper than the stack of a naive reader
-        assert_eq!(
-            parse("[".repeat(1_000_000).as_bytes()),
-            Err(JsonError::TooDeep)
-        );
+        assert_eq!(parse("[".repeat(1_000_000).as_bytes()), Err(JsonError::TooDeep));
     }
 
     #[test]
@@ -257,11 +216,7 @@ mod tests {
             b"NaN",
             b"1e999",
         ] {
-            assert!(
-                matches!(parse(bytes), Err(JsonError::Syntax { .. })),
-                "{bytes:?} {:?}",
-                parse(bytes)
-            );
+            assert!(matches!(parse(bytes), Err(JsonError::Syntax { .. })), "{bytes:?} {:?}", parse(bytes));
         }
         for bytes in [&b""[..], b"{", b"{\"a\":", b"\"abc"] {
             assert_eq!(parse(bytes), Err(JsonError::Truncated), "{bytes:?}");
@@ -271,28 +226,14 @@ mod tests {
     #[test]
     fn a_second_spelling_that_go_would_take_is_refused() {
         for key in ["labels", "LABELS", "Label\u{17f}"] {
-            let object: Map<String, Value> = [("Labels", 1), (key, 2)]
-                .into_iter()
-                .map(|(k, v)| (k.to_owned(), v.into()))
-                .collect();
-            assert_eq!(
-                member(&object, "Labels"),
-                Err(JsonError::SecondSpelling { name: "Labels" }),
-                "{key}"
-            );
+            let object: Map<String, Value> =
+                [("Labels", 1), (key, 2)].into_iter().map(|(k, v)| (k.to_owned(), v.into())).collect();
+            assert_eq!(member(&object, "Labels"), Err(JsonError::SecondSpelling { name: "Labels" }), "{key}");
             let alone: Map<String, Value> = [(key.to_owned(), Value::Null)].into_iter().collect();
-            assert_eq!(
-                member(&alone, "Labels"),
-                Err(JsonError::SecondSpelling { name: "Labels" }),
-                "{key}"
-            );
+            assert_eq!(member(&alone, "Labels"), Err(JsonError::SecondSpelling { name: "Labels" }), "{key}");
         }
-        let plain: Map<String, Value> = [
-            ("Labels".to_owned(), Value::Null),
-            ("Label".to_owned(), Value::Null),
-        ]
-        .into_iter()
-        .collect();
+        let plain: Map<String, Value> =
+            [("Labels".to_owned(), Value::Null), ("Label".to_owned(), Value::Null)].into_iter().collect();
         assert_eq!(member(&plain, "Labels"), Ok(Some(&Value::Null)));
         assert_eq!(member(&plain, "other"), Ok(None));
     }

@@ -15,8 +15,6 @@ pub mod target;
 pub use config::{ConfigError, ImageConfig};
 pub use digest::{Digest, DigestError};
 pub use facts::{FactsError, ImageFacts, PlatformFacts};
-pub use manifest::{
-    Descriptor, ImageManifest, Index, Manifest, ManifestError, MediaType, Platform,
-};
+pub use manifest::{Descriptor, ImageManifest, Index, Manifest, ManifestError, MediaType, Platform};
 pub use reference::{Reference, ReferenceError};
 pub use target::{Entry, ImageEntry, TargetError};

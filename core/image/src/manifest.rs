@@ -31,10 +31,8 @@ const DOCKER_SCHEMA_1: &str = "application/vnd.docker.distribution.manifest.v1+j
 const DOCKER_SCHEMA_1_SIGNED: &str = "application/vnd.docker.distribution.manifest.v1+prettyjws";
 
 /// The config media types of something that a runtime starts; any other config makes the manifest an artifact.
-const IMAGE_CONFIGS: &[&str] = &[
-    "application/vnd.oci.image.config.v1+json",
-    "application/vnd.docker.container.image.v1+json",
-];
+const IMAGE_CONFIGS: &[&str] =
+    &["application/vnd.oci.image.config.v1+json", "application/vnd.docker.container.image.v1+json"];
 
 const REFERENCE_TYPE: &str = "vnd.docker.reference.type";
 const ATTESTATION: &str = "attestation-manifest";
@@ -57,12 +55,8 @@ pub enum MediaType {
 
 impl MediaType {
     /// All four: the Accept list of a client that wants no registry to convert anything.
-    pub const ALL: [MediaType; 4] = [
-        MediaType::OciManifest,
-        MediaType::OciIndex,
-        MediaType::DockerManifest,
-        MediaType::DockerList,
-    ];
+    pub const ALL: [MediaType; 4] =
+        [MediaType::OciManifest, MediaType::OciIndex, MediaType::DockerManifest, MediaType::DockerList];
 
     /// The text of the media type.
     pub fn as_str(self) -> &'static str {
@@ -76,9 +70,7 @@ impl MediaType {
 
     /// The kind that this text names, if it is one of the four.
     pub fn parse(text: &str) -> Option<MediaType> {
-        MediaType::ALL
-            .into_iter()
-            .find(|kind| kind.as_str() == text)
+        MediaType::ALL.into_iter().find(|kind| kind.as_str() == text)
     }
 
     /// Whether it lists manifests instead of layers.
@@ -195,15 +187,11 @@ impl Platform {
     /// An empty variant is none.
     pub fn new(os: &str, architecture: &str, variant: Option<&str>) -> Option<Platform> {
         let variant = variant.filter(|variant| !variant.is_empty());
-        [Some(os), Some(architecture), variant]
-            .into_iter()
-            .flatten()
-            .all(is_word)
-            .then(|| Platform {
-                os: os.to_owned(),
-                architecture: architecture.to_owned(),
-                variant: variant.map(str::to_owned),
-            })
+        [Some(os), Some(architecture), variant].into_iter().flatten().all(is_word).then(|| Platform {
+            os: os.to_owned(),
+            architecture: architecture.to_owned(),
+            variant: variant.map(str::to_owned),
+        })
     }
 
     /// `unknown/unknown`: how build attestations are listed, and nothing that a runtime asks for.
@@ -225,9 +213,7 @@ impl fmt::Display for Platform {
 fn is_word(text: &str) -> bool {
     !text.is_empty()
         && text.len() <= MAX_WORD_LEN
-        && text
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'))
+        && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'))
 }
 
 impl Descriptor {
@@ -238,9 +224,7 @@ impl Descriptor {
     }
 
     fn is_marked_attestation(&self) -> bool {
-        self.annotations
-            .get(REFERENCE_TYPE)
-            .is_some_and(|kind| kind == ATTESTATION)
+        self.annotations.get(REFERENCE_TYPE).is_some_and(|kind| kind == ATTESTATION)
     }
 
     /// Whether this is the config of something that a runtime starts (and not of an artifact).
@@ -263,27 +247,17 @@ impl Manifest {
             let manifests = descriptors(body, "manifests", MAX_INDEX_ENTRIES)?;
             // containerd starts an entry without platform, or with a real one, whatever its annotations say.
             let disguised = |entry: &Descriptor| {
-                entry.is_marked_attestation()
-                    && !entry.platform.as_ref().is_some_and(Platform::is_unknown)
+                entry.is_marked_attestation() && !entry.platform.as_ref().is_some_and(Platform::is_unknown)
             };
             if manifests.iter().any(disguised) {
                 return Err(ManifestError::DisguisedAttestation);
             }
-            return Ok(Manifest::Index(Index {
-                media_type,
-                manifests,
-                annotations,
-            }));
+            return Ok(Manifest::Index(Index { media_type, manifests, annotations }));
         }
         let config = json::member(body, "config")?.ok_or(ManifestError::Missing("config"))?;
         let config = descriptor(config.as_object().ok_or(ManifestError::Wrong("config"))?)?;
         let layers = descriptors(body, "layers", MAX_LAYERS)?;
-        Ok(Manifest::Image(ImageManifest {
-            media_type,
-            config,
-            layers,
-            annotations,
-        }))
+        Ok(Manifest::Image(ImageManifest { media_type, config, layers, annotations }))
     }
 
     /// The media type: stated in the body, or by its shape.
@@ -309,9 +283,7 @@ fn kind_of(body: &Map<String, Value>) -> Result<MediaType, ManifestError> {
         Some(Value::String(text)) => Some(text.as_str()),
         Some(_) => return Err(ManifestError::Wrong("mediaType")),
     };
-    if matches!(stated, Some(DOCKER_SCHEMA_1 | DOCKER_SCHEMA_1_SIGNED))
-        || json::member(body, "fsLayers")?.is_some()
-    {
+    if matches!(stated, Some(DOCKER_SCHEMA_1 | DOCKER_SCHEMA_1_SIGNED)) || json::member(body, "fsLayers")?.is_some() {
         return Err(ManifestError::SchemaOne);
     }
     match json::member(body, "schemaVersion")?.and_then(Value::as_u64) {
@@ -320,8 +292,7 @@ fn kind_of(body: &Map<String, Value>) -> Result<MediaType, ManifestError> {
         _ => return Err(ManifestError::SchemaVersion),
     }
     let as_index = json::member(body, "manifests")?.is_some();
-    let as_image =
-        json::member(body, "config")?.is_some() || json::member(body, "layers")?.is_some();
+    let as_image = json::member(body, "config")?.is_some() || json::member(body, "layers")?.is_some();
     let kind = match stated {
         Some(text) => MediaType::parse(text).ok_or(ManifestError::UnsupportedMediaType)?,
         None if as_index => MediaType::OciIndex,
@@ -335,19 +306,13 @@ fn kind_of(body: &Map<String, Value>) -> Result<MediaType, ManifestError> {
     }
 }
 
-fn descriptors(
-    body: &Map<String, Value>,
-    name: &'static str,
-    limit: usize,
-) -> Result<Vec<Descriptor>, ManifestError> {
+fn descriptors(body: &Map<String, Value>, name: &'static str, limit: usize) -> Result<Vec<Descriptor>, ManifestError> {
     let list = json::member(body, name)?.ok_or(ManifestError::Missing(name))?;
     let list = list.as_array().ok_or(ManifestError::Wrong(name))?;
     if list.len() > limit {
         return Err(ManifestError::TooMany(name));
     }
-    list.iter()
-        .map(|entry| descriptor(entry.as_object().ok_or(ManifestError::Wrong(name))?))
-        .collect()
+    list.iter().map(|entry| descriptor(entry.as_object().ok_or(ManifestError::Wrong(name))?)).collect()
 }
 
 fn descriptor(object: &Map<String, Value>) -> Result<Descriptor, ManifestError> {
@@ -358,23 +323,14 @@ fn descriptor(object: &Map<String, Value>) -> Result<Descriptor, ManifestError> 
     let digest = Digest::parse(required_str(object, "digest")?)?;
     let size = json::member(object, "size")?.ok_or(ManifestError::Missing("size"))?;
     // The specification's int64: what does not fit is refused, so that no reader sees a negative length.
-    let size = size
-        .as_u64()
-        .filter(|size| i64::try_from(*size).is_ok())
-        .ok_or(ManifestError::Wrong("size"))?;
+    let size = size.as_u64().filter(|size| i64::try_from(*size).is_ok()).ok_or(ManifestError::Wrong("size"))?;
     let platform = match json::member(object, "platform")? {
         None | Some(Value::Null) => None,
         Some(Value::Object(platform)) => Some(platform_of(platform)?),
         Some(_) => return Err(ManifestError::Wrong("platform")),
     };
     let annotations = annotations_of(object)?;
-    Ok(Descriptor {
-        media_type: media_type.to_owned(),
-        digest,
-        size,
-        platform,
-        annotations,
-    })
+    Ok(Descriptor { media_type: media_type.to_owned(), digest, size, platform, annotations })
 }
 
 /// `os`, `architecture` and `variant` of an object: a descriptor's platform, or an image config.
@@ -405,14 +361,8 @@ fn annotations_of(object: &Map<String, Value>) -> Result<Annotations, ManifestEr
     annotations.iter().map(text).collect()
 }
 
-fn required_str<'a>(
-    object: &'a Map<String, Value>,
-    name: &'static str,
-) -> Result<&'a str, ManifestError> {
-    json::member(object, name)?
-        .ok_or(ManifestError::Missing(name))?
-        .as_str()
-        .ok_or(ManifestError::Wrong(name))
+fn required_str<'a>(object: &'a Map<String, Value>, name: &'static str) -> Result<&'a str, ManifestError> {
+    json::member(object, name)?.ok_or(ManifestError::Missing(name))?.as_str().ok_or(ManifestError::Wrong(name))
 }
 
 #[cfg(test)]

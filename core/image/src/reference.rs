@@ -26,10 +26,7 @@ pub const DOCKER_HUB: &str = "docker.io";
 
 /// Hosts that are one registry under several names: (other name, canonical name). The only such table; every door uses it
 /// through [`Reference::name`].
-const HOST_ALIASES: &[(&str, &str)] = &[
-    ("index.docker.io", DOCKER_HUB),
-    ("registry-1.docker.io", DOCKER_HUB),
-];
+const HOST_ALIASES: &[(&str, &str)] = &[("index.docker.io", DOCKER_HUB), ("registry-1.docker.io", DOCKER_HUB)];
 
 /// A normalised image reference.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -120,19 +117,8 @@ impl Reference {
         check_path(&path)?;
         let name = canonical_name(domain, &path)?;
         let tag_defaulted = tag.is_none() && digest.is_none();
-        let tag = if tag_defaulted {
-            Some(DEFAULT_TAG.to_owned())
-        } else {
-            tag
-        };
-        Ok(Reference {
-            domain: domain.to_owned(),
-            path,
-            tag,
-            tag_defaulted,
-            digest,
-            name,
-        })
+        let tag = if tag_defaulted { Some(DEFAULT_TAG.to_owned()) } else { tag };
+        Ok(Reference { domain: domain.to_owned(), path, tag, tag_defaulted, digest, name })
     }
 
     /// The registry as written (`docker.io` for a short name): host in the given case, port as given.
@@ -167,9 +153,7 @@ impl Reference {
 
     /// The canonical `HOST[:PORT]` of [`Reference::name`].
     pub fn canonical_domain(&self) -> &str {
-        self.name
-            .split_once('/')
-            .map_or(self.name.as_str(), |(domain, _)| domain)
+        self.name.split_once('/').map_or(self.name.as_str(), |(domain, _)| domain)
     }
 
     /// The path of [`Reference::name`].
@@ -179,23 +163,13 @@ impl Reference {
 
     /// The same image by exactly this digest and without a tag: what is pulled after a verdict.
     pub fn pinned(&self, digest: Digest) -> Reference {
-        Reference {
-            tag: None,
-            tag_defaulted: false,
-            digest: Some(digest),
-            ..self.clone()
-        }
+        Reference { tag: None, tag_defaulted: false, digest: Some(digest), ..self.clone() }
     }
 
     /// The same image under this tag and without a digest.
     pub fn tagged(&self, tag: &str) -> Result<Reference, ReferenceError> {
         let tag = Some(check_tag(tag)?.to_owned());
-        Ok(Reference {
-            tag,
-            tag_defaulted: false,
-            digest: None,
-            ..self.clone()
-        })
+        Ok(Reference { tag, tag_defaulted: false, digest: None, ..self.clone() })
     }
 }
 
@@ -222,13 +196,8 @@ impl FromStr for Reference {
 
 /// Checks a tag: 1 to 128 of `[A-Za-z0-9_.-]`, the first not `.` or `-`.
 pub fn check_tag(tag: &str) -> Result<&str, ReferenceError> {
-    let first_fits = tag
-        .bytes()
-        .next()
-        .is_some_and(|b| b.is_ascii_alphanumeric() || b == b'_');
-    let rest_fits = tag
-        .bytes()
-        .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'-'));
+    let first_fits = tag.bytes().next().is_some_and(|b| b.is_ascii_alphanumeric() || b == b'_');
+    let rest_fits = tag.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'-'));
     match first_fits && rest_fits && tag.len() <= MAX_TAG_LEN {
         true => Ok(tag),
         false => Err(ReferenceError::InvalidTag),
@@ -251,8 +220,7 @@ fn check_component(component: &str) -> Result<(), ReferenceError> {
         return Err(ReferenceError::UpperCasePath);
     }
     let is_word = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
-    let edges_fit = component.bytes().next().is_some_and(is_word)
-        && component.bytes().last().is_some_and(is_word);
+    let edges_fit = component.bytes().next().is_some_and(is_word) && component.bytes().last().is_some_and(is_word);
     // Between two words stands exactly one separator: `.`, `_`, `__`, or any number of `-`.
     let separators_fit = component
         .split(|c: char| c.is_ascii_lowercase() || c.is_ascii_digit())
@@ -276,11 +244,7 @@ pub fn canonical_domain(domain: &str) -> Result<String, ReferenceError> {
             let address: Ipv6Addr = address.parse().map_err(|_| ReferenceError::InvalidDomain)?;
             let port = match port {
                 "" => None,
-                other => Some(
-                    other
-                        .strip_prefix(':')
-                        .ok_or(ReferenceError::InvalidDomain)?,
-                ),
+                other => Some(other.strip_prefix(':').ok_or(ReferenceError::InvalidDomain)?),
             };
             (format!("[{address}]"), port)
         }
@@ -294,10 +258,7 @@ pub fn canonical_domain(domain: &str) -> Result<String, ReferenceError> {
         }
     };
     let port = port.map(parse_port).transpose()?;
-    let host = HOST_ALIASES
-        .iter()
-        .find(|(alias, _)| host == *alias)
-        .map_or(host, |(_, name)| (*name).to_owned());
+    let host = HOST_ALIASES.iter().find(|(alias, _)| host == *alias).map_or(host, |(_, name)| (*name).to_owned());
     Ok(match port {
         None | Some(443) => host,
         Some(port) => format!("{host}:{port}"),
@@ -348,9 +309,7 @@ fn split_domain(text: &str) -> (&str, &str) {
 }
 
 fn is_domain(first: &str) -> bool {
-    first == "localhost"
-        || first.contains(['.', ':'])
-        || first.bytes().any(|b| b.is_ascii_uppercase())
+    first == "localhost" || first.contains(['.', ':']) || first.bytes().any(|b| b.is_ascii_uppercase())
 }
 
 #[cfg(test)]

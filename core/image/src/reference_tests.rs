@@ -21,15 +21,9 @@ fn each_refusal_has_its_own_name() {
         (&upper, ReferenceError::Digest(DigestError::NotLowerHex)),
         (
             "r.io/a@sha256:0123456789012345678901234567890123456789",
-            ReferenceError::Digest(DigestError::WrongLength {
-                expected: 64,
-                got: 40,
-            }),
+            ReferenceError::Digest(DigestError::WrongLength { expected: 64, got: 40 }),
         ),
-        (
-            "r.io/a@sha384:00",
-            ReferenceError::Digest(DigestError::UnknownAlgorithm),
-        ),
+        ("r.io/a@sha384:00", ReferenceError::Digest(DigestError::UnknownAlgorithm)),
         ("r.io/a@", ReferenceError::Digest(DigestError::NoSeparator)),
         ("Ubuntu", ReferenceError::UpperCasePath),
         ("r.io/App", ReferenceError::UpperCasePath),
@@ -87,10 +81,7 @@ fn each_refusal_has_its_own_name() {
     for (text, reason) in table {
         assert_eq!(Reference::parse(text), Err(reason), "{text:?}");
     }
-    assert_eq!(
-        Reference::parse(&"a/".repeat(600)),
-        Err(ReferenceError::TooLong)
-    );
+    assert_eq!(Reference::parse(&"a/".repeat(600)), Err(ReferenceError::TooLong));
 }
 
 #[test]
@@ -98,100 +89,25 @@ fn every_row_of_the_normalisation_table() {
     let at = format!("r.io/a:1@{D}");
     // input, whole text, domain, path
     let table: &[(&str, &str, &str, &str)] = &[
-        (
-            "ubuntu",
-            "docker.io/library/ubuntu:latest",
-            "docker.io",
-            "library/ubuntu",
-        ),
-        (
-            "docker.io/ubuntu",
-            "docker.io/library/ubuntu:latest",
-            "docker.io",
-            "library/ubuntu",
-        ),
-        (
-            "index.docker.io/ubuntu",
-            "docker.io/library/ubuntu:latest",
-            "docker.io",
-            "library/ubuntu",
-        ),
-        (
-            "docker.io/team/app:1",
-            "docker.io/team/app:1",
-            "docker.io",
-            "team/app",
-        ),
-        (
-            "team/app:1",
-            "docker.io/team/app:1",
-            "docker.io",
-            "team/app",
-        ),
+        ("ubuntu", "docker.io/library/ubuntu:latest", "docker.io", "library/ubuntu"),
+        ("docker.io/ubuntu", "docker.io/library/ubuntu:latest", "docker.io", "library/ubuntu"),
+        ("index.docker.io/ubuntu", "docker.io/library/ubuntu:latest", "docker.io", "library/ubuntu"),
+        ("docker.io/team/app:1", "docker.io/team/app:1", "docker.io", "team/app"),
+        ("team/app:1", "docker.io/team/app:1", "docker.io", "team/app"),
         ("localhost/app", "localhost/app:latest", "localhost", "app"),
-        (
-            "localhost:5000/app",
-            "localhost:5000/app:latest",
-            "localhost:5000",
-            "app",
-        ),
-        (
-            "myhost/app",
-            "docker.io/myhost/app:latest",
-            "docker.io",
-            "myhost/app",
-        ),
+        ("localhost:5000/app", "localhost:5000/app:latest", "localhost:5000", "app"),
+        ("myhost/app", "docker.io/myhost/app:latest", "docker.io", "myhost/app"),
         ("MyHost/app", "MyHost/app:latest", "MyHost", "app"),
-        (
-            "a:5000",
-            "docker.io/library/a:5000",
-            "docker.io",
-            "library/a",
-        ),
+        ("a:5000", "docker.io/library/a:5000", "docker.io", "library/a"),
         ("a:5000/b", "a:5000/b:latest", "a:5000", "b"),
-        (
-            "example.com",
-            "docker.io/library/example.com:latest",
-            "docker.io",
-            "library/example.com",
-        ),
-        (
-            "[::1]:5000/app",
-            "[::1]:5000/app:latest",
-            "[::1]:5000",
-            "app",
-        ),
-        (
-            "[2001:db8::1]/app",
-            "[2001:db8::1]/app:latest",
-            "[2001:db8::1]",
-            "app",
-        ),
-        (
-            "127.0.0.1:5583/team/app:v1",
-            "127.0.0.1:5583/team/app:v1",
-            "127.0.0.1:5583",
-            "team/app",
-        ),
+        ("example.com", "docker.io/library/example.com:latest", "docker.io", "library/example.com"),
+        ("[::1]:5000/app", "[::1]:5000/app:latest", "[::1]:5000", "app"),
+        ("[2001:db8::1]/app", "[2001:db8::1]/app:latest", "[2001:db8::1]", "app"),
+        ("127.0.0.1:5583/team/app:v1", "127.0.0.1:5583/team/app:v1", "127.0.0.1:5583", "team/app"),
         (&at, &at, "r.io", "a"),
-        (
-            "a__b",
-            "docker.io/library/a__b:latest",
-            "docker.io",
-            "library/a__b",
-        ),
-        (
-            "a---b",
-            "docker.io/library/a---b:latest",
-            "docker.io",
-            "library/a---b",
-        ),
-        (
-            "a.b",
-            "docker.io/library/a.b:latest",
-            "docker.io",
-            "library/a.b",
-        ),
+        ("a__b", "docker.io/library/a__b:latest", "docker.io", "library/a__b"),
+        ("a---b", "docker.io/library/a---b:latest", "docker.io", "library/a---b"),
+        ("a.b", "docker.io/library/a.b:latest", "docker.io", "library/a.b"),
         (
             "registry-1.docker.io/library/ubuntu",
             "registry-1.docker.io/library/ubuntu:latest",
@@ -199,21 +115,12 @@ fn every_row_of_the_normalisation_table() {
             "library/ubuntu",
         ),
         ("r.io/a:_x", "r.io/a:_x", "r.io", "a"),
-        (
-            "a/manifests/b",
-            "docker.io/a/manifests/b:latest",
-            "docker.io",
-            "a/manifests/b",
-        ),
+        ("a/manifests/b", "docker.io/a/manifests/b:latest", "docker.io", "a/manifests/b"),
     ];
     for (input, text, domain, path) in table {
         let reference = parse(input);
         assert_eq!(
-            (
-                reference.to_string().as_str(),
-                reference.domain(),
-                reference.path()
-            ),
+            (reference.to_string().as_str(), reference.domain(), reference.path()),
             (*text, *domain, *path),
             "{input}"
         );
@@ -226,17 +133,11 @@ fn a_defaulted_tag_is_told_from_a_given_one_and_a_digest_stands_alone() {
     assert_eq!(parse("r.io/a").tag(), Some("latest"));
     assert!(!parse("r.io/a:latest").is_tag_defaulted());
     let by_digest = parse(&format!("r.io/a@{D}"));
-    assert_eq!(
-        (by_digest.tag(), by_digest.is_tag_defaulted()),
-        (None, false)
-    );
+    assert_eq!((by_digest.tag(), by_digest.is_tag_defaulted()), (None, false));
     assert_eq!(by_digest.digest().unwrap().to_string(), D);
     let both = parse(&format!("r.io/a:1@{D}"));
     assert_eq!((both.tag(), both.digest().is_some()), (Some("1"), true));
-    assert_eq!(
-        both.pinned(Digest::of(b"x")).to_string(),
-        format!("r.io/a@{}", Digest::of(b"x"))
-    );
+    assert_eq!(both.pinned(Digest::of(b"x")).to_string(), format!("r.io/a@{}", Digest::of(b"x")));
     assert_eq!(both.tagged("2").unwrap().to_string(), "r.io/a:2");
     assert_eq!(both.tagged("a b"), Err(ReferenceError::InvalidTag));
 }
@@ -244,22 +145,10 @@ fn a_defaulted_tag_is_told_from_a_given_one_and_a_digest_stands_alone() {
 #[test]
 fn spellings_of_one_registry_have_one_canonical_name() {
     let table: &[(&str, &str)] = &[
-        (
-            "Registry.Example.COM/pay/api",
-            "registry.example.com/pay/api",
-        ),
-        (
-            "registry.example.com:443/pay/api:v1",
-            "registry.example.com/pay/api",
-        ),
-        (
-            "registry.example.com:0443/pay/api",
-            "registry.example.com/pay/api",
-        ),
-        (
-            "registry.example.com:05000/pay",
-            "registry.example.com:5000/pay",
-        ),
+        ("Registry.Example.COM/pay/api", "registry.example.com/pay/api"),
+        ("registry.example.com:443/pay/api:v1", "registry.example.com/pay/api"),
+        ("registry.example.com:0443/pay/api", "registry.example.com/pay/api"),
+        ("registry.example.com:05000/pay", "registry.example.com:5000/pay"),
         ("registry.example.com:80/pay", "registry.example.com:80/pay"),
         ("LOCALHOST:5000/app", "localhost:5000/app"),
         ("MyHost/app", "myhost/app"),
@@ -267,30 +156,17 @@ fn spellings_of_one_registry_have_one_canonical_name() {
         ("[2001:DB8::1]:443/app", "[2001:db8::1]/app"),
         ("ubuntu", "docker.io/library/ubuntu"),
         ("index.docker.io/library/ubuntu", "docker.io/library/ubuntu"),
-        (
-            "registry-1.docker.io/library/ubuntu",
-            "docker.io/library/ubuntu",
-        ),
+        ("registry-1.docker.io/library/ubuntu", "docker.io/library/ubuntu"),
         ("registry-1.docker.io/ubuntu", "docker.io/library/ubuntu"),
         ("Index.Docker.IO:443/team/app", "docker.io/team/app"),
         ("docker.io:443/ubuntu", "docker.io/library/ubuntu"),
         ("docker.io:5000/ubuntu", "docker.io:5000/ubuntu"),
-        (
-            "docker.io.example.com/ubuntu",
-            "docker.io.example.com/ubuntu",
-        ),
+        ("docker.io.example.com/ubuntu", "docker.io.example.com/ubuntu"),
     ];
     for (input, name) in table {
         let reference = parse(input);
         assert_eq!(reference.name(), *name, "{input}");
-        assert_eq!(
-            format!(
-                "{}/{}",
-                reference.canonical_domain(),
-                reference.canonical_path()
-            ),
-            *name
-        );
+        assert_eq!(format!("{}/{}", reference.canonical_domain(), reference.canonical_path()), *name);
     }
 }
 

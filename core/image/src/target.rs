@@ -116,11 +116,7 @@ pub fn tag_path(collection: &str, image: &Reference) -> Result<String, TargetErr
 }
 
 /// The target path of a digest of the image: `api/@sha256-HEX`, or `@sha256-HEX` if the collection is the image.
-pub fn digest_path(
-    collection: &str,
-    image: &Reference,
-    digest: &Digest,
-) -> Result<String, TargetError> {
+pub fn digest_path(collection: &str, image: &Reference, digest: &Digest) -> Result<String, TargetError> {
     Ok(join(rest_of(collection, image)?, &digest_segment(digest)))
 }
 
@@ -138,10 +134,7 @@ pub fn revoked_digest_path(digest: &Digest) -> String {
 
 /// The reserved path under which the reference's tag is revoked: `_revoked/api/v1.json`.
 pub fn revoked_tag_path(collection: &str, image: &Reference) -> Result<String, TargetError> {
-    Ok(format!(
-        "{REVOKED}/{}{REVOKED_SUFFIX}",
-        tag_path(collection, image)?
-    ))
+    Ok(format!("{REVOKED}/{}{REVOKED_SUFFIX}", tag_path(collection, image)?))
 }
 
 /// Whether a target path is reserved: two or more segments, the first beginning with `_`.
@@ -167,10 +160,7 @@ pub fn revoked_of(collection: &str, path: &str) -> Result<Revoked, TargetError> 
         .and_then(|rest| rest.strip_suffix(REVOKED_SUFFIX));
     let entry = entry_of(collection, inner.ok_or(TargetError::NotAnImage)?)?;
     match entry.entry {
-        Entry::Tag(tag) => Ok(Revoked::Tag {
-            name: entry.name,
-            tag,
-        }),
+        Entry::Tag(tag) => Ok(Revoked::Tag { name: entry.name, tag }),
         // A digest is revoked under every name at once: an entry with a name would be one that nobody looks up.
         Entry::Digest(digest) if entry.name == collection => Ok(Revoked::Digest(digest)),
         Entry::Digest(_) => Err(TargetError::NotAnImage),
@@ -187,16 +177,9 @@ fn entry_of(collection: &str, path: &str) -> Result<ImageEntry, TargetError> {
     let entry = match last.strip_prefix('@') {
         Some(digest) => {
             let (algorithm, hex) = digest.split_once('-').ok_or(TargetError::NotAnImage)?;
-            Entry::Digest(
-                Digest::parse(&format!("{algorithm}:{hex}"))
-                    .map_err(|_| TargetError::NotAnImage)?,
-            )
+            Entry::Digest(Digest::parse(&format!("{algorithm}:{hex}")).map_err(|_| TargetError::NotAnImage)?)
         }
-        None => Entry::Tag(
-            reference::check_tag(last)
-                .map_err(|_| TargetError::NotAnImage)?
-                .to_owned(),
-        ),
+        None => Entry::Tag(reference::check_tag(last).map_err(|_| TargetError::NotAnImage)?.to_owned()),
     };
     Ok(ImageEntry { name, entry })
 }

@@ -30,25 +30,13 @@ fn a_collection_does_not_cover_its_neighbours() {
     }
     assert!(covers(PAY, PAY));
     assert!(covers(PAY, API));
-    assert_eq!(
-        tag_path(PAY, &image("registry.example.com/pay2:v1")),
-        Err(TargetError::NotCovered)
-    );
-    assert_eq!(
-        digest_path(API, &image(PAY), &empty()),
-        Err(TargetError::NotCovered)
-    );
+    assert_eq!(tag_path(PAY, &image("registry.example.com/pay2:v1")), Err(TargetError::NotCovered));
+    assert_eq!(digest_path(API, &image(PAY), &empty()), Err(TargetError::NotCovered));
 }
 
 #[test]
 fn the_longest_pinned_collection_counts_and_a_bad_pin_is_not_passed_over() {
-    let pinned = [
-        "registry.example.com/p",
-        PAY,
-        "docker.io/pay",
-        API,
-        "registry.example.com/pay/ap",
-    ];
+    let pinned = ["registry.example.com/p", PAY, "docker.io/pay", API, "registry.example.com/pay/ap"];
     let found = |name: &str| collection_for(image(name).name(), pinned).unwrap();
     assert_eq!(found("registry.example.com/pay/api:v1"), Some(API));
     assert_eq!(found("Registry.Example.com:443/pay/api/deep:v1"), Some(API));
@@ -66,29 +54,16 @@ fn the_longest_pinned_collection_counts_and_a_bad_pin_is_not_passed_over() {
         "registry.example.com/Pay",
         "",
     ] {
-        assert_eq!(
-            collection_for(API, [PAY, bad]),
-            Err(TargetError::Collection(bad.to_owned())),
-            "{bad}"
-        );
+        assert_eq!(collection_for(API, [PAY, bad]), Err(TargetError::Collection(bad.to_owned())), "{bad}");
     }
 }
 
 #[test]
 fn a_collection_that_is_not_canonical_has_no_paths() {
     let bad = "registry.example.com:443/pay";
-    assert_eq!(
-        tag_path(bad, &image(API)),
-        Err(TargetError::Collection(bad.to_owned()))
-    );
-    assert_eq!(
-        image_of(bad, "api/v1"),
-        Err(TargetError::Collection(bad.to_owned()))
-    );
-    assert_eq!(
-        revoked_of(bad, "_revoked/v1.json"),
-        Err(TargetError::Collection(bad.to_owned()))
-    );
+    assert_eq!(tag_path(bad, &image(API)), Err(TargetError::Collection(bad.to_owned())));
+    assert_eq!(image_of(bad, "api/v1"), Err(TargetError::Collection(bad.to_owned())));
+    assert_eq!(revoked_of(bad, "_revoked/v1.json"), Err(TargetError::Collection(bad.to_owned())));
 }
 
 #[test]
@@ -111,22 +86,13 @@ fn what_is_not_the_path_of_an_image_is_refused() {
         "api/@sha256:00",
         "api/v1 ",
     ] {
-        assert_eq!(
-            image_of(PAY, path),
-            Err(TargetError::NotAnImage),
-            "{path:?}"
-        );
+        assert_eq!(image_of(PAY, path), Err(TargetError::NotAnImage), "{path:?}");
     }
     let upper = format!("api/@sha256-{}", HEX.to_uppercase());
     assert_eq!(image_of(PAY, &upper), Err(TargetError::NotAnImage));
     let long = format!("{}/v1", "a".repeat(255));
     assert_eq!(image_of(PAY, &long), Err(TargetError::NotAnImage));
-    for path in [
-        "_policy/a.cedar",
-        "_revoked/@sha256-00.json",
-        "_x/v1",
-        "_/a/b",
-    ] {
+    for path in ["_policy/a.cedar", "_revoked/@sha256-00.json", "_x/v1", "_/a/b"] {
         assert_eq!(image_of(PAY, path), Err(TargetError::Reserved), "{path}");
     }
     for path in [
@@ -138,11 +104,7 @@ fn what_is_not_the_path_of_an_image_is_refused() {
         "revoked/v1.json",
         "_revoked/a//b.json",
     ] {
-        assert_eq!(
-            revoked_of(PAY, path),
-            Err(TargetError::NotAnImage),
-            "{path}"
-        );
+        assert_eq!(revoked_of(PAY, path), Err(TargetError::NotAnImage), "{path}");
     }
     let named = format!("_revoked/api/@sha256-{HEX}.json");
     assert_eq!(revoked_of(PAY, &named), Err(TargetError::NotAnImage));
@@ -154,26 +116,14 @@ fn the_promised_paths() {
     let by_digest = format!("@sha256-{HEX}");
     assert_eq!(tag_path(PAY, &v1).unwrap(), "api/v1");
     assert_eq!(tag_path(API, &v1).unwrap(), "v1");
-    assert_eq!(
-        digest_path(PAY, &v1, &empty()).unwrap(),
-        format!("api/{by_digest}")
-    );
+    assert_eq!(digest_path(PAY, &v1, &empty()).unwrap(), format!("api/{by_digest}"));
     assert_eq!(digest_path(API, &v1, &empty()).unwrap(), by_digest);
-    assert_eq!(
-        revoked_digest_path(&empty()),
-        format!("_revoked/{by_digest}.json")
-    );
+    assert_eq!(revoked_digest_path(&empty()), format!("_revoked/{by_digest}.json"));
     assert_eq!(revoked_tag_path(PAY, &v1).unwrap(), "_revoked/api/v1.json");
     assert_eq!(revoked_tag_path(API, &v1).unwrap(), "_revoked/v1.json");
     assert_eq!(tag_path(PAY, &v1.pinned(empty())), Err(TargetError::NoTag));
-    assert_eq!(
-        tag_path("docker.io/library", &image("ubuntu")).unwrap(),
-        "ubuntu/latest"
-    );
-    assert_eq!(
-        tag_path("localhost:5000/demo", &image("localhost:5000/demo:v1")).unwrap(),
-        "v1"
-    );
+    assert_eq!(tag_path("docker.io/library", &image("ubuntu")).unwrap(), "ubuntu/latest");
+    assert_eq!(tag_path("localhost:5000/demo", &image("localhost:5000/demo:v1")).unwrap(), "v1");
 }
 
 #[test]
@@ -183,34 +133,22 @@ fn a_tag_that_begins_with_an_underscore_is_a_plain_image() {
     assert!(!is_reserved("_policy"));
     assert_eq!(
         image_of(API, "_policy").unwrap(),
-        ImageEntry {
-            name: API.to_owned(),
-            entry: Entry::Tag("_policy".to_owned())
-        }
+        ImageEntry { name: API.to_owned(), entry: Entry::Tag("_policy".to_owned()) }
     );
     assert_eq!(tag_path(PAY, &tagged).unwrap(), "api/_policy");
     assert!(!is_reserved("api/_policy"));
     // its revocation is not mistaken for a nested one
     assert_eq!(
         revoked_of(API, "_revoked/_policy.json").unwrap(),
-        Revoked::Tag {
-            name: API.to_owned(),
-            tag: "_policy".to_owned()
-        }
+        Revoked::Tag { name: API.to_owned(), tag: "_policy".to_owned() }
     );
 }
 
 #[test]
 fn a_narrow_role_gets_a_pattern_for_its_digests() {
-    assert_eq!(
-        digest_pattern_beside("api/v*").as_deref(),
-        Some("api/@sha256-*")
-    );
+    assert_eq!(digest_pattern_beside("api/v*").as_deref(), Some("api/@sha256-*"));
     assert_eq!(digest_pattern_beside("v1").as_deref(), Some("@sha256-*"));
-    assert_eq!(
-        digest_pattern_beside("a/b/v?").as_deref(),
-        Some("a/b/@sha256-*")
-    );
+    assert_eq!(digest_pattern_beside("a/b/v?").as_deref(), Some("a/b/@sha256-*"));
     assert_eq!(digest_pattern_beside("api/*"), None);
     assert_eq!(digest_pattern_beside("*"), None);
 }

@@ -250,9 +250,14 @@ impl RepositoryState {
         if let Some((name, _)) = left.iter().find(|(name, _)| publication.roles.contains_key(*name)) {
             return Err(refuse(name.as_str(), Rule::Undelegated));
         }
-        for name in publication.roles.keys() {
-            if let Some(role) = roles.get(name) {
+        for (name, role) in &roles {
+            let chain = delegators(&roles, name);
+            if publication.roles.contains_key(name) {
                 check_content(&root, &roles, name, role, rules)?;
+                check_paths(name, role, &chain)?;
+            } else if chain.iter().any(|(delegator, _)| publication.roles.contains_key(*delegator)) {
+                // Narrower paths for a role whose file stays: other clients refuse the whole repository.
+                check_paths(name, role, &chain)?;
             }
         }
         // A root that changes keys can make an online key of one that a delegation uses.
@@ -506,7 +511,6 @@ fn check_content(
             check_patterns(name, d)?;
         }
     }
-    let chain = delegators(roles, name);
     let reserved_roles: BTreeSet<&str> = roles
         .get(&RoleName::targets())
         .and_then(|t| t.delegations())
@@ -520,9 +524,6 @@ fn check_content(
         // Other clients normalise Unicode before they sign and look up: ASCII is the same in every one of them.
         if !is_target_path(path) || !path.is_ascii() {
             return Err(refuse(name.as_str(), Rule::TargetPath(shown())));
-        }
-        if !chain.iter().all(|d| d.matches(path).unwrap_or(false)) {
-            return Err(refuse(name.as_str(), Rule::OutsidePaths(shown())));
         }
         if let Some(kind) = reserved::kind(path) {
             let home = if reserved_roles.contains(kind) { kind } else { "targets" };
@@ -556,14 +557,27 @@ fn check_patterns(name: &RoleName, d: &Delegation) -> Result<(), Refusal> {
     }
 }
 
-/// The delegations on the way from `targets` to this role.
-fn delegators<'a>(roles: &'a BTreeMap<RoleName, Verified<Targets>>, name: &RoleName) -> Vec<&'a Delegation> {
+/// Every target of a role lies in the paths of every delegation on the way to it.
+fn check_paths(name: &RoleName, role: &Targets, chain: &[(&RoleName, &Delegation)]) -> Result<(), Refusal> {
+    for path in role.paths() {
+        if !chain.iter().all(|(_, d)| d.matches(path).unwrap_or(false)) {
+            return Err(refuse(name.as_str(), Rule::OutsidePaths(path.escape_debug().to_string())));
+        }
+    }
+    Ok(())
+}
+
+/// The delegations on the way from `targets` to this role, each with its delegator.
+fn delegators<'a>(
+    roles: &'a BTreeMap<RoleName, Verified<Targets>>,
+    name: &RoleName,
+) -> Vec<(&'a RoleName, &'a Delegation)> {
     let mut chain = Vec::new();
     let mut wanted = name.as_str();
     while wanted != "targets" && chain.len() <= limits::ROLES_PER_COLLECTION {
         let found = roles.iter().find_map(|(delegator, role)| Some((delegator, role.delegations()?.role(wanted)?)));
         let Some((delegator, delegation)) = found else { break };
-        chain.push(delegation);
+        chain.push((delegator, delegation));
         wanted = delegator.as_str();
     }
     chain

@@ -72,6 +72,12 @@ impl RootStage {
     /// Accepts the next root: exactly one version on, signed by the old and by the new threshold. It is to be persisted
     /// at once. Its expiry is not checked here: a later one may replace it.
     pub fn advance(&mut self, bytes: impl Into<Arc<[u8]>>) -> Result<&Verified<Root>, UpdateError> {
+        self.followed = self.followed.saturating_add(1);
+        self.advance_local(bytes)
+    }
+
+    /// The same for a root that was stored before: it does not count towards what one update follows.
+    pub fn advance_local(&mut self, bytes: impl Into<Arc<[u8]>>) -> Result<&Verified<Root>, UpdateError> {
         let error = |reason: Reason| UpdateError::new("root", reason);
         let expected = self.root.version().next();
         let next = Unverified::<Root>::read(bytes, limits::ROOT_BYTES)
@@ -82,7 +88,6 @@ impl RootStage {
             let expected = expected.unwrap_or(self.root.version());
             return Err(error(Reason::WrongVersion { expected, got: next.version() }));
         }
-        self.followed = self.followed.saturating_add(1);
         self.root = next;
         Ok(&self.root)
     }

@@ -376,7 +376,7 @@ impl Person {
 /// Runs a command to its end, at most a minute.
 pub fn run(command: &mut Command) -> io::Result<Output> {
     let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
-    let mut reader = |pipe: Option<Box<dyn Read + Send>>| {
+    let reader = |pipe: Option<Box<dyn Read + Send>>| {
         std::thread::spawn(move || {
             let mut out = Vec::new();
             if let Some(mut pipe) = pipe {
@@ -424,7 +424,10 @@ pub fn tools_dir() -> PathBuf {
 /// A program from the fetched tools or from PATH.
 pub fn tool(name: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
-    std::iter::once(tools_dir().join("bin")).chain(std::env::split_paths(&path)).map(|d| d.join(name)).find(|p| p.is_file())
+    std::iter::once(tools_dir().join("bin"))
+        .chain(std::env::split_paths(&path))
+        .map(|d| d.join(name))
+        .find(|p| p.is_file())
 }
 
 fn free_port() -> io::Result<u16> {

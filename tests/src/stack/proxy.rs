@@ -146,7 +146,8 @@ fn serve(stream: TcpStream, upstream: &str, shared: &Shared) -> io::Result<()> {
         reader.read_exact(&mut body)?;
         let key = line.rsplit_once(' ').map_or(line.as_str(), |(key, _)| key).to_owned();
         shared.requests.lock().unwrap().push(key.clone());
-        let own = shared.answers.lock().unwrap().iter().find(|(end, _)| key.ends_with(end.as_str())).map(|(_, a)| a.clone());
+        let own =
+            shared.answers.lock().unwrap().iter().find(|(end, _)| key.ends_with(end.as_str())).map(|(_, a)| a.clone());
         let frozen = shared.frozen.load(Ordering::SeqCst) && !key.starts_with("POST");
         let is_head = key.starts_with("HEAD");
         if let Some(answer) = own {

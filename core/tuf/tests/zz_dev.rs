@@ -1,0 +1,4 @@
+#![allow(missing_docs, unused, clippy::all)]
+extern crate self as trust_tests;
+#[path = "../../../tests/src/simulator/mod.rs"]
+pub mod simulator;
