@@ -1,3 +1,4 @@
 //! Repository simulator, end to end, attacks, crashes, interoperability, benchmarks.
 pub mod bench;
+pub mod demo;
 pub mod stack;

@@ -1,1 +1,4 @@
 //! Update, persistent trusted state and verification: what every relying party needs.
+
+pub mod registry;
+pub mod tls;

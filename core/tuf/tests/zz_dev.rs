@@ -2,3 +2,5 @@
 extern crate self as trust_tests;
 #[path = "../../../tests/src/simulator/mod.rs"]
 pub mod simulator;
+#[path = "../../../tests/tests/attacks_update.rs"]
+mod attacks_update;

@@ -145,3 +145,20 @@ impl World {
         Version::new(n).expect("a version")
     }
 }
+
+/// Writes each attack as one test for every client: `stages::NAME` for the core alone, `reader::NAME` for the shipped
+/// reader.
+#[macro_export]
+macro_rules! attacks {
+    ($($(#[$meta:meta])* fn $name:ident($world:ident) $body:block)*) => {
+        $($(#[$meta])* fn $name($world: &mut $crate::simulator::World) $body)*
+
+        mod stages {
+            $(#[test] fn $name() { super::$name(&mut $crate::simulator::World::stages()); })*
+        }
+
+        mod reader {
+            $(#[test] fn $name() { super::$name(&mut $crate::simulator::World::reader()); })*
+        }
+    };
+}

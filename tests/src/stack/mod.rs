@@ -122,27 +122,43 @@ pub struct Stack {
 impl Stack {
     /// Starts everything in a new folder below `parent`.
     pub fn start(parent: &Path, options: Options) -> io::Result<Self> {
+        if options.registry {
+            return Self::registry_only(parent)?.with_services(options);
+        }
+        Self::empty(parent)?.with_services(options)
+    }
+
+    /// Starts the registry alone.
+    pub fn registry_only(parent: &Path) -> io::Result<Self> {
+        let mut stack = Self::empty(parent)?;
+        stack.start_registry()?;
+        Ok(stack)
+    }
+
+    /// Starts signer and server beside what runs already.
+    pub fn with_services(mut self, options: Options) -> io::Result<Self> {
+        self.options = options;
+        self.init_signer()?;
+        self.start_signer()?;
+        self.start_server(None)?;
+        Ok(self)
+    }
+
+    fn empty(parent: &Path) -> io::Result<Self> {
         let dir = parent.join("stack");
         fs::create_dir_all(&dir)?;
         fs::set_permissions(&dir, fs::Permissions::from_mode(0o700))?;
-        let mut stack = Self {
+        Ok(Self {
             dir,
             keep: false,
-            options,
+            options: Options::default(),
             registry: String::new(),
             server_url: String::new(),
             registry_process: None,
             signer: None,
             server: None,
             identity: String::new(),
-        };
-        if stack.options.registry {
-            stack.start_registry()?;
-        }
-        stack.init_signer()?;
-        stack.start_signer()?;
-        stack.start_server(None)?;
-        Ok(stack)
+        })
     }
 
     /// Leaves processes and folder alone when the value is dropped.
@@ -303,13 +319,18 @@ impl Stack {
 
     /// A person (or machine) with a folder and a context of its own.
     pub fn person(&self, name: &str, token: Option<&Path>) -> io::Result<Person> {
+        self.person_at(name, token, &self.server_url)
+    }
+
+    /// The same, with another server (a middle man) in the context.
+    pub fn person_at(&self, name: &str, token: Option<&Path>, server: &str) -> io::Result<Person> {
         let person = Person { home: self.dir.join("people").join(name) };
         let config = person.home.join("config").join("trust");
         private_dir(&person.home)?;
         fs::create_dir_all(&config)?;
         let mut text = format!(
-            "context = \"default\"\n\n[contexts.default]\nserver = \"{}\"\nidentity = \"{}\"\n",
-            self.server_url, self.identity
+            "context = \"default\"\n\n[contexts.default]\nserver = \"{server}\"\nidentity = \"{}\"\n",
+            self.identity
         );
         if self.options.tls {
             text.push_str(&format!("ca = \"{}\"\n", self.ca().display()));

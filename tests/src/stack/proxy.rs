@@ -36,12 +36,15 @@ impl Answer {
     }
 }
 
+/// Answers of the past, by `METHOD PATH`.
+pub type Recording = BTreeMap<String, Vec<u8>>;
+
 #[derive(Default)]
 struct Shared {
     answers: Mutex<BTreeMap<String, Answer>>,
-    recorded: Mutex<BTreeMap<String, Vec<u8>>>,
+    recorded: Mutex<Recording>,
     requests: Mutex<Vec<String>>,
-    frozen: AtomicBool,
+    replayed: Mutex<Option<Recording>>,
     stop: AtomicBool,
 }
 
@@ -91,13 +94,17 @@ impl Proxy {
     /// Passes everything on again.
     pub fn honest(&self) {
         self.shared.answers.lock().unwrap().clear();
-        self.shared.frozen.store(false, Ordering::SeqCst);
+        *self.shared.replayed.lock().unwrap() = None;
     }
 
-    /// From now on answers GETs with what it saw before, as far as it saw it: an old but once valid world. What it never
-    /// saw is 404.
-    pub fn freeze(&self) {
-        self.shared.frozen.store(true, Ordering::SeqCst);
+    /// What it saw so far: a world that was valid once.
+    pub fn recording(&self) -> Recording {
+        self.shared.recorded.lock().unwrap().clone()
+    }
+
+    /// From now on answers with what it saw then. What it had not seen is 404.
+    pub fn replay(&self, recording: Recording) {
+        *self.shared.replayed.lock().unwrap() = Some(recording);
     }
 
     /// The requests so far (`METHOD PATH`), and forgets them.
@@ -148,12 +155,11 @@ fn serve(stream: TcpStream, upstream: &str, shared: &Shared) -> io::Result<()> {
         shared.requests.lock().unwrap().push(key.clone());
         let own =
             shared.answers.lock().unwrap().iter().find(|(end, _)| key.ends_with(end.as_str())).map(|(_, a)| a.clone());
-        let frozen = shared.frozen.load(Ordering::SeqCst) && !key.starts_with("POST");
+        let replayed = shared.replayed.lock().unwrap().as_ref().map(|old| old.get(&key).cloned());
         let is_head = key.starts_with("HEAD");
         if let Some(answer) = own {
             write_answer(&mut writer, &answer, is_head)?;
-        } else if frozen {
-            let old = shared.recorded.lock().unwrap().get(&key).cloned();
+        } else if let Some(old) = replayed {
             match old {
                 Some(bytes) => writer.write_all(&bytes)?,
                 None => write_answer(&mut writer, &Answer::status(404), is_head)?,
@@ -166,6 +172,17 @@ fn serve(stream: TcpStream, upstream: &str, shared: &Shared) -> io::Result<()> {
         writer.flush()?;
     }
     Ok(())
+}
+
+/// One GET; the body of a 200.
+pub fn get(address: &str, path: &str) -> io::Result<Vec<u8>> {
+    let host = [("host".to_owned(), address.to_owned())];
+    let answer = forward(address, &format!("GET {path} HTTP/1.1"), &host, &[], false)?;
+    let end = answer.windows(4).position(|w| w == b"\r\n\r\n").ok_or(io::ErrorKind::InvalidData)?;
+    if !answer.starts_with(b"HTTP/1.1 200") {
+        return Err(io::Error::other(format!("GET {path}: {}", String::from_utf8_lossy(&answer[..end]))));
+    }
+    Ok(answer[end + 4..].to_vec())
 }
 
 fn write_answer(writer: &mut impl Write, answer: &Answer, is_head: bool) -> io::Result<()> {

@@ -155,7 +155,9 @@ impl Credentials {
     /// The value of an `Authorization: Basic` header, if these are user and password.
     pub(crate) fn basic_header(&self) -> Option<Secret> {
         match self {
-            Credentials::Basic(pair) => Some(Secret(format!("Basic {}", Base64::encode_string(pair.reveal().as_bytes())))),
+            Credentials::Basic(pair) => {
+                Some(Secret(format!("Basic {}", Base64::encode_string(pair.reveal().as_bytes()))))
+            }
             _ => None,
         }
     }

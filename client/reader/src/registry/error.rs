@@ -55,9 +55,9 @@ pub enum Reason {
     #[error("the registry served other content: expected {expected}, got {got}")]
     DigestMismatch {
         /// What was asked for.
-        expected: Digest,
+        expected: Box<Digest>,
         /// What the served bytes hash to.
-        got: Digest,
+        got: Box<Digest>,
     },
     /// A body or a count is beyond the limit.
     #[error("larger than the limit of {limit}")]
@@ -123,6 +123,7 @@ impl Reason {
             source = current.source();
         }
         Reason::Unreachable(match error {
+            error if error.is_dns() => "its name cannot be resolved",
             error if error.is_connect() => "no connection",
             error if error.is_body() || error.is_decode() => "the answer was cut off",
             _ => "no valid HTTP answer",
@@ -146,7 +147,9 @@ fn of_source(error: &(dyn std::error::Error + 'static)) -> Option<Reason> {
     match io.kind() {
         std::io::ErrorKind::ConnectionRefused => Some(Reason::Unreachable("connection refused")),
         std::io::ErrorKind::TimedOut => Some(Reason::Timeout),
-        std::io::ErrorKind::HostUnreachable | std::io::ErrorKind::NetworkUnreachable => Some(Reason::Unreachable("no route")),
+        std::io::ErrorKind::HostUnreachable | std::io::ErrorKind::NetworkUnreachable => {
+            Some(Reason::Unreachable("no route"))
+        }
         std::io::ErrorKind::ConnectionReset | std::io::ErrorKind::BrokenPipe | std::io::ErrorKind::UnexpectedEof => {
             Some(Reason::Unreachable("the connection was cut"))
         }

@@ -46,9 +46,23 @@ pub(crate) struct Http {
 }
 
 impl Http {
-    pub(crate) fn new(tls: TlsOptions, plain_hosts: BTreeSet<String>, timeout: Duration, connect_timeout: Duration) -> Http {
+    pub(crate) fn new(
+        tls: TlsOptions,
+        plain_hosts: BTreeSet<String>,
+        timeout: Duration,
+        connect_timeout: Duration,
+    ) -> Http {
         let probed = Mutex::default();
-        Http { tls, plain_hosts, timeout, connect_timeout, plain: OnceLock::new(), secure: OnceLock::new(), secure_local: OnceLock::new(), probed }
+        Http {
+            tls,
+            plain_hosts,
+            timeout,
+            connect_timeout,
+            plain: OnceLock::new(),
+            secure: OnceLock::new(),
+            secure_local: OnceLock::new(),
+            probed,
+        }
     }
 
     /// The scheme of a registry (canonical `HOST[:PORT]`): plain HTTP if the options name it; TLS for every host that is not
@@ -192,7 +206,19 @@ mod tests {
 
     #[test]
     fn hosts_that_only_look_like_this_machine_are_not() {
-        for host in ["localhost.example.com", "127.0.0.1.example.com", "127.0.0.1.nip.io:80", "128.0.0.1", "127.1", "0x7f.0.0.1", "[::2]", "[::ffff:127.0.0.1]:80", "example.com", "localhostx:1", "0.0.0.0"] {
+        for host in [
+            "localhost.example.com",
+            "127.0.0.1.example.com",
+            "127.0.0.1.nip.io:80",
+            "128.0.0.1",
+            "127.1",
+            "0x7f.0.0.1",
+            "[::2]",
+            "[::ffff:127.0.0.1]:80",
+            "example.com",
+            "localhostx:1",
+            "0.0.0.0",
+        ] {
             assert!(!is_this_machine(host), "{host}");
         }
         for host in ["localhost", "localhost:5000", "127.0.0.1:5000", "127.9.9.9", "[::1]", "[::1]:5000"] {
@@ -202,11 +228,19 @@ mod tests {
 
     #[test]
     fn plain_http_is_refused_for_every_other_host_and_port() {
-        let http = Http::new(TlsOptions::default(), ["plain.example.com:5000".to_owned()].into(), Duration::from_secs(1), Duration::from_secs(1));
+        let http = Http::new(
+            TlsOptions::default(),
+            ["plain.example.com:5000".to_owned()].into(),
+            Duration::from_secs(1),
+            Duration::from_secs(1),
+        );
         let check = |url: &str| http.check(&Url::parse(url).unwrap());
         assert_eq!(check("http://plain.example.com/"), Err(Reason::InsecureRefused("plain.example.com".to_owned())));
         assert_eq!(check("http://user@example.com/"), Err(Reason::InsecureRefused("example.com".to_owned())));
-        assert_eq!(check("http://localhost.example.com/"), Err(Reason::InsecureRefused("localhost.example.com".to_owned())));
+        assert_eq!(
+            check("http://localhost.example.com/"),
+            Err(Reason::InsecureRefused("localhost.example.com".to_owned()))
+        );
         assert!(matches!(check("file:///etc/passwd"), Err(Reason::Malformed(_))));
         assert_eq!(check("http://plain.example.com:5000/x"), Ok(()));
         assert_eq!(check("http://127.0.0.1:5000/x"), Ok(()));

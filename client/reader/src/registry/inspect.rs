@@ -1,0 +1,227 @@
+//! What an image is, from content that its digest covers: its platforms with their labels. The source of signed facts.
+//!
+//! Invariant: every byte that a fact comes from was hashed against a digest that leads back to the one asked for. An entry that a
+//! runtime could start is never listed as not runnable because of what it calls itself.
+
+use std::collections::BTreeMap;
+
+use trust_image::config::{ImageConfig, MAX_CONFIG_LEN};
+use trust_image::facts::{MAX_PLATFORMS, NOT_RUNNABLE};
+use trust_image::json::JsonError;
+use trust_image::manifest::{Annotations, Descriptor, Index};
+use trust_image::{
+    ConfigError, Digest, FactsError, ImageFacts, ImageManifest, Manifest, MediaType, Platform, PlatformFacts, Reference,
+};
+
+use super::client::{FetchedManifest, RegistryClient};
+use super::error::{Reason, RegistryError};
+
+/// How deep indexes may stand in indexes.
+const MAX_INDEX_DEPTH: usize = 4;
+/// Bytes that one inspection reads, beside the manifest asked for.
+const MAX_INSPECT_LEN: u64 = 64 * 1024 * 1024;
+
+/// An image or index with what its digest covers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ImageContent {
+    /// The digest that was asked for.
+    pub digest: Digest,
+    /// Media type of the manifest or index.
+    pub media_type: MediaType,
+    /// The manifest's bytes; their number is the target's length.
+    pub manifest: Vec<u8>,
+    /// One entry for a single image, one for each entry of an index (nested ones included), in their order; at most 64.
+    pub platforms: Vec<PlatformContent>,
+    /// Annotations of the manifest or index itself.
+    pub annotations: Annotations,
+}
+
+/// One platform of an image.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PlatformContent {
+    /// `os/architecture[/variant]`, as an index states it, else from the image config; `unknown/unknown` for an attestation
+    /// or artifact.
+    pub platform: String,
+    /// Digest of this platform's manifest.
+    pub digest: Digest,
+    /// Labels of the image config.
+    pub labels: BTreeMap<String, String>,
+    /// Whether a runtime can start it.
+    pub runnable: bool,
+}
+
+impl ImageContent {
+    /// Length of the manifest in bytes.
+    pub fn size(&self) -> u64 {
+        u64::try_from(self.manifest.len()).unwrap_or(u64::MAX)
+    }
+
+    /// The facts to sign: time of signing (`YYYY-MM-DDTHH:MM:SSZ`) and tags are the signer's, the rest is from the content.
+    pub fn facts<'a>(&self, signed: &str, tags: impl IntoIterator<Item = &'a str>) -> Result<ImageFacts, FactsError> {
+        let platform = |content: &PlatformContent| PlatformFacts {
+            platform: content.platform.clone(),
+            digest: content.digest,
+            labels: content.labels.clone(),
+        };
+        let mut facts = ImageFacts {
+            media_type: self.media_type.as_str().to_owned(),
+            signed: signed.to_owned(),
+            tags: Vec::new(),
+            platforms: self.platforms.iter().map(platform).collect(),
+            annotations: self.annotations.clone(),
+        };
+        tags.into_iter().try_for_each(|tag| facts.add_tag(tag))?;
+        Ok(facts)
+    }
+}
+
+impl RegistryClient {
+    /// Reads the image of the reference's digest with all its platforms and their labels.
+    pub async fn inspect(&self, image: &Reference) -> Result<ImageContent, RegistryError> {
+        let timed = tokio::time::timeout(self.inspect_timeout, self.inspect_in_time(image)).await;
+        timed.unwrap_or_else(|_| Err(Reason::Timeout.of(image.canonical_domain(), image.to_string())))
+    }
+
+    async fn inspect_in_time(&self, image: &Reference) -> Result<ImageContent, RegistryError> {
+        let digest = image.digest().ok_or_else(|| refuse(image, Reason::Incomplete("digest")))?;
+        let root = self.manifest_by_digest(image, digest).await?;
+        let mut walk = Walk { client: self, image, bytes_left: MAX_INSPECT_LEN };
+        let platforms = match &root.manifest {
+            Manifest::Image(manifest) => vec![walk.content_of(None, *digest, manifest).await?],
+            Manifest::Index(index) => walk.children_of(index).await?,
+        };
+        let FetchedManifest { digest, bytes, manifest } = root;
+        let annotations = manifest.annotations().clone();
+        Ok(ImageContent { digest, media_type: manifest.media_type(), manifest: bytes, platforms, annotations })
+    }
+}
+
+fn refuse(image: &Reference, reason: Reason) -> RegistryError {
+    reason.of(image.canonical_domain(), image.to_string())
+}
+
+struct Walk<'a> {
+    client: &'a RegistryClient,
+    image: &'a Reference,
+    bytes_left: u64,
+}
+
+impl Walk<'_> {
+    fn malformed(&self, what: impl Into<String>) -> RegistryError {
+        refuse(self.image, Reason::Malformed(what.into()))
+    }
+
+    /// Counts what is read, and compares it with the length that the descriptor states.
+    fn take(&mut self, entry: &Descriptor, bytes: &[u8]) -> Result<(), RegistryError> {
+        let len = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
+        if len != entry.size {
+            return Err(
+                self.malformed(format!("{} has {len} bytes instead of the stated {}", entry.digest, entry.size))
+            );
+        }
+        let left = self.bytes_left.checked_sub(len);
+        self.bytes_left = left.ok_or_else(|| refuse(self.image, Reason::TooLarge { limit: MAX_INSPECT_LEN }))?;
+        Ok(())
+    }
+
+    async fn children_of(&mut self, root: &Index) -> Result<Vec<PlatformContent>, RegistryError> {
+        let mut found = Vec::new();
+        let mut seen = 0usize;
+        // A stack instead of recursion; the first entry is on top, so that the order stays that of the index.
+        let mut waiting: Vec<(Descriptor, usize)> = Vec::new();
+        let push = |waiting: &mut Vec<(Descriptor, usize)>, seen: &mut usize, index: &Index, depth: usize| {
+            *seen = seen.saturating_add(index.manifests.len());
+            waiting.extend(index.manifests.iter().rev().map(|entry| (entry.clone(), depth)));
+            match *seen <= MAX_PLATFORMS {
+                true => Ok(()),
+                false => Err(Reason::TooLarge { limit: u64::try_from(MAX_PLATFORMS).unwrap_or(u64::MAX) }),
+            }
+        };
+        push(&mut waiting, &mut seen, root, 1).map_err(|reason| refuse(self.image, reason))?;
+        while let Some((entry, depth)) = waiting.pop() {
+            let kind = match MediaType::parse(&entry.media_type) {
+                Some(kind) if !entry.is_attestation() => kind,
+                None if entry.media_type.starts_with("application/vnd.docker.distribution.manifest.v1+") => {
+                    return Err(self.malformed("the index lists a Docker schema 1 manifest, which is refused"));
+                }
+                // No runtime starts what is of no known kind, nor what no platform asks for.
+                _ => {
+                    found.push(not_runnable(entry.digest));
+                    continue;
+                }
+            };
+            let child = self.client.manifest_by_digest(self.image, &entry.digest).await?;
+            self.take(&entry, &child.bytes)?;
+            match child.manifest {
+                Manifest::Index(_) if !kind.is_index() => {
+                    return Err(self.malformed("an entry is listed as an image and is an index"));
+                }
+                Manifest::Image(_) if kind.is_index() => {
+                    return Err(self.malformed("an entry is listed as an index and is an image"));
+                }
+                Manifest::Index(_) if depth >= MAX_INDEX_DEPTH => {
+                    return Err(self.malformed("indexes are nested too deep"));
+                }
+                Manifest::Index(index) => {
+                    push(&mut waiting, &mut seen, &index, depth.saturating_add(1))
+                        .map_err(|reason| refuse(self.image, reason))?;
+                }
+                Manifest::Image(manifest) => {
+                    found.push(self.content_of(entry.platform, entry.digest, &manifest).await?)
+                }
+            }
+        }
+        Ok(found)
+    }
+
+    /// One image manifest. It is runnable if its index gives it a platform, or if its config is that of an image: by its media
+    /// type or, because containerd does not look at that, by its content.
+    async fn content_of(
+        &mut self,
+        listed: Option<Platform>,
+        digest: Digest,
+        manifest: &ImageManifest,
+    ) -> Result<PlatformContent, RegistryError> {
+        let config = &manifest.config;
+        if config.size > u64::try_from(MAX_CONFIG_LEN).unwrap_or(u64::MAX) {
+            return Err(refuse(
+                self.image,
+                Reason::TooLarge { limit: u64::try_from(MAX_CONFIG_LEN).unwrap_or(u64::MAX) },
+            ));
+        }
+        let bytes = self.client.config_blob(self.image, &config.digest).await?;
+        self.take(config, &bytes)?;
+        match ImageConfig::parse(&bytes) {
+            Ok(read) => {
+                let platform = listed.unwrap_or(read.platform);
+                Ok(PlatformContent {
+                    platform: platform.to_string(),
+                    digest,
+                    labels: read.labels,
+                    runnable: !platform.is_unknown(),
+                })
+            }
+            Err(error) if config.is_image_config() || !is_no_image(&error) => Err(self.malformed(error.to_string())),
+            Err(_) => Ok(match listed {
+                Some(platform) => {
+                    PlatformContent { platform: platform.to_string(), digest, labels: BTreeMap::new(), runnable: true }
+                }
+                None => not_runnable(digest),
+            }),
+        }
+    }
+}
+
+/// Whether the reason says that this is something else than an image config, and not a damaged or ambiguous one.
+fn is_no_image(error: &ConfigError) -> bool {
+    matches!(
+        error,
+        ConfigError::Missing(_)
+            | ConfigError::Wrong("config")
+            | ConfigError::Json(JsonError::Syntax { .. } | JsonError::Truncated)
+    )
+}
+
+fn not_runnable(digest: Digest) -> PlatformContent {
+    PlatformContent { platform: NOT_RUNNABLE.to_owned(), digest, labels: BTreeMap::new(), runnable: false }
+}
