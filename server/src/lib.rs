@@ -1,1 +1,23 @@
-//! The metadata server: public TUF roles only, cannot sign.
+//! The metadata server: keeps and serves public TUF roles, and cannot sign.
+//!
+//! Layers: [`api`] (HTTP) → [`app`] (what is allowed and in which order) → [`store`] (SQLite) and [`signer_link`]
+//! (the signer's socket). Every publication is verified here before the signer is asked, and every answer of the signer
+//! is verified here before it is shown to anybody.
+//!
+//! Deliberately absent: private keys and code that could use them, an HTTP client, web pages, replicas.
+
+pub mod api;
+pub mod app;
+pub mod cli;
+pub mod config;
+pub mod dev;
+pub mod fail;
+pub mod listen;
+pub mod signer_link;
+pub mod store;
+
+use std::future::Future;
+use std::pin::Pin;
+
+/// A future behind a pointer, so that store and signer can be passed in.
+pub type Fut<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;

@@ -1,0 +1,169 @@
+//! HTTP: routes, the principal of a request, deadlines. What is allowed is decided in [`crate::app`].
+//!
+//! Collections have slashes in their names, so that each family of paths has one catch-all, split by hand at the first
+//! segment that begins with `_`: no component of a collection does. Deliberately absent: compression, cookies, pages.
+
+mod answer;
+mod health;
+pub mod openapi;
+mod path;
+mod tuf;
+mod v1;
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::response::Response;
+use axum::routing::any;
+use http::{HeaderMap, Method, Uri, header};
+use tokio::sync::Semaphore;
+
+use crate::app::App;
+use crate::app::auth::Principal;
+use crate::app::error::AppError;
+use crate::fail;
+
+/// The longest that a request may take.
+const DEADLINE: Duration = Duration::from_secs(60);
+/// The longest that a publication may take.
+const PUBLICATION_DEADLINE: Duration = Duration::from_secs(120);
+/// Large bodies that are read at one time.
+const LARGE_BODIES: usize = 8;
+
+struct Api {
+    app: Arc<App>,
+    large: Semaphore,
+}
+
+/// Every route of the server.
+pub fn router(app: Arc<App>) -> Router {
+    let api = Arc::new(Api { app, large: Semaphore::new(LARGE_BODIES) });
+    Router::new()
+        .route("/tuf/{*rest}", any(tuf))
+        .route("/v1/{*rest}", any(v1))
+        .route("/livez", any(live))
+        .route("/readyz", any(ready))
+        .fallback(any(nothing))
+        .with_state(api)
+}
+
+async fn tuf(State(api): State<Arc<Api>>, request: Request) -> Response {
+    fail::point("server.P0");
+    let (head, _) = request.into_parts();
+    let work = async {
+        only(&head.method, &[Method::GET, Method::HEAD])?;
+        let principal = principal(&api, &head.uri, &head.headers).await?;
+        tuf::answer(&api.app, &principal, &head).await
+    };
+    finish(&head.method, within(DEADLINE, work).await)
+}
+
+async fn v1(State(api): State<Arc<Api>>, request: Request) -> Response {
+    fail::point("server.P0");
+    let (head, body) = request.into_parts();
+    let publication = head.uri.path().ends_with("/_publications");
+    let deadline = if publication { PUBLICATION_DEADLINE } else { DEADLINE };
+    let work = async {
+        let principal = principal(&api, &head.uri, &head.headers).await?;
+        v1::answer(&api, &principal, &head, body).await
+    };
+    finish(&head.method, within(deadline, work).await)
+}
+
+async fn live(request: Request) -> Response {
+    let answer = only(request.method(), &[Method::GET, Method::HEAD]).map(|()| health::live());
+    finish(request.method(), answer)
+}
+
+async fn ready(State(api): State<Arc<Api>>, request: Request) -> Response {
+    let (head, _) = request.into_parts();
+    let work = async {
+        only(&head.method, &[Method::GET, Method::HEAD])?;
+        Ok(health::ready(&api.app, &head.uri).await)
+    };
+    finish(&head.method, within(DEADLINE, work).await)
+}
+
+async fn nothing(request: Request) -> Response {
+    finish(request.method(), Err(Problem::App(AppError::NotFound("route"))))
+}
+
+/// Why there is no answer: a reason of the application, or one that only HTTP knows.
+enum Problem {
+    App(AppError),
+    Method(&'static str),
+}
+
+impl<E: Into<AppError>> From<E> for Problem {
+    fn from(error: E) -> Self {
+        Self::App(error.into())
+    }
+}
+
+fn only(method: &Method, allowed: &[Method]) -> Result<(), Problem> {
+    if allowed.contains(method) {
+        return Ok(());
+    }
+    Err(Problem::Method(if allowed.contains(&Method::POST) {
+        if allowed.contains(&Method::GET) { "GET, HEAD, POST" } else { "POST" }
+    } else {
+        "GET, HEAD"
+    }))
+}
+
+async fn within(
+    deadline: Duration,
+    work: impl Future<Output = Result<Response, Problem>>,
+) -> Result<Response, Problem> {
+    match tokio::time::timeout(deadline, work).await {
+        Ok(answer) => answer,
+        Err(_) => Err(Problem::App(AppError::Unavailable("the request took too long"))),
+    }
+}
+
+fn finish(method: &Method, answer: Result<Response, Problem>) -> Response {
+    let response = answer.unwrap_or_else(|problem| match problem {
+        Problem::App(error) => answer::error(&error),
+        Problem::Method(allowed) => answer::method(allowed),
+    });
+    if *method == Method::HEAD { answer::without_body(response) } else { response }
+}
+
+/// Who sends the request: the bearer of a token, or nobody. A token in the URL is refused, valid or not: URLs are
+/// logged on the way.
+async fn principal(api: &Api, uri: &Uri, headers: &HeaderMap) -> Result<Principal, Problem> {
+    if uri.query().is_some_and(names_a_secret) {
+        return Err(AppError::BadRequest(
+            "a token does not belong into a URL; send `Authorization: Bearer`".to_owned(),
+        )
+        .into());
+    }
+    let mut given = headers.get_all(header::AUTHORIZATION).iter();
+    let token = match (given.next(), given.next()) {
+        (None, _) => None,
+        (Some(one), None) => {
+            let bearer = one.to_str().ok().and_then(|text| text.split_once(' '));
+            let (_, token) = bearer
+                .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
+                .ok_or(AppError::Unauthorized("write `Authorization: Bearer TOKEN`"))?;
+            Some(token.trim())
+        }
+        (Some(_), Some(_)) => return Err(AppError::Unauthorized("more than one `Authorization`").into()),
+    };
+    let principal = api.app.principal(token).await?;
+    fail::point("server.P3");
+    Ok(principal)
+}
+
+fn names_a_secret(query: &str) -> bool {
+    query.split('&').any(|pair| {
+        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+        let name = path::decode(name).unwrap_or_default().to_ascii_lowercase();
+        let value = path::decode(value).unwrap_or_default();
+        ["token", "auth", "key", "secret", "password"].iter().any(|word| name.contains(word))
+            || value.starts_with("trust_")
+    })
+}

@@ -1,0 +1,310 @@
+//! A publication, step by step. Up to the stored candidate it can be refused; from there it always rolls forward.
+//!
+//! The steps: read and limits; the turn of the collection; the idempotency key; an older open candidate; expected
+//! versions; every rule, on the server's own state; the candidate and with it the reservation, on the disk; the signer,
+//! whose mark is the commit point; its answer, checked like a client; candidate → current in one transaction, and the
+//! set that is shown is swapped.
+//!
+//! Two transactions wait for the disk on this way: the candidate here, the mark at the signer.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use trust_tuf::model::{Role, sha256};
+use trust_tuf::repository::{Checked, Publication, RepositoryState, Rules};
+use trust_tuf::{CollectionName, RoleName, UtcTime};
+use trust_wire::Base64;
+use trust_wire::api::{BLOB_BYTES, BLOBS, PUBLICATION_BODY, PublicationRequest, PublicationResponse, Versions};
+use trust_wire::signer::{Reply, Request, decode};
+
+use super::App;
+use super::error::{AppError, KEPT};
+use super::slot::Slot;
+use super::view::{Cover, View};
+use crate::fail;
+use crate::signer_link::SignerError;
+use crate::store::{Candidate, Cause, Event, NewCandidate};
+
+/// A publication that was read and keeps the limits.
+#[derive(Debug, Clone)]
+pub(super) struct Read {
+    pub(super) request: Arc<PublicationRequest>,
+    pub(super) files: Publication,
+}
+
+impl App {
+    /// Publishes. Once the candidate is stored this goes on even if the caller goes away.
+    pub async fn publish(
+        self: &Arc<Self>,
+        token: &str,
+        collection: &CollectionName,
+        body: impl Into<Arc<[u8]>>,
+    ) -> Result<PublicationResponse, AppError> {
+        let (app, slot, token, body) = (Arc::clone(self), self.slot(collection)?, token.to_owned(), body.into());
+        // A task of its own: a client that hangs up does not stop it half way.
+        let work = tokio::spawn(async move { app.publish_in_turn(&slot, &token, body).await });
+        let answer = work.await.unwrap_or_else(|error| {
+            tracing::error!(%error, "publication");
+            Err(AppError::Internal)
+        });
+        fail::point("server.P15");
+        answer
+    }
+
+    async fn publish_in_turn(
+        &self,
+        slot: &Slot,
+        token: &str,
+        body: Arc<[u8]>,
+    ) -> Result<PublicationResponse, AppError> {
+        let (bytes, sum) = (Arc::clone(&body), sha256(&body));
+        let read = blocking(move || read(&bytes)).await?;
+        fail::point("server.P2");
+        let name = slot.name().as_str();
+        let _turn = slot.take_turn(self.options.patience).await?;
+
+        let known = self.store.known(name, &read.request.idempotency_key).await?;
+        if let Some(known) = &known {
+            if known.body_sha256 != sum {
+                return Err(AppError::refused("idempotency_key", "this idempotency key came with another publication"));
+            }
+            if let Some(result) = &known.result {
+                return serde_json::from_str(result).map_err(|_| AppError::Internal);
+            }
+        }
+        if slot.is_open() || known.is_some() {
+            // An open candidate: this one, or one that a crash or an absent signer left behind.
+            let done = self.recover(slot).await;
+            if known.is_some() {
+                return done?.ok_or(AppError::Internal);
+            }
+            if let Err(error @ (AppError::SignerUnavailable(_) | AppError::Unavailable(_) | AppError::Internal)) = done
+            {
+                return Err(error);
+            }
+        }
+        let before = match slot.shown() {
+            Ok(view) => Some(view),
+            Err(AppError::NotFound(_)) => None,
+            Err(error) => return Err(error),
+        };
+        compare(&read.request, before.as_deref())?;
+        let now = self.now();
+        let checked = self.check(slot, before.clone(), &read, now).await?;
+        fail::point("server.P4");
+
+        fail::point("server.P5");
+        let candidate = NewCandidate {
+            collection: name.to_owned(),
+            key: read.request.idempotency_key.clone(),
+            body_sha256: sum,
+            body: Arc::clone(&body),
+            token: token.to_owned(),
+            expected: serde_json::to_string(&read.request.expected).map_err(|_| AppError::Internal)?,
+            roles: role_versions(&checked),
+            new_root: !checked.roots.is_empty(),
+            created: now.unix(),
+        };
+        let id = self.store.open_candidate(candidate).await?;
+        slot.set_open(true);
+        fail::point("server.P6");
+        self.ask_signer(slot, id, &read, checked).await
+    }
+
+    /// Judges the files by the state that is current.
+    async fn check(
+        &self,
+        slot: &Slot,
+        before: Option<Arc<View>>,
+        read: &Read,
+        now: UtcTime,
+    ) -> Result<Checked, AppError> {
+        let rules = Rules { now, allow_example_keys: self.options.allow_example_keys };
+        let (collection, read) = (slot.name().clone(), read.clone());
+        blocking(move || {
+            let checked = match before {
+                Some(view) => view.state().check(&read.files, &rules)?,
+                None => RepositoryState::first(collection, &read.files, &rules)?,
+            };
+            check_blobs(&read.request, &checked)?;
+            Ok(checked)
+        })
+        .await
+    }
+
+    /// Goes on with a stored candidate: judged again by the time at which it was judged first.
+    pub(super) async fn roll_forward(
+        &self,
+        slot: &Slot,
+        candidate: Candidate,
+    ) -> Result<PublicationResponse, AppError> {
+        let body = Arc::clone(&candidate.body);
+        let read = blocking(move || read(&body)).await?;
+        let created = UtcTime::from_unix(candidate.created).ok_or(AppError::Internal)?;
+        match self.check(slot, slot.view(), &read, created).await {
+            Ok(checked) => self.ask_signer(slot, candidate.id, &read, checked).await,
+            // It was good when it was stored: the state has moved, so the signer's is ahead or it is in already.
+            Err(error) => self.settle(slot, candidate.id, &read, error).await,
+        }
+    }
+
+    async fn ask_signer(
+        &self,
+        slot: &Slot,
+        id: i64,
+        read: &Read,
+        checked: Checked,
+    ) -> Result<PublicationResponse, AppError> {
+        let request = Request::Publish {
+            collection: slot.name().as_str().to_owned(),
+            roots: read.request.roots.clone(),
+            roles: read.request.roles.clone(),
+            grant: read.request.grant.clone(),
+        };
+        fail::point("server.P7");
+        let signed = match self.signer.call(request).await {
+            Ok(Reply::Published(signed)) => signed,
+            Ok(_) => {
+                tracing::error!(collection = %slot.name(), "the signer answered something else than was asked");
+                return Err(AppError::SignerUnavailable(KEPT));
+            }
+            Err(error @ SignerError::Refused { .. }) => return self.settle(slot, id, read, error.into()).await,
+            Err(SignerError::Unavailable(reason)) => {
+                tracing::warn!(collection = %slot.name(), reason, "the signer cannot be asked; the candidate stays");
+                return Err(AppError::SignerUnavailable(KEPT));
+            }
+        };
+        fail::point("server.P10");
+        let (before, now) = (slot.view(), self.now());
+        let after = blocking(move || {
+            let cover = Cover::check(&checked.state, &signed, before.as_deref(), now).map_err(|error| {
+                tracing::error!(%error, "the signer's answer does not verify");
+                AppError::SignerUnavailable(KEPT)
+            })?;
+            Ok(View::published(before.as_deref(), checked, cover))
+        })
+        .await?;
+        fail::point("server.P12");
+        self.make_current(slot, id, read, after).await
+    }
+
+    /// Makes a verified set that holds the candidate current, in the store and then in memory.
+    pub(super) async fn make_current(
+        &self,
+        slot: &Slot,
+        id: i64,
+        read: &Read,
+        after: View,
+    ) -> Result<PublicationResponse, AppError> {
+        let before = slot.view();
+        let blobs = read.request.blobs.iter().map(|blob| (sha256(&blob.bytes.0), blob.bytes.0.clone())).collect();
+        let set = after.to_store(before.as_deref(), blobs);
+        let sequence = self.store.promote(set, Cause::Candidate(id), self.now().unix()).await?;
+        fail::point("server.P13");
+        let roles = after.versions().roles;
+        let sent = read.request.roles.keys().filter_map(|role| Some((role.clone(), *roles.get(role)?)));
+        let answer = PublicationResponse {
+            sequence,
+            root: after.state().root().version().get(),
+            snapshot: after.snapshot_version().get(),
+            timestamp: after.timestamp().version().get(),
+            roles: sent.collect(),
+        };
+        slot.show(after);
+        slot.set_open(false);
+        fail::point("server.P14");
+        tracing::info!(collection = %slot.name(), sequence, "published");
+        Ok(answer)
+    }
+
+    /// Ends a candidate that cannot become current.
+    pub(super) async fn end_refused(&self, slot: &Slot, id: i64, why: &AppError) -> Result<(), AppError> {
+        tracing::warn!(collection = %slot.name(), %why, "candidate refused");
+        let event = Event {
+            time: self.now().unix(),
+            actor: "server".to_owned(),
+            action: "publication refused",
+            collection: Some(slot.name().as_str().to_owned()),
+            detail: why.to_string(),
+        };
+        self.store.refuse(id, event).await?;
+        slot.set_open(false);
+        Ok(())
+    }
+}
+
+/// Runs what takes long away from the threads that answer requests.
+pub(super) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, AppError> + Send + 'static,
+) -> Result<T, AppError> {
+    tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| {
+        tracing::error!(%error, "work was broken off");
+        Err(AppError::Internal)
+    })
+}
+
+fn read(body: &[u8]) -> Result<Read, AppError> {
+    if body.len() > PUBLICATION_BODY {
+        return Err(AppError::TooLarge { what: "the publication", limit: PUBLICATION_BODY });
+    }
+    let request: PublicationRequest = decode(body).map_err(AppError::BadRequest)?;
+    let key = &request.idempotency_key;
+    let key_fits =
+        (16..=64).contains(&key.len()) && key.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-'));
+    if !key_fits {
+        return Err(AppError::BadRequest("`idempotency_key` is 16 to 64 of [A-Za-z0-9_-]".to_owned()));
+    }
+    if request.blobs.len() > BLOBS {
+        return Err(AppError::refused("too_many", format!("publication: holds more than {BLOBS} contents")));
+    }
+    if request.blobs.iter().any(|blob| blob.bytes.0.len() > BLOB_BYTES) {
+        return Err(AppError::TooLarge { what: "a target's content", limit: BLOB_BYTES });
+    }
+    let roots = request.roots.iter().map(|f| f.0.clone()).collect();
+    let mut files = Publication { roots, ..Publication::default() };
+    for (name, file) in &request.roles {
+        let role = RoleName::parse(name).map_err(|e| AppError::refused("role_name", e.to_string()))?;
+        files.roles.insert(role, file.0.clone());
+    }
+    Ok(Read { request: Arc::new(request), files })
+}
+
+/// The versions on which the files were built must be the current ones.
+fn compare(request: &PublicationRequest, before: Option<&View>) -> Result<(), AppError> {
+    let current = before.map(View::versions).unwrap_or_default();
+    let expected = &request.expected;
+    let named = request.roles.keys().chain(expected.roles.keys());
+    let same = expected.root == current.root
+        && named.into_iter().all(|role| expected.roles.get(role) == current.roles.get(role));
+    if same {
+        return Ok(());
+    }
+    Err(conflict(current))
+}
+
+pub(super) fn conflict(current: Versions) -> AppError {
+    let message = "other versions are current: update, and sign again on those".to_owned();
+    AppError::Conflict { message, current: Some(current) }
+}
+
+fn role_versions(checked: &Checked) -> BTreeMap<String, u64> {
+    let version = |name: &RoleName| checked.state.roles().get(name).map(|role| role.version().get());
+    checked.changed.iter().filter_map(|name| Some((name.as_str().to_owned(), version(name)?))).collect()
+}
+
+/// Every content must be what a role file of this publication names.
+fn check_blobs(request: &PublicationRequest, checked: &Checked) -> Result<(), AppError> {
+    for blob in &request.blobs {
+        let Base64(bytes) = &blob.bytes;
+        let length = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
+        let named = checked.changed.iter().filter_map(|name| checked.state.roles().get(name)?.target(&blob.path));
+        if !named.into_iter().any(|t| t.length == length && t.hashes.match_bytes(bytes)) {
+            let path: String = blob.path.escape_debug().take(200).collect();
+            return Err(AppError::refused(
+                "content",
+                format!("no role of the publication names this content of `{path}`"),
+            ));
+        }
+    }
+    Ok(())
+}

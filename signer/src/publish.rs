@@ -1,0 +1,268 @@
+//! A publication: verified again from the signer's own copy, then snapshot and timestamp are made and everything is
+//! recorded in one transaction. The mark that this leaves is the commit point of the whole publication.
+
+use std::collections::BTreeMap;
+
+use trust_tuf::envelope::Unverified;
+use trust_tuf::model::{Role, sha256};
+use trust_tuf::repository::{Checked, Publication, Refusal, RepositoryState, Rule};
+use trust_tuf::{CollectionName, RoleName, RoleType, Root, Snapshot, Targets, UtcTime, limits};
+use trust_wire::Base64;
+use trust_wire::signer::Signed;
+
+use crate::collection::Collection;
+use crate::core::{SignerCore, collection_name};
+use crate::fail_point::fail_point;
+use crate::online_role::OnlineRole;
+use crate::refusal::{No, RuleId, fail, refuse};
+use crate::sign::Signing;
+use crate::store::{Admission, Change, Marks};
+use crate::vault::HeldKey;
+
+impl SignerCore {
+    pub(crate) fn publish(
+        &mut self,
+        now: UtcTime,
+        collection: &str,
+        roots: Vec<Base64>,
+        roles: BTreeMap<String, Base64>,
+        grant: Option<Base64>,
+    ) -> Result<Signed, No> {
+        let name = collection_name(collection)?;
+        let publication = read_publication(roots, roles)?;
+        let digest = publication_digest(&publication);
+        match self.take(&name)? {
+            Some(known) => {
+                let result = self.publish_next(now, &name, &known, &publication, digest);
+                // If the commit failed the copies in memory are gone, and this one must not come back.
+                match result {
+                    Ok(Some(next)) => Ok(self.keep(name, next)),
+                    Ok(None) => Ok(self.keep(name, known)),
+                    Err(no @ No::Refused { .. }) => {
+                        self.cache.put(name, known);
+                        Err(no)
+                    }
+                    Err(no) => Err(no),
+                }
+            }
+            None => {
+                let next = self.publish_first(now, &name, &publication, digest, grant.as_ref())?;
+                Ok(self.keep(name, next))
+            }
+        }
+    }
+
+    fn keep(&mut self, name: CollectionName, collection: Collection) -> Signed {
+        let signed = collection.signed();
+        self.cache.put(name, collection);
+        signed
+    }
+
+    fn publish_first(
+        &mut self,
+        now: UtcTime,
+        name: &CollectionName,
+        publication: &Publication,
+        digest: [u8; 32],
+        grant: Option<&Base64>,
+    ) -> Result<Collection, No> {
+        let Some(first) = publication.roots.first() else {
+            return Err(refuse(RuleId::S8, format!("{name} has no root here, and the publication brings none")));
+        };
+        let admission = self.admission(now, name, first, grant)?;
+        self.check_clock(now)?;
+        self.take_publication(now, name)?;
+        let checked = RepositoryState::first(name.clone(), publication, &self.rules(now))?;
+        let keys: Result<Vec<HeldKey>, _> =
+            self.store.keys(name)?.iter().map(|key| self.vault.unseal(name, key)).collect();
+        let keys = keys.map_err(|error| fail(error.to_string()))?;
+        self.record(now, name, None, checked, keys, digest, admission)
+    }
+
+    /// The collection after the publication; `None` if it was the last one already.
+    fn publish_next(
+        &mut self,
+        now: UtcTime,
+        name: &CollectionName,
+        known: &Collection,
+        publication: &Publication,
+        digest: [u8; 32],
+    ) -> Result<Option<Collection>, No> {
+        if known.marks.publication == digest {
+            return Ok(None);
+        }
+        self.check_clock(now)?;
+        self.take_publication(now, name)?;
+        let checked = known
+            .state
+            .check(publication, &self.rules(now))
+            .map_err(|refusal| equivocation(&known.state, publication, &refusal).unwrap_or_else(|| refusal.into()))?;
+        never_lowered(known, &checked.state)?;
+        self.record(now, name, Some(known), checked, known.keys.clone(), digest, None).map(Some)
+    }
+
+    fn take_publication(&mut self, now: UtcTime, name: &CollectionName) -> Result<(), No> {
+        if self.publications.take(name.as_str(), now) {
+            return Ok(());
+        }
+        let rate = self.config.publications_per_second;
+        Err(refuse(RuleId::S10, format!("more than {rate} publications a second for {name}")))
+    }
+
+    #[allow(clippy::too_many_arguments)] // one call, two callers: a struct would only repeat the names
+    fn record(
+        &mut self,
+        now: UtcTime,
+        name: &CollectionName,
+        known: Option<&Collection>,
+        checked: Checked,
+        mut keys: Vec<HeldKey>,
+        digest: [u8; 32],
+        admission: Option<Admission>,
+    ) -> Result<Collection, No> {
+        let lifetimes = self.config.lifetimes(name);
+        let signing = Signing { now, name, state: &checked.state, keys: &keys, lifetimes };
+        self.take_signatures(now, signing.cost(true)?)?;
+        let (snapshot_record, snapshot) = signing.snapshot(known.map(|k| k.marks.snapshot))?;
+        let (timestamp_record, timestamp) = signing.timestamp(known.map(|k| k.marks.timestamp), &snapshot)?;
+        signing.judge(&snapshot, &timestamp)?;
+
+        let root = checked.state.root();
+        let (named, dropped) = settle_keys(root, &mut keys);
+        let (buried, gone) = role_changes(known.map(|k| &k.state), &checked);
+        let marks = Marks {
+            root: root.version(),
+            snapshot: snapshot.version,
+            timestamp: timestamp.version,
+            publication: digest,
+        };
+        let change = Change {
+            collection: name.clone(),
+            expected: known.map(|k| k.marks.clone()),
+            marks: marks.clone(),
+            admission,
+            roots: checked.roots.iter().map(|root| (root.version(), root.bytes().clone())).collect(),
+            roles: checked
+                .changed
+                .iter()
+                .filter_map(|role| Some((role, checked.state.roles().get(role)?)))
+                .map(|(role, file)| (role.clone(), file.version(), file.bytes().clone()))
+                .collect(),
+            buried,
+            gone,
+            named_keys: named,
+            dropped_keys: dropped,
+            signed: vec![snapshot_record, timestamp_record],
+        };
+        self.commit(now, &[change])?;
+        fail_point("signer.after_commit_before_reply");
+        Ok(Collection { state: checked.state, marks, snapshot, timestamp, keys })
+    }
+}
+
+fn read_publication(roots: Vec<Base64>, roles: BTreeMap<String, Base64>) -> Result<Publication, No> {
+    let mut publication = Publication { roots: roots.into_iter().map(|root| root.0).collect(), roles: BTreeMap::new() };
+    for (role, file) in roles {
+        if RoleType::from_name(&role).is_some_and(|role| role != RoleType::Targets) {
+            return Err(refuse(RuleId::S1, format!("`{role}` is not among the roles of a publication")));
+        }
+        let role = RoleName::parse(&role).map_err(|error| refuse(RuleId::Request, error.to_string()))?;
+        publication.roles.insert(role, file.0);
+    }
+    Ok(publication)
+}
+
+/// What makes two publications the same one: every file, in order.
+fn publication_digest(publication: &Publication) -> [u8; 32] {
+    let mut text = Vec::new();
+    for root in &publication.roots {
+        text.extend_from_slice(b"root:");
+        text.extend_from_slice(&sha256(root));
+    }
+    for (role, file) in &publication.roles {
+        text.extend_from_slice(format!("role:{role}:").as_bytes());
+        text.extend_from_slice(&sha256(file));
+    }
+    sha256(&text)
+}
+
+/// Rule S15, named as what it is: other bytes under a version that is already there.
+fn equivocation(state: &RepositoryState, publication: &Publication, refusal: &Refusal) -> Option<No> {
+    let Rule::NextVersion { got, .. } = refusal.rule else { return None };
+    let other = |kind: &str| {
+        Some(refuse(RuleId::S15, format!("{kind} {got} is there already, with other content")))
+    };
+    if refusal.file == "root" {
+        let same = |bytes: &Vec<u8>| {
+            let read = Unverified::<Root>::read(bytes.as_slice(), limits::ROOT_BYTES);
+            read.is_ok_and(|r| r.claimed_version() == got) && bytes.as_slice() != &**state.root().bytes()
+        };
+        return if state.root().version() == got && publication.roots.iter().any(same) { other("root") } else { None };
+    }
+    let name = RoleName::parse(&refusal.file).ok()?;
+    let (old, new) = (state.roles().get(&name)?, publication.roles.get(&name)?);
+    let read = Unverified::<Targets>::read(new.as_slice(), limits::PUBLISH_BYTES).ok()?;
+    let differs = read.claimed_version() == old.version() && new.as_slice() != &**old.bytes();
+    if differs { other(name.as_str()) } else { None }
+}
+
+/// Rule S4, judged from the last snapshot alone and not from the rules that made the new state: no entry leaves or goes
+/// down, unless none of the keys that signed that snapshot speaks for snapshots any more.
+fn never_lowered(known: &Collection, next: &RepositoryState) -> Result<(), No> {
+    let (old_keys, new_keys) =
+        (known.state.root().role(RoleType::Snapshot), next.root().role(RoleType::Snapshot));
+    if !old_keys.keys().any(|(_, key)| new_keys.holds(key)) {
+        return Ok(());
+    }
+    let last = Unverified::<Snapshot>::read(known.snapshot.bytes.as_slice(), limits::STATED_BYTES)
+        .ok()
+        .and_then(|file| file.verify(old_keys).ok())
+        .ok_or_else(|| fail("the last snapshot does not verify"))?;
+    let next = next.meta();
+    for (file, entry) in last.meta() {
+        let role = file.strip_suffix(".json").unwrap_or(file);
+        if next.get(role).is_none_or(|new| new.version < entry.version) {
+            return Err(refuse(RuleId::S4, format!("the snapshot would drop or lower {role}")));
+        }
+    }
+    Ok(())
+}
+
+type Keys = Vec<(OnlineRole, trust_tuf::KeyId)>;
+
+/// Which keys the root names now, and which it named before and does not any more: those leave.
+fn settle_keys(root: &Root, keys: &mut Vec<HeldKey>) -> (Keys, Keys) {
+    use trust_keys::SigningKey;
+    let (mut named, mut dropped) = (Vec::new(), Vec::new());
+    keys.retain_mut(|held| {
+        let is_named = root.role(held.role.role_type()).holds(held.key.public());
+        if is_named {
+            named.push((held.role, held.key.id().clone()));
+            held.named = true;
+        } else if held.named {
+            dropped.push((held.role, held.key.id().clone()));
+            return false;
+        }
+        true
+    });
+    (named, dropped)
+}
+
+/// Which roles become tombstones, and which names leave the list of files.
+fn role_changes(before: Option<&RepositoryState>, checked: &Checked) -> (Vec<String>, Vec<String>) {
+    let Some(before) = before else { return (Vec::new(), Vec::new()) };
+    let after = &checked.state;
+    let mut buried = Vec::new();
+    let mut gone: Vec<String> = Vec::new();
+    for role in &checked.undelegated {
+        let stays = after.tombstones().contains_key(role.as_str());
+        if stays { &mut buried } else { &mut gone }.push(role.as_str().to_owned());
+    }
+    for role in before.tombstones().keys() {
+        let lives = RoleName::parse(role).is_ok_and(|role| after.roles().contains_key(&role));
+        if !lives && !after.tombstones().contains_key(role) {
+            gone.push(role.clone());
+        }
+    }
+    (buried, gone)
+}
