@@ -18,16 +18,7 @@ const TABLE: &[(&str, &[&str])] = &[
     ("trust-signer", &["trust-tuf", "trust-keys", "trust-wire"]),
     ("trust-reader", &["trust-tuf", "trust-image", "trust-wire"]),
     // The command also names the types that reader and keys take and give.
-    (
-        "trust",
-        &[
-            "trust-reader",
-            "trust-keys",
-            "trust-tuf",
-            "trust-image",
-            "trust-wire",
-        ],
-    ),
+    ("trust", &["trust-reader", "trust-keys", "trust-tuf", "trust-image", "trust-wire"]),
 ];
 const TESTS: &str = "trust-tests";
 
@@ -40,11 +31,7 @@ fn metadata() -> Metadata {
     let platform = format!("{}-unknown-linux-gnu", std::env::consts::ARCH);
     MetadataCommand::new()
         .manifest_path(root().join("Cargo.toml"))
-        .other_options([
-            "--offline".to_owned(),
-            "--filter-platform".to_owned(),
-            platform,
-        ])
+        .other_options(["--offline".to_owned(), "--filter-platform".to_owned(), platform])
         .exec()
         .expect("cargo metadata")
 }
@@ -56,15 +43,8 @@ fn name<'a>(metadata: &'a Metadata, id: &PackageId) -> &'a str {
 /// The crates that `id` uses directly, with a dependency of kind `kind`.
 fn direct<'a>(metadata: &'a Metadata, id: &PackageId, kind: DependencyKind) -> Vec<&'a PackageId> {
     let nodes = &metadata.resolve.as_ref().expect("a resolved graph").nodes;
-    let node = nodes
-        .iter()
-        .find(|node| node.id == *id)
-        .expect("a node for each package");
-    node.deps
-        .iter()
-        .filter(|dep| dep.dep_kinds.iter().any(|k| k.kind == kind))
-        .map(|dep| &dep.pkg)
-        .collect()
+    let node = nodes.iter().find(|node| node.id == *id).expect("a node for each package");
+    node.deps.iter().filter(|dep| dep.dep_kinds.iter().any(|k| k.kind == kind)).map(|dep| &dep.pkg).collect()
 }
 
 /// Names of all crates that are linked into the member `start` as it is built alone: its closure over normal
@@ -88,21 +68,10 @@ fn closure(start: &str) -> BTreeSet<String> {
         .current_dir(root())
         .output()
         .expect("cargo tree");
-    assert!(
-        tree.status.success(),
-        "{}",
-        String::from_utf8_lossy(&tree.stderr)
-    );
+    assert!(tree.status.success(), "{}", String::from_utf8_lossy(&tree.stderr));
     let tree = String::from_utf8(tree.stdout).expect("names in UTF-8");
-    let names: BTreeSet<String> = tree
-        .lines()
-        .filter_map(|line| line.split(' ').next())
-        .map(str::to_owned)
-        .collect();
-    assert!(
-        names.contains(start),
-        "cargo tree is not read as it is written: {tree}"
-    );
+    let names: BTreeSet<String> = tree.lines().filter_map(|line| line.split(' ').next()).map(str::to_owned).collect();
+    assert!(names.contains(start), "cargo tree is not read as it is written: {tree}");
     names
 }
 
@@ -111,17 +80,9 @@ fn linked_into(crate_name: &str) -> BTreeSet<String> {
     static CLOSURES: OnceLock<BTreeMap<String, BTreeSet<String>>> = OnceLock::new();
     let closures = CLOSURES.get_or_init(|| {
         let metadata = metadata();
-        metadata
-            .workspace_packages()
-            .iter()
-            .map(|p| (p.name.to_string(), closure(&p.name)))
-            .collect()
+        metadata.workspace_packages().iter().map(|p| (p.name.to_string(), closure(&p.name))).collect()
     });
-    closures
-        .iter()
-        .filter(|(_, linked)| linked.contains(crate_name))
-        .map(|(member, _)| member.clone())
-        .collect()
+    closures.iter().filter(|(_, linked)| linked.contains(crate_name)).map(|(member, _)| member.clone()).collect()
 }
 
 fn set(names: &[&str]) -> BTreeSet<String> {
@@ -131,27 +92,13 @@ fn set(names: &[&str]) -> BTreeSet<String> {
 #[test]
 fn the_dependency_table_among_our_crates_is_kept_exactly() {
     let metadata = metadata();
-    let members: BTreeSet<String> = metadata
-        .workspace_packages()
-        .iter()
-        .map(|p| p.name.to_string())
-        .collect();
-    let mut expected: BTreeSet<String> = TABLE
-        .iter()
-        .map(|(member, _)| (*member).to_owned())
-        .collect();
+    let members: BTreeSet<String> = metadata.workspace_packages().iter().map(|p| p.name.to_string()).collect();
+    let mut expected: BTreeSet<String> = TABLE.iter().map(|(member, _)| (*member).to_owned()).collect();
     expected.insert(TESTS.to_owned());
-    assert_eq!(
-        members, expected,
-        "a crate joins or leaves the workspace together with its line in the table"
-    );
+    assert_eq!(members, expected, "a crate joins or leaves the workspace together with its line in the table");
 
     for (member, allowed) in TABLE {
-        let package = metadata
-            .workspace_packages()
-            .into_iter()
-            .find(|p| p.name.as_str() == *member)
-            .unwrap();
+        let package = metadata.workspace_packages().into_iter().find(|p| p.name.as_str() == *member).unwrap();
         let ours: BTreeSet<String> = direct(&metadata, &package.id, DependencyKind::Normal)
             .into_iter()
             .filter(|id| metadata.workspace_members.contains(id))
@@ -168,64 +115,36 @@ fn the_dependency_table_among_our_crates_is_kept_exactly() {
 
 #[test]
 fn the_http_client_is_linked_only_into_the_reader_and_what_uses_it() {
-    assert_eq!(
-        linked_into("reqwest"),
-        set(&["trust-reader", "trust", TESTS])
-    );
+    assert_eq!(linked_into("reqwest"), set(&["trust-reader", "trust", TESTS]));
 }
 
 #[test]
 fn private_key_code_is_linked_only_into_the_signer_and_the_command() {
     for private in ["trust-keys", "pkcs8", "scrypt"] {
-        assert_eq!(
-            linked_into(private),
-            set(&["trust-keys", "trust-signer", "trust", TESTS]),
-            "{private}"
-        );
+        assert_eq!(linked_into(private), set(&["trust-keys", "trust-signer", "trust", TESTS]), "{private}");
     }
 }
 
 #[test]
 fn sql_is_linked_only_into_the_two_stores() {
     for sql in ["rusqlite", "libsqlite3-sys"] {
-        assert_eq!(
-            linked_into(sql),
-            set(&["trust-server", "trust-signer", TESTS]),
-            "{sql}"
-        );
+        assert_eq!(linked_into(sql), set(&["trust-server", "trust-signer", TESTS]), "{sql}");
     }
 }
 
 #[test]
 fn the_trust_rules_are_linked_with_nothing_that_does_io() {
     let linked = closure("trust-tuf");
-    for io in [
-        "tokio",
-        "async-trait",
-        "futures-util",
-        "reqwest",
-        "hyper",
-        "http",
-        "rustls",
-        "rustix",
-        "rusqlite",
-        "tempfile",
-    ] {
+    for io in
+        ["tokio", "async-trait", "futures-util", "reqwest", "hyper", "http", "rustls", "rustix", "rusqlite", "tempfile"]
+    {
         assert!(!linked.contains(io), "trust-tuf is linked with {io}");
     }
 }
 
 #[test]
 fn second_opinions_are_linked_into_no_program() {
-    for crate_name in [
-        "ring",
-        "tough",
-        "sigstore-tuf",
-        "ed25519-dalek",
-        "olpc-cjson",
-        "openssl-sys",
-        "rsa",
-    ] {
+    for crate_name in ["ring", "tough", "sigstore-tuf", "ed25519-dalek", "olpc-cjson", "openssl-sys", "rsa"] {
         assert_eq!(linked_into(crate_name), set(&[]), "{crate_name}");
     }
 }
@@ -252,10 +171,7 @@ fn lines(manifest: &str) -> Vec<Line> {
             explained = false;
         } else if line.starts_with('#') {
             explained = true;
-        } else if let Some(header) = line
-            .strip_prefix('[')
-            .and_then(|rest| rest.strip_suffix(']'))
-        {
+        } else if let Some(header) = line.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
             section = header.trim().to_owned();
             explained = false;
         } else if let Some((key, value)) = line.split_once('=') {
@@ -274,11 +190,7 @@ fn lines(manifest: &str) -> Vec<Line> {
 fn versions_of_their_own(manifest: &str) -> Vec<String> {
     let mut wrong = Vec::new();
     let kinds = ["dependencies", "dev-dependencies", "build-dependencies"];
-    for header in manifest
-        .lines()
-        .map(str::trim)
-        .filter(|line| line.starts_with('['))
-    {
+    for header in manifest.lines().map(str::trim).filter(|line| line.starts_with('[')) {
         // `[dependencies.NAME]` would hide an entry from the rule below.
         let path: Vec<&str> = header.trim_matches(['[', ']']).split('.').collect();
         if path.iter().rev().skip(1).any(|part| kinds.contains(part)) {
@@ -300,34 +212,20 @@ fn versions_of_their_own(manifest: &str) -> Vec<String> {
 
 /// The third-party entries of `[workspace.dependencies]`: name → whether a comment explains them or their group.
 fn workspace_dependencies(manifest: &str) -> BTreeMap<String, bool> {
-    let all = lines(manifest)
-        .into_iter()
-        .filter(|line| line.section == "workspace.dependencies");
-    all.filter(|line| !line.value.contains("path ="))
-        .map(|line| (line.key, line.explained))
-        .collect()
+    let all = lines(manifest).into_iter().filter(|line| line.section == "workspace.dependencies");
+    all.filter(|line| !line.value.contains("path =")).map(|line| (line.key, line.explained)).collect()
 }
 
 /// Whether a manifest takes the lints of the workspace.
 fn inherits_lints(manifest: &str) -> bool {
-    lines(manifest)
-        .iter()
-        .any(|line| line.section == "lints" && line.key == "workspace" && line.value == "true")
+    lines(manifest).iter().any(|line| line.section == "lints" && line.key == "workspace" && line.value == "true")
 }
 
 /// Name and manifest of each member.
 fn manifests() -> Vec<(String, String)> {
     let metadata = metadata();
     let members = metadata.workspace_packages();
-    members
-        .iter()
-        .map(|p| {
-            (
-                p.name.to_string(),
-                std::fs::read_to_string(&p.manifest_path).unwrap(),
-            )
-        })
-        .collect()
+    members.iter().map(|p| (p.name.to_string(), std::fs::read_to_string(&p.manifest_path).unwrap())).collect()
 }
 
 #[test]
@@ -343,15 +241,10 @@ fn a_version_in_a_member_an_unexplained_entry_and_missing_lints_are_seen() {
 
     let root = "[workspace.dependencies]\nours = { path = \"x\" }\n\n# why\na = \"1\"\nb = \"1\"\n\nc = \"1\"\n[other]\nd = \"1\"\n";
     let found = workspace_dependencies(root);
-    assert_eq!(
-        found,
-        BTreeMap::from([("a".into(), true), ("b".into(), true), ("c".into(), false)])
-    );
+    assert_eq!(found, BTreeMap::from([("a".into(), true), ("b".into(), true), ("c".into(), false)]));
 
     assert!(inherits_lints("[lints]\nworkspace = true\n"));
-    assert!(!inherits_lints(
-        "[lints.rust]\nunsafe_code = \"allow\"\n[package]\nworkspace = true\n"
-    ));
+    assert!(!inherits_lints("[lints.rust]\nunsafe_code = \"allow\"\n[package]\nworkspace = true\n"));
 }
 
 #[test]
@@ -365,33 +258,16 @@ fn every_crate_but_the_tests_takes_the_lints_of_the_workspace() {
 fn every_version_stands_in_the_root_manifest_with_its_reason_and_is_used() {
     let root = std::fs::read_to_string(root().join("Cargo.toml")).unwrap();
     let entries = workspace_dependencies(&root);
-    assert!(
-        entries.len() > 10,
-        "the root manifest is not read as it is written: {entries:?}"
-    );
+    assert!(entries.len() > 10, "the root manifest is not read as it is written: {entries:?}");
     for (entry, explained) in &entries {
-        assert!(
-            explained,
-            "{entry} stands in [workspace.dependencies] without a comment above it or its group"
-        );
+        assert!(explained, "{entry} stands in [workspace.dependencies] without a comment above it or its group");
     }
     let mut used = BTreeSet::new();
     for (member, manifest) in manifests() {
-        assert_eq!(
-            versions_of_their_own(&manifest),
-            Vec::<String>::new(),
-            "{member}"
-        );
-        used.extend(
-            lines(&manifest)
-                .into_iter()
-                .map(|line| line.key.trim_end_matches(".workspace").to_owned()),
-        );
+        assert_eq!(versions_of_their_own(&manifest), Vec::<String>::new(), "{member}");
+        used.extend(lines(&manifest).into_iter().map(|line| line.key.trim_end_matches(".workspace").to_owned()));
     }
     for entry in entries.keys() {
-        assert!(
-            used.contains(entry),
-            "{entry} stands in [workspace.dependencies] and nobody uses it"
-        );
+        assert!(used.contains(entry), "{entry} stands in [workspace.dependencies] and nobody uses it");
     }
 }

@@ -18,7 +18,7 @@ clippy() {
 deny() {
     local path=$PWD/target/tools/cargo/bin:$PATH
     if PATH=$path type -P cargo-deny >/dev/null; then
-        PATH=$path cargo deny check bans licenses sources
+        PATH=$path cargo deny "${locked[@]}" check bans licenses sources
     elif [[ ${CI:-} == true ]]; then
         echo "missing: cargo-deny" >&2
         return 3

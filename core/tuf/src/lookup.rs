@@ -12,7 +12,7 @@ use std::collections::{BTreeSet, VecDeque};
 use crate::error::{Reason, UpdateError};
 use crate::limits;
 use crate::model::{Delegation, Role, RoleKeys, TargetInfo, Targets};
-use crate::names::{RoleType, Version};
+use crate::names::{RoleType, Version, is_target_path};
 use crate::reserved;
 use crate::time::UtcTime;
 use crate::trusted::{TrustedSet, Wanted};
@@ -42,6 +42,13 @@ pub enum Step {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum LookupError {
+    /// The path could leave its folder, is longer than the limit or holds control characters (2.1): whatever a role
+    /// lists under it, it is not answered.
+    #[error("`{path}` is not a target path")]
+    Path {
+        /// The path, escaped and cut for printing.
+        path: String,
+    },
     /// A role that stands before any hit cannot be used.
     #[error("{0}")]
     Role(#[from] UpdateError),
@@ -99,6 +106,8 @@ pub struct Outcome {
     pub unusable: Vec<Unusable>,
     /// The roles that were looked at up to the first statement, `targets` first.
     pub visited: Vec<Visited>,
+    /// The roles that were looked at after it: what further statements rest on.
+    pub later: Vec<Visited>,
 }
 
 impl Outcome {
@@ -144,23 +153,27 @@ impl Lookup {
             keys: set.root().role(RoleType::Targets).clone(),
             terminating: false,
         };
+        // Of a delegation, only if it is for this path: in a reserved role too, nobody says more than was delegated.
+        let if_matching = |d: &Delegation| match d.matches(path) {
+            Ok(true) => Some(Ok(direct(d))),
+            Ok(false) => None,
+            Err(reason) => {
+                let error = UpdateError::new("targets", reason).into();
+                Some(Err(Unusable { signer: d.name().to_owned(), error }))
+            }
+        };
         if let Some(kind) = reserved::kind(path) {
-            let delegated = delegations.and_then(|d| d.role(kind));
-            let mut only = delegated.map_or_else(itself, direct);
-            only.terminating = true;
-            waiting.push_back(Ok(only));
+            let mut only = match delegations.and_then(|d| d.role(kind)) {
+                Some(delegated) => if_matching(delegated),
+                None => Some(Ok(itself())),
+            };
+            if let Some(Ok(signer)) = &mut only {
+                signer.terminating = true;
+            }
+            waiting.extend(only);
         } else {
             waiting.push_back(Ok(itself()));
-            for d in delegations.into_iter().flat_map(|d| d.roles()) {
-                match d.matches(path) {
-                    Ok(true) => waiting.push_back(Ok(direct(d))),
-                    Ok(false) => {}
-                    Err(reason) => waiting.push_back(Err(Unusable {
-                        signer: d.name().to_owned(),
-                        error: UpdateError::new("targets", reason).into(),
-                    })),
-                }
-            }
+            waiting.extend(delegations.into_iter().flat_map(|d| d.roles()).filter_map(if_matching));
             if let Some(bins) = delegations.and_then(|d| d.succinct()) {
                 waiting.push_back(Ok(Signer {
                     name: bins.bin_for(path),
@@ -182,6 +195,9 @@ impl Lookup {
 
     /// Goes on until a role is needed or the search is done.
     pub fn step(&mut self, set: &TrustedSet) -> Result<Step, LookupError> {
+        if !is_target_path(&self.path) {
+            return Err(LookupError::Path { path: self.path.chars().take(200).flat_map(char::escape_debug).collect() });
+        }
         loop {
             let Some(frame) = self.stack.last() else {
                 if !self.next_signer()? {
@@ -225,9 +241,10 @@ impl Lookup {
     fn visit(&mut self, role: &Targets) -> Result<(), LookupError> {
         let Some(Frame { role: name, .. }) = self.stack.pop() else { return Ok(()) };
         self.seen.insert(name.clone());
-        if self.outcome.statements.is_empty() {
-            self.outcome.visited.push(Visited { role: name.clone(), version: role.version(), expires: role.expires() });
-        }
+        let visited = Visited { role: name.clone(), version: role.version(), expires: role.expires() };
+        let list =
+            if self.outcome.statements.is_empty() { &mut self.outcome.visited } else { &mut self.outcome.later };
+        list.push(visited);
         if let Some(target) = role.target(&self.path) {
             let signer = self.current.as_ref().map_or_else(|| name.clone(), |s| s.name.clone());
             self.outcome.statements.push(Statement { signer, role: name, target });

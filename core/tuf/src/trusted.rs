@@ -373,6 +373,20 @@ impl TrustedSet {
         self.delegated.get(&(delegator.to_owned(), role.to_owned()))
     }
 
+    /// What to fetch for a role that a loaded role delegates by name; `None` if that role is not loaded, does not
+    /// delegate it, or the snapshot does not list it. For whoever needs roles without a look-up: lists, signing.
+    pub fn request(&self, delegator: &str, role: &str) -> Option<RoleRequest> {
+        let from = if delegator == "targets" {
+            &self.targets
+        } else {
+            self.delegated.iter().find(|((_, name), _)| name == delegator).map(|(_, file)| file)?
+        };
+        let delegation = from.delegations()?.role(role)?;
+        let wanted = Wanted::of(self.snapshot.entry(role)?, limits::TARGETS_BYTES);
+        let (delegator, role, keys) = (delegator.to_owned(), role.to_owned(), delegation.keys().clone());
+        Some(RoleRequest { delegator, role, wanted, keys })
+    }
+
     /// Accepts the file of a delegated role that a look-up asked for, with exactly the checks of the top-level file.
     pub fn accept_role(
         &mut self,

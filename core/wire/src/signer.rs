@@ -130,8 +130,11 @@ pub struct Signed {
 pub enum Resigned {
     /// The newest timestamp (new, or the last one if half of its life is not over), and the newest snapshot's version.
     Done {
-        /// The newest snapshot that it names. A server that has an older one asks for the files.
+        /// The newest snapshot that it names. A server that has an older one, and gets none here, asks for the files.
         snapshot_version: u64,
+        /// The snapshot file, if this request renewed it: half of its life was over as well.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        snapshot: Option<Base64>,
         /// The timestamp's version.
         timestamp_version: u64,
         /// The timestamp file.

@@ -4,12 +4,16 @@
 use std::collections::BTreeMap;
 use std::hint::black_box;
 
+use super::report::{Row, time};
+use super::{beside, ratio};
 use aws_lc_rs::signature::{ED25519, Ed25519KeyPair, KeyPair, UnparsedPublicKey};
 use serde::Deserialize;
 use trust_tuf::draft::Draft;
 use trust_tuf::lookup::{Lookup, Step};
 use trust_tuf::trusted::RootStage;
 use trust_tuf::{MetaEntry, PublicKey, RoleType, Signature, TargetInfo, UtcTime, Version, json};
+
+const ROUNDS: usize = 20;
 
 /// A repository of four files.
 pub struct Repository {
@@ -117,6 +121,32 @@ pub fn floor(repository: &Repository, path: &str) -> bool {
     let parse = |bytes: &[u8]| serde_json::from_slice::<Plain>(bytes).unwrap();
     black_box((parse(&repository.root), parse(&repository.timestamp), parse(&repository.snapshot)));
     parse(&repository.targets).signed.targets.contains_key(path)
+}
+
+/// Measures and tells.
+pub fn rows() -> Vec<Row> {
+    let row = |tags: usize| {
+        let repository = repository(tags);
+        let operations = if tags > 100 { 50 } else { 500 };
+        let (ours, floor) = beside(
+            ROUNDS,
+            operations,
+            || assert!(ours(&repository, "api/v7")),
+            || assert!(floor(&repository, "api/v7")),
+        );
+        let ratio = ratio(ours.cpu(), floor.cpu());
+        Row {
+            what: format!("whole chain in process, {tags} tags"),
+            wall: ours.wall(),
+            worst: ours.worst(),
+            cpu: Some(ours.cpu()),
+            peak: None,
+            beside: format!("hashes, signatures, plain parse: CPU {}", time(floor.cpu())),
+            ratio: Some(ratio),
+            goal: Some(("CPU ≤ 1.5 × the floor's".to_owned(), ratio <= 1.5)),
+        }
+    };
+    [10, 1_000].into_iter().map(row).collect()
 }
 
 #[cfg(test)]

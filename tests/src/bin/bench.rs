@@ -1,18 +1,34 @@
-//! `make bench`: figures beside their floors, written to docs/performance.md. Figures only, never a verdict.
+//! `make bench`: figures beside their floors, as the table of docs/performance.md. Figures only, never a verdict.
+//!
+//! usage: trust-bench [chain|commands|publication]…     default: all three
 
-use trust_tests::bench::{beside, chain, line};
+use std::io;
+use std::process::ExitCode;
 
-fn main() {
-    println!("| case | ours: CPU (wall) | worst round | floor: CPU | ratio | goal |\n|---|---|---|---|---|---|");
-    for tags in [10, 1_000] {
-        let repository = chain::repository(tags);
-        let operations = if tags > 100 { 50 } else { 500 };
-        let (ours, floor) = beside(
-            15,
-            operations,
-            || assert!(chain::ours(&repository, "api/v7")),
-            || assert!(chain::floor(&repository, "api/v7")),
-        );
-        println!("{}", line(&format!("whole chain in process, {tags} tags"), &ours, &floor, "≤ 1.5"));
+use trust_tests::bench::{chain, commands, process, publication, report};
+
+fn main() -> io::Result<ExitCode> {
+    let mut arguments = std::env::args_os().skip(1).peekable();
+    if arguments.peek().is_some_and(|a| a == process::ONCE) {
+        return process::once(arguments.skip(1));
     }
+    let wanted: Vec<String> = arguments.map(|a| a.to_string_lossy().into_owned()).collect();
+    let is_wanted = |name: &str| wanted.is_empty() || wanted.iter().any(|w| w == name);
+
+    println!("{}\n\n{}", report::machine(), report::HEAD);
+    let dir = tempfile::tempdir_in(trust_tests::stack::target_dir())?;
+    let cases: [(&str, &dyn Fn() -> io::Result<Vec<report::Row>>); 3] = [
+        ("chain", &|| Ok(chain::rows())),
+        ("commands", &|| commands::rows(&dir.path().join("commands"))),
+        ("publication", &|| publication::rows(&dir.path().join("publication"))),
+    ];
+    let mut left_out = Vec::new();
+    for (name, rows) in cases.into_iter().filter(|(name, _)| is_wanted(name)) {
+        match rows() {
+            Ok(rows) => rows.iter().for_each(|row| println!("{row}")),
+            Err(error) => left_out.push(format!("left out: {name}: {error}")),
+        }
+    }
+    left_out.iter().for_each(|line| println!("\n{line}"));
+    Ok(if left_out.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

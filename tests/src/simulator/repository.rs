@@ -298,7 +298,8 @@ impl Repository {
         bytes
     }
 
-    fn entry(&self, version: u64, bytes: &[u8]) -> Value {
+    /// What a timestamp or snapshot states of a file with these bytes.
+    pub fn entry(&self, version: u64, bytes: &[u8]) -> Value {
         let mut members = vec![("version", Value::from(version))];
         if self.hashes {
             members.push(("length", Value::from(bytes.len() as u64)));

@@ -161,6 +161,28 @@ impl Stack {
         })
     }
 
+    /// Programs that are started from now on get these variables (fail points).
+    pub fn set_environment(&mut self, environment: &[(&str, &str)]) {
+        self.options.environment = environment.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect();
+    }
+
+    /// Creates a collection as this person: `init`, the operator's admission, `init` again. Its root's fingerprint.
+    pub fn create(&self, person: &Person, collection: &str) -> io::Result<String> {
+        let mut dry = person.trust();
+        dry.args(["init", collection, "--dry-run", "-o", "json"]);
+        run(person.trust().args(["init", collection]))?;
+        let text = run(&mut dry)?.stdout;
+        let value: serde_json::Value = serde_json::from_slice(&text).map_err(io::Error::other)?;
+        let fingerprint = value["fingerprint"].as_str().unwrap_or_default().to_owned();
+        let output = run(&mut self.admit(collection, &fingerprint))?;
+        let init = run(person.trust().args(["init", collection]))?;
+        if init.status.success() {
+            return Ok(fingerprint);
+        }
+        let said = [output.stderr, init.stderr].concat();
+        Err(io::Error::other(String::from_utf8_lossy(&said).into_owned()))
+    }
+
     /// Leaves processes and folder alone when the value is dropped.
     pub fn keep(mut self) {
         self.keep = true;

@@ -1,0 +1,227 @@
+//! Files of one folder, always relative to its open descriptor: nothing follows a link, and every write is atomic.
+
+use std::fs::File;
+use std::io::{ErrorKind, Read, Write};
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use rustix::fs::{AtFlags, CWD, Dir, FileType, FlockOperation, Mode, OFlags};
+use rustix::io::Errno;
+
+use super::StateError;
+
+const TEMPORARY: &str = ".new";
+const FILE_MODE: Mode = Mode::from_raw_mode(0o600);
+const FOLDER_MODE: Mode = Mode::from_raw_mode(0o700);
+// Read, write or search by group or others is not for us to judge; writing is.
+const OTHERS_WRITE: u32 = 0o022;
+const LOCK_PAUSE: Duration = Duration::from_millis(10);
+
+/// An open folder.
+#[derive(Debug)]
+pub(super) struct Folder {
+    path: PathBuf,
+    fd: OwnedFd,
+    #[cfg(test)]
+    kill: std::cell::RefCell<Option<std::rc::Rc<std::cell::Cell<usize>>>>,
+}
+
+fn failed(path: &Path, errno: Errno) -> StateError {
+    match errno {
+        Errno::NOSPC | Errno::DQUOT => StateError::Full { path: path.to_owned() },
+        // What `O_NOFOLLOW` says of a link, and of one in place of a folder.
+        Errno::LOOP => StateError::Refused { path: path.to_owned(), why: "it is a symbolic link" },
+        _ => StateError::Io { path: path.to_owned(), kind: ErrorKind::from(std::io::Error::from(errno).kind()) },
+    }
+}
+
+fn failed_io(path: &Path, error: &std::io::Error) -> StateError {
+    match error.kind() {
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => StateError::Full { path: path.to_owned() },
+        kind => StateError::Io { path: path.to_owned(), kind },
+    }
+}
+
+impl Folder {
+    /// Opens a folder, made with all that is missing above it.
+    pub(super) fn open(path: &Path) -> Result<Self, StateError> {
+        use std::os::unix::fs::DirBuilderExt;
+        if let Some(above) = path.parent() {
+            std::fs::DirBuilder::new()
+                .recursive(true)
+                .mode(0o700)
+                .create(above)
+                .map_err(|error| failed_io(above, &error))?;
+        }
+        Self::open_in(CWD, path.to_owned(), path)
+    }
+
+    /// Opens a folder in this one, made if missing.
+    pub(super) fn subfolder(&self, name: &str) -> Result<Self, StateError> {
+        Self::open_in(self.fd.as_fd(), self.path(name), Path::new(name))
+    }
+
+    fn open_in(at: impl AsFd + Copy, path: PathBuf, name: &Path) -> Result<Self, StateError> {
+        match rustix::fs::mkdirat(at, name, FOLDER_MODE) {
+            Ok(()) | Err(Errno::EXIST) => {}
+            Err(errno) => return Err(failed(&path, errno)),
+        }
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let fd = rustix::fs::openat(at, name, flags, Mode::empty()).map_err(|errno| match errno {
+            Errno::NOTDIR => StateError::Refused { path: path.clone(), why: "it is not a folder" },
+            errno => failed(&path, errno),
+        })?;
+        check(&fd, &path)?;
+        Ok(Self {
+            path,
+            fd,
+            #[cfg(test)]
+            kill: Default::default(),
+        })
+    }
+
+    pub(super) fn root(&self) -> &Path {
+        &self.path
+    }
+
+    pub(super) fn path(&self, name: &str) -> PathBuf {
+        self.path.join(name)
+    }
+
+    /// Takes the lock of the folder, waiting until `deadline`.
+    pub(super) fn lock(&self, name: &str, deadline: Option<Instant>) -> Result<OwnedFd, StateError> {
+        let path = self.path(name);
+        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let fd = rustix::fs::openat(&self.fd, name, flags, FILE_MODE).map_err(|errno| failed(&path, errno))?;
+        check_file(&fd, &path)?;
+        loop {
+            match rustix::fs::flock(&fd, FlockOperation::NonBlockingLockExclusive) {
+                Ok(()) => return Ok(fd),
+                Err(Errno::INTR) => {}
+                Err(Errno::WOULDBLOCK) if deadline.is_some_and(|end| Instant::now() >= end) => {
+                    return Err(StateError::Locked { path });
+                }
+                Err(Errno::WOULDBLOCK) => std::thread::sleep(LOCK_PAUSE),
+                Err(errno) => return Err(failed(&path, errno)),
+            }
+        }
+    }
+
+    /// The whole file, at most `limit` bytes; `None` if there is none.
+    pub(super) fn read(&self, name: &str, limit: u64) -> Result<Option<Vec<u8>>, StateError> {
+        let path = self.path(name);
+        // Without NONBLOCK the open of a FIFO would wait for ever.
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let fd = match rustix::fs::openat(&self.fd, name, flags, Mode::empty()) {
+            Ok(fd) => fd,
+            Err(Errno::NOENT) => return Ok(None),
+            Err(errno) => return Err(failed(&path, errno)),
+        };
+        let size = check_file(&fd, &path)?;
+        let too_large = || StateError::Refused { path: path.clone(), why: "it is larger than such a file may be" };
+        if size > limit {
+            return Err(too_large());
+        }
+        let mut bytes = Vec::new();
+        File::from(fd)
+            .take(limit.saturating_add(1))
+            .read_to_end(&mut bytes)
+            .map_err(|error| failed_io(&path, &error))?;
+        match u64::try_from(bytes.len()) {
+            Ok(len) if len <= limit => Ok(Some(bytes)),
+            _ => Err(too_large()),
+        }
+    }
+
+    /// Puts a file in place of the one of this name, which is there in full until then.
+    pub(super) fn write(&self, name: &str, bytes: &[u8]) -> Result<(), StateError> {
+        let path = self.path(name);
+        let result = self.write_steps(name, &path, bytes);
+        if matches!(result, Err(StateError::Full { .. })) {
+            // What could not be written whole is not left to fill the disk.
+            let _ = rustix::fs::unlinkat(&self.fd, TEMPORARY, AtFlags::empty());
+        }
+        result
+    }
+
+    fn write_steps(&self, name: &str, path: &Path, bytes: &[u8]) -> Result<(), StateError> {
+        self.step(path)?;
+        match rustix::fs::unlinkat(&self.fd, TEMPORARY, AtFlags::empty()) {
+            Ok(()) | Err(Errno::NOENT) => {}
+            Err(errno) => return Err(failed(&self.path(TEMPORARY), errno)),
+        }
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let fd = rustix::fs::openat(&self.fd, TEMPORARY, flags, FILE_MODE).map_err(|errno| failed(path, errno))?;
+        // The umask may have taken more away than we can live with.
+        rustix::fs::fchmod(&fd, FILE_MODE).map_err(|errno| failed(path, errno))?;
+        self.step(path)?;
+        let mut file = File::from(fd);
+        let half = bytes.len() / 2;
+        let (first, rest) = bytes.split_at_checked(half).unwrap_or((bytes, &[]));
+        file.write_all(first).map_err(|error| failed_io(path, &error))?;
+        self.step(path)?;
+        file.write_all(rest).map_err(|error| failed_io(path, &error))?;
+        file.sync_all().map_err(|error| failed_io(path, &error))?;
+        self.step(path)?;
+        rustix::fs::renameat(&self.fd, TEMPORARY, &self.fd, name).map_err(|errno| failed(path, errno))?;
+        self.step(path)?;
+        rustix::fs::fsync(&self.fd).map_err(|errno| failed(path, errno))
+    }
+
+    /// Whether any file of metadata lies here.
+    pub(super) fn has_metadata(&self) -> Result<bool, StateError> {
+        let entries = Dir::read_from(&self.fd).map_err(|errno| failed(&self.path, errno))?;
+        for entry in entries {
+            let entry = entry.map_err(|errno| failed(&self.path, errno))?;
+            if entry.file_name().to_bytes().ends_with(b".json") {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    #[cfg(not(test))]
+    #[expect(clippy::unused_self, clippy::unnecessary_wraps, reason = "a place where tests end the process")]
+    fn step(&self, _: &Path) -> Result<(), StateError> {
+        Ok(())
+    }
+
+    #[cfg(test)]
+    fn step(&self, path: &Path) -> Result<(), StateError> {
+        let kill = self.kill.borrow();
+        let Some(left) = kill.as_ref() else { return Ok(()) };
+        match left.get() {
+            0 => Err(StateError::Io { path: path.to_owned(), kind: ErrorKind::Interrupted }),
+            n => {
+                left.set(n - 1);
+                Ok(())
+            }
+        }
+    }
+
+    #[cfg(test)]
+    pub(super) fn kill_after(&self, steps: std::rc::Rc<std::cell::Cell<usize>>) {
+        *self.kill.borrow_mut() = Some(steps);
+    }
+}
+
+/// Owner and mode; gives the size.
+fn check(fd: &OwnedFd, path: &Path) -> Result<(FileType, u64), StateError> {
+    let stat = rustix::fs::fstat(fd).map_err(|errno| failed(path, errno))?;
+    let refused = |why| Err(StateError::Refused { path: path.to_owned(), why });
+    if stat.st_uid != rustix::process::geteuid().as_raw() {
+        return refused("it belongs to another user");
+    }
+    if stat.st_mode & OTHERS_WRITE != 0 {
+        return refused("other users may write it");
+    }
+    Ok((FileType::from_raw_mode(stat.st_mode), u64::try_from(stat.st_size).unwrap_or(u64::MAX)))
+}
+
+fn check_file(fd: &OwnedFd, path: &Path) -> Result<u64, StateError> {
+    match check(fd, path)? {
+        (FileType::RegularFile, size) => Ok(size),
+        _ => Err(StateError::Refused { path: path.to_owned(), why: "it is not a regular file" }),
+    }
+}

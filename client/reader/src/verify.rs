@@ -1,0 +1,446 @@
+//! From an image reference to a verified image, or the reason why not.
+//!
+//! The digest is what the plain TUF search finds. Signers after the hit only add to the list of who signed. Before every
+//! allow the revocations are looked up: of the digest, of the tag, and of each image in an index. Deliberately absent:
+//! what a registry serves, and policy.
+
+mod signers;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::Serialize;
+use trust_image::target::{revoked_digest_path, revoked_tag_path};
+use trust_image::{Digest, ImageFacts, Reference, TargetError, target};
+use trust_tuf::lookup::{Outcome, Statement};
+use trust_tuf::model::Role;
+use trust_tuf::{TargetInfo, UtcTime, json};
+
+use crate::catalogue::Code;
+use crate::reader::Reader;
+use crate::transport::Transport;
+use crate::verdict::{Problem, printable};
+
+/// Who must have signed.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Require {
+    /// Signers that must all have signed: `targets`, or roles that it delegates directly.
+    pub signers: Vec<String>,
+    /// How many distinct signers must have signed; 0 and 1 mean the same.
+    pub min_signers: usize,
+}
+
+/// What a reference with tag and digest means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Meaning {
+    /// On the command line: this tag must mean this digest.
+    Both,
+    /// At a gate: the digest decides; that the tag has moved is a fact.
+    DigestDecides,
+}
+
+/// A signer of the image.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct SignedBy {
+    /// `targets`, or the directly delegated role.
+    pub name: String,
+    /// The role below that signer which lists the image.
+    pub role: String,
+}
+
+/// A signer that names another image under the same path.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Conflict {
+    /// The signer.
+    pub name: String,
+    /// The role below it.
+    pub role: String,
+    /// The digest that it names, or what it says instead of one.
+    pub digest: String,
+}
+
+/// A signer after the hit that cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct UnusableSigner {
+    /// The signer.
+    pub name: String,
+    /// Why.
+    pub why: String,
+}
+
+/// The versions that a verdict rests on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct VersionsUsed {
+    /// The root.
+    pub root: u64,
+    /// The timestamp.
+    pub timestamp: u64,
+    /// The snapshot.
+    pub snapshot: u64,
+    /// Every targets role that was looked at.
+    pub roles: BTreeMap<String, u64>,
+}
+
+/// An image that was positively verified.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct VerifiedImage {
+    /// The reference that was asked for.
+    pub reference: String,
+    /// The same image by its verified digest: what may be pulled.
+    pub pinned: String,
+    /// The digest of the manifest or index.
+    pub digest: Digest,
+    /// Its length in bytes.
+    pub length: u64,
+    /// Who signed it, in order of priority.
+    pub signers: Vec<SignedBy>,
+    /// Who signed another image under the same path.
+    pub conflicts: Vec<Conflict>,
+    /// Signers that could not be used.
+    pub unusable: Vec<UnusableSigner>,
+    /// The signed facts, if there are any that can be read.
+    pub facts: Option<ImageFacts>,
+    /// The collection.
+    pub collection: String,
+    /// The versions that this rests on.
+    pub versions: VersionsUsed,
+    /// The first moment at which one of the files that this rests on is expired (`YYYY-MM-DDTHH:MM:SSZ`).
+    pub expires: String,
+    /// When the timestamp expires.
+    pub timestamp_expires: String,
+    /// The reference time of the update.
+    pub verified_at: String,
+    /// The fingerprint of the pinned root.
+    pub root_fingerprint: String,
+    /// The version of the pinned root.
+    pub root_pinned_version: u64,
+    /// With a tag beside the digest at a gate: whether the tag is signed for another digest now.
+    pub tag_moved: bool,
+    /// What should be said beside success.
+    pub warnings: Vec<String>,
+}
+
+impl VerifiedImage {
+    /// The text for people, with a newline at its end.
+    pub fn text(&self) -> String {
+        let names: Vec<&str> = self.signers.iter().map(|s| s.name.as_str()).collect();
+        let mut lines = vec![
+            format!("✓ verified {}", printable(&self.reference)),
+            format!("  digest   {}", self.digest),
+            format!("  signers  {}", printable(&names.join(", "))),
+            format!("  fresh    timestamp v{}, expires {}", self.versions.timestamp, self.timestamp_expires),
+            format!(
+                "  root     v{}, pinned v{} {}",
+                self.versions.root,
+                self.root_pinned_version,
+                self.root_fingerprint.get(..12).unwrap_or(&self.root_fingerprint)
+            ),
+        ];
+        lines.extend(self.warnings.iter().map(|w| format!("  ! {}", printable(w))));
+        lines.push(String::new());
+        lines.join("\n")
+    }
+
+    /// The refusal if a registry serves another digest under the tag.
+    pub fn check_served(&self, reference: &Reference, served: &Digest) -> Result<(), Problem> {
+        if *served == self.digest {
+            return Ok(());
+        }
+        let names: Vec<&str> = self.signers.iter().map(|s| s.name.as_str()).collect();
+        let tag = reference.tag().unwrap_or_default();
+        let name = format!("{}/{}", reference.domain(), reference.path());
+        Err(Problem::new(Code::DigestDiffers)
+            .headline(format!("tag {tag} is signed for a different image than the registry serves"))
+            .fact("image", &self.reference)
+            .fact("signed", format!("{}  by {}", self.digest, names.join(", ")))
+            .fact("served", served)
+            .remedy([
+                format!("docker pull {name}@{}      (the signed one)", self.digest),
+                format!("trust sign {name}:{tag}@{served}    (if you made the new one)"),
+            ]))
+    }
+}
+
+/// What the verdict rests on, collected over all look-ups.
+#[derive(Default)]
+struct Basis {
+    roles: BTreeMap<String, u64>,
+    expires: Option<UtcTime>,
+}
+
+impl Basis {
+    fn add(&mut self, outcome: &Outcome) {
+        for visited in outcome.visited.iter().chain(&outcome.later) {
+            self.roles.insert(visited.role.clone(), visited.version.get());
+            self.expires = Some(self.expires.map_or(visited.expires, |e| e.min(visited.expires)));
+        }
+    }
+}
+
+impl<T: Transport> Reader<T> {
+    /// Verifies an image as `trust verify` means it.
+    pub async fn verify(&mut self, image: &Reference, require: &Require) -> Result<VerifiedImage, Problem> {
+        self.verify_as(image, require, Meaning::Both).await
+    }
+
+    /// Verifies an image.
+    pub async fn verify_as(
+        &mut self,
+        image: &Reference,
+        require: &Require,
+        meaning: Meaning,
+    ) -> Result<VerifiedImage, Problem> {
+        let mut basis = Basis::default();
+        let collection = self.anchor().collection.to_string();
+        let mapped = |error: TargetError| {
+            let code = if error == TargetError::NotCovered { Code::NoPin } else { Code::BadReference };
+            Problem::new(code).fact("image", image).fact("collection", &collection).fact("found", error)
+        };
+        let by_tag = image.tag().is_some() && (image.digest().is_none() || meaning == Meaning::Both);
+        let path = match image.digest() {
+            Some(digest) if !by_tag => target::digest_path(&collection, image, digest),
+            _ => target::tag_path(&collection, image),
+        }
+        .map_err(mapped)?;
+
+        let outcome = self.lookup(&path).await?;
+        basis.add(&outcome);
+        let Some(hit) = outcome.hit() else {
+            return Err(self.not_signed(image, &outcome).await);
+        };
+        let Some(digest) = digest_of(&hit.target) else {
+            let problem = Problem::new(Code::EntryIsOther).fact("image", image).fact("signer", &hit.signer);
+            return Err(problem.cause("the signed entry has no hash that is known here"));
+        };
+        if let Some(asked) = image.digest()
+            && !names(&hit.target, asked)
+        {
+            let code = if by_tag { Code::TagIsOther } else { Code::EntryIsOther };
+            return Err(Problem::new(code)
+                .fact("image", image)
+                .fact("given", asked)
+                .fact("signed", format!("{digest}  by {}", hit.signer)));
+        }
+        let digest = image.digest().copied().unwrap_or(digest);
+
+        let agree = |s: &&Statement| names(&s.target, &digest) && s.target.length == hit.target.length;
+        let (same, other): (Vec<&Statement>, Vec<&Statement>) = outcome.statements.iter().partition(agree);
+        let mut warnings = self.warnings().to_vec();
+        let (facts, mut children) = facts_of(image, &same, &mut warnings)?;
+
+        // Every form under which the content may have been revoked.
+        let forms = [hit.target.hashes.sha256.map(Digest::Sha256), hit.target.hashes.sha512.map(Digest::Sha512)];
+        children.extend(forms.into_iter().flatten());
+        self.check_revoked(image, &digest, &children, &mut basis).await?;
+        let tag_moved = match image.tag() {
+            Some(_) if !by_tag => self.tag_moved(image, &digest, &mut basis, &mut warnings).await?,
+            _ => false,
+        };
+
+        let signers: Vec<SignedBy> =
+            same.iter().map(|s| SignedBy { name: s.signer.clone(), role: s.role.clone() }).collect();
+        let conflicts: Vec<Conflict> = other
+            .iter()
+            .map(|s| Conflict {
+                name: s.signer.clone(),
+                role: s.role.clone(),
+                digest: digest_of(&s.target).map_or_else(|| "no known hash".to_owned(), |d| d.to_string()),
+            })
+            .collect();
+        let unusable: Vec<UnusableSigner> = outcome
+            .unusable
+            .iter()
+            .map(|u| UnusableSigner { name: u.signer.clone(), why: u.error.to_string() })
+            .collect();
+        signers::check(self.trusted(), image, &digest, require, &signers, &conflicts, &unusable)?;
+
+        warnings.extend(conflicts.iter().map(|c| format!("{} signed another image: {}", c.name, c.digest)));
+        warnings.extend(unusable.iter().map(|u| format!("signer {} cannot be used: {}", u.name, u.why)));
+        let set = self.trusted();
+        let expires = basis.expires.map_or(set.expires(), |e| e.min(set.expires()));
+        basis.roles.insert("targets".to_owned(), set.targets().version().get());
+        Ok(VerifiedImage {
+            reference: image.to_string(),
+            pinned: image.pinned(digest).to_string(),
+            digest,
+            length: hit.target.length,
+            signers,
+            conflicts,
+            unusable,
+            facts,
+            collection,
+            versions: VersionsUsed {
+                root: set.root().version().get(),
+                timestamp: set.timestamp().version().get(),
+                snapshot: set.snapshot().version().get(),
+                roles: basis.roles,
+            },
+            expires: expires.to_string(),
+            timestamp_expires: set.timestamp().expires().to_string(),
+            verified_at: set.now().to_string(),
+            root_fingerprint: self.anchor().fingerprint(),
+            root_pinned_version: self.pinned_version().get(),
+            tag_moved,
+            warnings,
+        })
+    }
+
+    /// Whether the tag is signed for another digest now: at a gate a fact, not a refusal.
+    async fn tag_moved(
+        &mut self,
+        image: &Reference,
+        digest: &Digest,
+        basis: &mut Basis,
+        warnings: &mut Vec<String>,
+    ) -> Result<bool, Problem> {
+        let Ok(path) = target::tag_path(self.anchor().collection.as_str(), image) else { return Ok(false) };
+        let outcome = self.lookup(&path).await?;
+        basis.add(&outcome);
+        let moved = !outcome.hit().is_some_and(|hit| names(&hit.target, digest));
+        if moved {
+            warnings.push("the tag is not signed for this digest any more".to_owned());
+        }
+        Ok(moved)
+    }
+
+    /// Refuses what is revoked. A revocation role that cannot be read refuses too.
+    async fn check_revoked(
+        &mut self,
+        image: &Reference,
+        digest: &Digest,
+        children: &BTreeSet<Digest>,
+        basis: &mut Basis,
+    ) -> Result<(), Problem> {
+        let mut wanted = vec![(Code::DigestRevoked, revoked_digest_path(digest), digest.to_string())];
+        if let Some(tag) = image.tag()
+            && let Ok(path) = revoked_tag_path(self.anchor().collection.as_str(), image)
+        {
+            wanted.push((Code::TagRevoked, path, tag.to_owned()));
+        }
+        let parts = children.iter().filter(|child| *child != digest);
+        wanted.extend(parts.map(|child| (Code::PlatformRevoked, revoked_digest_path(child), child.to_string())));
+        for (code, path, what) in wanted {
+            let outcome = self.lookup(&path).await?;
+            basis.add(&outcome);
+            if let Some(hit) = outcome.hit() {
+                let problem =
+                    Problem::new(code).fact("image", image).fact("revoked", what).fact("by", format!("role {}", hit.role));
+                return Err(match reason_in(&hit.target) {
+                    Some(reason) => problem.fact("reason", reason),
+                    None => problem,
+                });
+            }
+        }
+        Ok(())
+    }
+
+    async fn not_signed(&mut self, image: &Reference, outcome: &Outcome) -> Problem {
+        // A revoked image whose signature is gone as well: that it was revoked is the better answer.
+        let mut basis = Basis::default();
+        let digest = image.digest().copied();
+        if let Some(digest) = digest {
+            if let Err(problem) = self.check_revoked(image, &digest, &BTreeSet::new(), &mut basis).await
+                && problem.exit() == crate::catalogue::exit::REVOKED
+            {
+                return problem;
+            }
+        } else if let Ok(path) = revoked_tag_path(self.anchor().collection.as_str(), image)
+            && let Ok(found) = self.lookup(&path).await
+            && let Some(hit) = found.hit()
+        {
+            let tag = image.tag().unwrap_or_default();
+            return Problem::new(Code::TagRevoked)
+                .fact("image", image)
+                .fact("revoked", tag)
+                .fact("by", format!("role {}", hit.role));
+        }
+        let roles: Vec<&str> = outcome.visited.iter().map(|v| v.role.as_str()).filter(|r| *r != "targets").collect();
+        let signers = if roles.is_empty() { "targets".to_owned() } else { roles.join(", ") };
+        let tags = self.signed_tags(image);
+        let tags = if tags.is_empty() { "none".to_owned() } else { tags.join(", ") };
+        let problem = Problem::new(Code::NotSigned).headline(format!("{image} is not signed"));
+        let problem = match &self.scene().server {
+            Some(server) => problem.fact("server", server),
+            None => problem,
+        };
+        problem
+            .fact("collection", &self.anchor().collection)
+            .fact("signed tags", tags)
+            .remedy([format!("ask one of its signers: {signers}")])
+    }
+
+    /// Up to 20 tags of the image that loaded roles list.
+    fn signed_tags(&self, image: &Reference) -> Vec<String> {
+        let set = self.trusted();
+        let collection = self.anchor().collection.as_str();
+        let direct = set.targets().delegations().into_iter().flat_map(|d| d.roles());
+        let loaded = direct.filter_map(|d| set.delegated("targets", d.name()));
+        let mut tags = BTreeSet::new();
+        for file in std::iter::once(set.targets()).chain(loaded) {
+            for path in file.paths() {
+                if let Ok(entry) = target::image_of(collection, path)
+                    && entry.name == image.name()
+                    && let target::Entry::Tag(tag) = entry.entry
+                {
+                    tags.insert(tag);
+                }
+            }
+        }
+        tags.into_iter().take(20).collect()
+    }
+}
+
+/// The digest that a target names: sha256 if it has one, else sha512.
+pub fn digest_of(target: &TargetInfo) -> Option<Digest> {
+    target.hashes.sha256.map(Digest::Sha256).or_else(|| target.hashes.sha512.map(Digest::Sha512))
+}
+
+/// Whether a target is this digest, by the hash of the digest's own algorithm.
+fn names(target: &TargetInfo, digest: &Digest) -> bool {
+    match digest {
+        Digest::Sha256(hash) => target.hashes.sha256.as_ref() == Some(hash),
+        Digest::Sha512(hash) => target.hashes.sha512.as_ref() == Some(hash),
+    }
+}
+
+/// The reason that a revocation's signed facts give, if they do.
+fn reason_in(target: &TargetInfo) -> Option<String> {
+    let custom = target.custom.as_ref()?;
+    let reason = custom.get("reason").or_else(|| custom.get("revocation")?.get("reason"))?;
+    reason.as_str().map(str::to_owned)
+}
+
+/// The facts of the first signer that states some, and all digests that any of the signers lists below this one. Facts
+/// that differ refuse: nobody could say which of them are right.
+fn facts_of(
+    image: &Reference,
+    statements: &[&Statement],
+    warnings: &mut Vec<String>,
+) -> Result<(Option<ImageFacts>, BTreeSet<Digest>), Problem> {
+    let mut first: Option<(String, ImageFacts)> = None;
+    let mut children = BTreeSet::new();
+    for statement in statements {
+        let Some(custom) = &statement.target.custom else { continue };
+        children.extend(digests_in(custom));
+        match ImageFacts::from_custom(&custom.to_json()) {
+            Ok(None) => {}
+            Ok(Some(facts)) => match &first {
+                Some((name, known)) if !known.agrees_with(&facts) => {
+                    return Err(Problem::new(Code::FactsDiffer)
+                        .fact("image", image)
+                        .fact("signers", format!("{name}, {}", statement.signer)));
+                }
+                Some(_) => {}
+                None => first = Some((statement.signer.clone(), facts)),
+            },
+            Err(error) => warnings.push(format!("the facts of signer {} cannot be read: {error}", statement.signer)),
+        }
+    }
+    Ok((first.map(|(_, facts)| facts), children))
+}
+
+/// The digests of the parts in a `custom` object, also in one whose other members cannot be read: a revocation must not
+/// be missed because a label is malformed.
+fn digests_in(custom: &json::Value) -> impl Iterator<Item = Digest> + '_ {
+    let platforms = custom.get("image").and_then(|i| i.get("platforms")).and_then(json::Value::as_array);
+    platforms.into_iter().flatten().filter_map(|p| Digest::parse(p.get("digest")?.as_str()?).ok())
+}

@@ -1,0 +1,106 @@
+//! Who counts as a signer: direct delegations, each once, and those that share a key as one.
+
+use std::collections::BTreeMap;
+
+use trust_image::{Digest, Reference};
+use trust_tuf::trusted::TrustedSet;
+use trust_tuf::{PublicKey, RoleType};
+
+use super::{Conflict, Require, SignedBy, UnusableSigner};
+use crate::catalogue::Code;
+use crate::verdict::Problem;
+
+/// Checks what was required against who signed.
+pub(super) fn check(
+    set: &TrustedSet,
+    image: &Reference,
+    digest: &Digest,
+    require: &Require,
+    signers: &[SignedBy],
+    conflicts: &[Conflict],
+    unusable: &[UnusableSigner],
+) -> Result<(), Problem> {
+    let names: Vec<&str> = signers.iter().map(|s| s.name.as_str()).collect();
+    let problem = |code: Code| {
+        Problem::new(code).fact("image", image).fact("digest", digest).fact("signers", names.join(", "))
+    };
+    for required in &require.signers {
+        if let Some(conflict) = conflicts.iter().find(|c| c.name == *required) {
+            return Err(problem(Code::SignerConflict).fact("required", required).fact("signed", &conflict.digest));
+        }
+        if let Some(signer) = unusable.iter().find(|u| u.name == *required) {
+            return Err(problem(Code::SignerUnusable).fact("required", required).fact("found", &signer.why));
+        }
+        if !names.contains(&required.as_str()) {
+            let known = required == "targets"
+                || set.targets().delegations().is_some_and(|d| d.roles().iter().any(|r| r.name() == required));
+            let missing = problem(Code::SignerMissing).fact("required", required);
+            return Err(if known { missing } else { missing.cause("the collection has no signer of this name") });
+        }
+    }
+    let mut required: Vec<&str> = require.signers.iter().map(String::as_str).collect();
+    required.sort_unstable();
+    required.dedup();
+    if distinct(set, &required) < required.len() {
+        return Err(problem(Code::SignersShareKey).fact("required", required.join(", ")));
+    }
+    let counted = distinct(set, &names);
+    if counted < require.min_signers {
+        return Err(problem(Code::TooFewSigners)
+            .headline(format!("{counted} of {} needed signers have signed this image", require.min_signers)));
+    }
+    Ok(())
+}
+
+/// How many signers these are if those that share a key are one.
+fn distinct(set: &TrustedSet, names: &[&str]) -> usize {
+    let keys = |name: &str| -> Vec<PublicKey> {
+        let listed = |keys: &trust_tuf::RoleKeys| keys.keys().map(|(_, key)| key.clone()).collect();
+        if name == "targets" {
+            return listed(set.root().role(RoleType::Targets));
+        }
+        let delegations = set.targets().delegations();
+        delegations.and_then(|d| d.role(name)).map(|d| listed(d.keys())).unwrap_or_default()
+    };
+    let sets: Vec<Vec<PublicKey>> = names.iter().map(|name| keys(name)).collect();
+    groups(&sets)
+}
+
+/// How many groups remain when lists with a common element are joined, also through others.
+fn groups<K: PartialEq>(lists: &[Vec<K>]) -> usize {
+    // The group of each list, by index; joining gives all of one group the number of the other.
+    let mut group: BTreeMap<usize, usize> = (0..lists.len()).map(|i| (i, i)).collect();
+    for (i, a) in lists.iter().enumerate() {
+        for (j, b) in lists.iter().enumerate().skip(i + 1) {
+            if a.iter().any(|key| b.contains(key)) {
+                let (from, to) = (group.get(&j).copied(), group.get(&i).copied());
+                if let (Some(from), Some(to)) = (from, to) {
+                    group.values_mut().filter(|g| **g == from).for_each(|g| *g = to);
+                }
+            }
+        }
+    }
+    let mut numbers: Vec<usize> = group.into_values().collect();
+    numbers.sort_unstable();
+    numbers.dedup();
+    numbers.len()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::groups;
+
+    #[test]
+    fn signers_that_share_a_key_count_once_also_through_a_third() {
+        assert_eq!(groups::<u8>(&[]), 0);
+        assert_eq!(groups(&[vec![1], vec![2], vec![3]]), 3);
+        assert_eq!(groups(&[vec![1], vec![1], vec![2]]), 2);
+        assert_eq!(groups(&[vec![1, 2], vec![3, 4], vec![2, 3]]), 1);
+        assert_eq!(groups(&[vec![1], vec![2], vec![3, 4], vec![4, 1]]), 2);
+    }
+
+    #[test]
+    fn a_signer_without_a_usable_key_still_is_one() {
+        assert_eq!(groups::<u8>(&[vec![], vec![]]), 2);
+    }
+}
