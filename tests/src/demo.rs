@@ -178,7 +178,7 @@ impl Demo {
     /// `trust init`, the operator's word at the signer, `trust init` again.
     fn init(&mut self, collection: &str) -> io::Result<String> {
         let alice = self.cast.alice.clone();
-        self.trust("alice", &alice, &["init", collection], &refused(50, &["trust-signer admit"]))?;
+        self.trust("alice", &alice, &["init", collection], &refused(12, &["E3602", "trust-signer admit"]))?;
         let fingerprint = self.fingerprint(&alice, collection)?;
         let admit = self.stack.admit(collection, &fingerprint);
         self.step("operator", admit, &DONE)?;
@@ -281,20 +281,20 @@ impl Demo {
         self.trust("alice", &alice, &["sign", &format!("{demo}/api:v3@{}", signed.api.digest)], &DONE)?;
         self.trust("victim", &victim, &["resolve", api], &DONE)?;
         self.cast.mitm.replay(old_world);
-        self.trust("victim", &victim, &["resolve", api], &refused(15, &["error[E"]))?;
+        self.trust("victim", &victim, &["resolve", api], &refused(15, &["E1301"]))?;
         self.cast.mitm.honest();
 
         say("\n• a timestamp signed by a stranger");
         let forged = forge(&self.server_file(demo, "timestamp.json")?)?;
         self.cast.mitm.answer("/_metadata/timestamp.json", Answer::ok(forged));
-        self.trust("victim", &victim, &["resolve", api], &refused(12, &["error[E"]))?;
+        self.trust("victim", &victim, &["resolve", api], &refused(12, &["E1201"]))?;
         self.cast.mitm.honest();
         self.trust("victim", &victim, &["resolve", api], &DONE)?;
 
         say("\n• another root than the pinned one");
         let stranger = self.stack.person("stranger", None)?;
         let wrong = "0".repeat(64);
-        self.trust("stranger", &stranger, &["pin", "add", demo, "--fingerprint", &wrong], &refused(16, &["error[E"]))?;
+        self.trust("stranger", &stranger, &["pin", "add", demo, "--fingerprint", &wrong], &refused(16, &["E1605"]))?;
 
         say("\n• an image that was revoked");
         self.trust(
@@ -303,7 +303,7 @@ impl Demo {
             &["revoke", &format!("{demo}/api:v3"), "--reason", "contains a leaked key", "--yes"],
             &DONE,
         )?;
-        self.trust("ops", &ops, &["verify", &format!("{demo}/api:v3")], &refused(17, &["error[E"]))?;
+        self.trust("ops", &ops, &["verify", &format!("{demo}/api:v3")], &refused(17, &["E1022"]))?;
         self.trust("ops", &ops, &["verify", &signed.web_name], &DONE)?;
 
         self.frozen()
@@ -322,7 +322,7 @@ impl Demo {
             signer.signal("STOP");
         }
         std::thread::sleep(Duration::from_secs(6));
-        self.trust("alice", &alice, &["verify", &name], &refused(14, &["error[E"]))?;
+        self.trust("alice", &alice, &["verify", &name], &refused(14, &["E1311"]))?;
         if let Some(signer) = &self.stack.signer {
             signer.signal("CONT");
         }
@@ -365,7 +365,7 @@ impl Demo {
         let resolved = self.trust("ops", &ops, &["resolve", web], &DONE)?;
         let digest = resolved.trim().rsplit_once('@').map(|(_, d)| d.to_owned()).unwrap_or_default();
         let by_digest = format!("{web}@{digest}");
-        self.trust("ops", &ops, &["verify", web, "--signer", "alice", "--signer", "qa"], &refused(12, &["error[E"]))?;
+        self.trust("ops", &ops, &["verify", web, "--signer", "alice", "--signer", "qa"], &refused(12, &["E1004"]))?;
         self.trust("alice", &alice, &["sign", &by_digest, "--as", "alice", "--key", "alice"], &DONE)?;
         self.trust("qa", &qa, &["sign", &by_digest, "--as", "qa", "--key", "qa"], &DONE)?;
         self.trust("ops", &ops, &["verify", web, "--signer", "alice", "--signer", "qa"], &refused(0, &["alice", "qa"]))?;
@@ -373,7 +373,7 @@ impl Demo {
         self.trust("ops", &ops, &["inspect", demo], &refused(0, &["alice", "qa"]))?;
         self.trust("ops", &ops, &["log", demo], &DONE)?;
         self.trust("qa", &qa, &["unsign", web, "--as", "qa", "--key", "qa", "--yes"], &DONE)?;
-        self.trust("ops", &ops, &["verify", web, "--signer", "qa"], &refused(12, &["error[E"]))?;
+        self.trust("ops", &ops, &["verify", web, "--signer", "qa"], &refused(12, &["E1004"]))?;
         self.trust("ops", &ops, &["verify", web], &DONE)?;
         Ok(())
     }

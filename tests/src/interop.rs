@@ -7,14 +7,13 @@
 //! They read the machine's clock: what they load must not be expired by it.
 
 use std::collections::BTreeMap;
-use std::fmt::Debug;
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use sigstore_tuf::{Repository as SigstoreRepository, Updater, UpdaterConfig};
+use sigstore_tuf::{FileStore, Repository as SigstoreRepository, Updater, UpdaterConfig};
 use tempfile::TempDir;
 use tough::{
     FilesystemTransport, IntoVec, RepositoryLoader, TargetName, Transport, TransportError, TransportErrorKind,
@@ -90,7 +89,7 @@ impl Readers {
         // A client that slept long walks a chain longer than its default of 32.
         let mut config = UpdaterConfig::default();
         config.max_root_rotations = 1_024;
-        let store = sigstore_tuf::cache::FileStore::new(self.state.path().join("sigstore-tuf"));
+        let store = FileStore::new(self.state.path().join("sigstore-tuf"));
         let text = |e: sigstore_tuf::error::Error| e.to_string();
         let updater = Updater::new(SourceTransport(source.clone()), root).map_err(text)?;
         let mut updater = updater.with_config(config).with_store(store);
@@ -284,7 +283,7 @@ pub fn get(url: &Url) -> io::Result<Option<Vec<u8>>> {
     }
     let body = body.get(4..).unwrap_or(&[]).to_vec();
     let stated = lines.filter_map(|l| l.split_once(':')).find(|(n, _)| n.eq_ignore_ascii_case("content-length"));
-    match stated.map(|(_, n)| n.trim().parse()) {
+    match stated.map(|(_, n)| n.trim().parse::<usize>()) {
         Some(Ok(n)) if body.len() != n => Err(io::Error::other("cut off")),
         _ => Ok(Some(body)),
     }

@@ -1,7 +1,7 @@
 //! Attacks on delegations: order, termination, cycles, diamonds, names, paths (tuf.md 2).
 
 use trust_tests::attacks;
-use trust_tests::simulator::{Delegate, Failure, Fault, Repository, TestKey, World, WireError, refused};
+use trust_tests::simulator::{Delegate, Failure, Fault, Repository, TestKey, WireError, World, refused};
 use trust_tuf::error::{MetadataError, Reason};
 use trust_tuf::json::Value;
 use trust_tuf::limits;
@@ -15,6 +15,9 @@ fn one(n: u64) -> trust_tuf::Version {
 fn key(name: &str) -> TestKey {
     TestKey::ed25519(name.bytes().fold(37, |sum: u8, b| sum.wrapping_mul(31).wrapping_add(b)) | 0x80)
 }
+
+/// What makes a role bad.
+type Spoil = fn(&mut World);
 
 /// One delegation of a graph: from, to, pattern, terminating.
 type Edge = (&'static str, &'static str, &'static str, bool);
@@ -194,7 +197,7 @@ attacks! {
 
     fn a_bad_role_does_not_promote_the_one_behind_it(w) {
         // CVE-2026-6967: delegated expiry, hash, length, version, signature, type, each alone.
-        let cases: &[(&str, fn(&mut World))] = &[
+        let cases: &[(&str, Spoil)] = &[
             ("expired", |w| { let now = w.now; w.repo.role("A").set_expires(now); w.repo.role("A").bump(); w.repo.publish() }),
             ("another key", |w| { w.repo.role("A").signers = vec![key("B")]; w.repo.role("A").bump(); w.repo.publish() }),
             ("unsigned", |w| { w.repo.role("A").signers.clear(); w.repo.role("A").bump(); w.repo.publish() }),

@@ -14,9 +14,13 @@ fn short(valid: u64, needed: u64) -> Reason {
 
 /// Several spellings of one key.
 fn spellings(key: &TestKey) -> Vec<TestKey> {
-    vec![key.clone(), key.with_id("another id"), key.respelled(|v| {
-        v.as_object_mut().unwrap().insert("x-owner".into(), Value::from("somebody else"));
-    })]
+    vec![
+        key.clone(),
+        key.with_id("another id"),
+        key.respelled(|v| {
+            v.as_object_mut().unwrap().insert("x-owner".into(), Value::from("somebody else"));
+        }),
+    ]
 }
 
 fn p256_spellings() -> Vec<TestKey> {

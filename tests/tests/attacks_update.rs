@@ -2,7 +2,7 @@
 //! each failure (tuf.md 1.2 to 1.5).
 
 use trust_tests::attacks;
-use trust_tests::simulator::{Fault, Failure, TestKey, WireError, World, days};
+use trust_tests::simulator::{Failure, Fault, TestKey, WireError, World, days};
 use trust_tuf::error::{MetadataError, Reason};
 use trust_tuf::json::Value;
 use trust_tuf::limits;
@@ -419,6 +419,11 @@ attacks! {
             flipped[at] ^= 1;
             for bytes in [cut, flipped, Vec::new(), b"null".to_vec(), vec![0; 100]] {
                 w.client.plant(file, &bytes);
+                if w.is_reader() && file != "targets.json" {
+                    // What guards against rollback is not replaced silently: the person is told what was lost.
+                    assert!(matches!(w.refresh(), Err(Failure::Other(text)) if text.contains("Damaged")), "{file}");
+                    w.client.plant(file, &good[file]);
+                }
                 w.refreshed();
                 assert!(w.client.files() == good, "{file}");
             }

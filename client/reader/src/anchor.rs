@@ -60,10 +60,15 @@ pub async fn fetch_pinned<T: Transport>(
         version = v.next();
     }
     let Some(first) = first else {
-        return Err(Problem::new(Code::NoSuchCollection).fact("collection", collection).fact("server", transport.describe()));
+        return Err(Problem::new(Code::NoSuchCollection)
+            .fact("collection", collection)
+            .fact("server", transport.describe()));
     };
     Err(Problem::new(Code::FingerprintDiffers)
         .fact("collection", collection)
         .fact("pinned", wanted)
         .fact("root v1", first))
 }
+
+#[cfg(test)]
+mod tests;

@@ -433,7 +433,8 @@ mod tests {
         let ids: BTreeSet<_> = Code::ALL.iter().map(|c| c.id()).collect();
         assert_eq!(ids.len(), Code::ALL.len());
         for id in ids {
-            assert!(id.len() == 5 && id.starts_with('E') && id[1..].bytes().all(|b| b.is_ascii_digit()), "{id}");
+            let digits = id.strip_prefix('E').unwrap();
+            assert!(digits.len() == 4 && digits.bytes().all(|b| b.is_ascii_digit()), "{id}");
         }
     }
 

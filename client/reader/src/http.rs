@@ -11,7 +11,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use reqwest::header::{AUTHORIZATION, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderValue, LOCATION, PRAGMA, RETRY_AFTER};
+use reqwest::header::{
+    AUTHORIZATION, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderValue, LOCATION, PRAGMA, RETRY_AFTER,
+};
 use reqwest::{Client, Method, Response, StatusCode, Url};
 use tokio::time::Instant;
 
@@ -136,7 +138,9 @@ impl HttpTransport {
 
     async fn get(&self, path: &str, limit: u64, past_caches: bool) -> Result<Bytes, FetchError> {
         let whole = self.options.whole;
-        tokio::time::timeout(whole, self.get_following(path, limit, past_caches)).await.unwrap_or(Err(FetchError::Timeout))
+        tokio::time::timeout(whole, self.get_following(path, limit, past_caches))
+            .await
+            .unwrap_or(Err(FetchError::Timeout))
     }
 
     async fn get_following(&self, path: &str, limit: u64, past_caches: bool) -> Result<Bytes, FetchError> {

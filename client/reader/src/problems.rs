@@ -54,6 +54,9 @@ pub enum Failure {
         /// The last successful update.
         seen: UtcTime,
     },
+    /// The server has no timestamp of the collection, and none was ever stored.
+    #[error("the server does not have this collection")]
+    NoCollection,
     /// Offline, and nothing is stored.
     #[error("nothing is stored")]
     NothingStored,
@@ -88,14 +91,17 @@ impl Scene {
             Failure::Lookup(other) => self.start(Code::SearchLimit).cause(other),
             Failure::Fetch { file, error } => self.of_fetch(file, error),
             Failure::State(error) => self.of_state(error),
-            Failure::RootHeldBack { got, seen } => {
-                self.start(Code::RootRollback).fact("root now", format!("v{got}")).fact("root before", format!("v{seen}"))
+            Failure::RootHeldBack { got, seen } => self
+                .start(Code::RootRollback)
+                .fact("root now", format!("v{got}"))
+                .fact("root before", format!("v{seen}")),
+            Failure::OtherRoot { theirs, after } => {
+                self.start(Code::OtherRoot).fact("root there", hex::encode(theirs)).fact("seen by", format!("{after}"))
             }
-            Failure::OtherRoot { theirs, after } => self
-                .start(Code::OtherRoot)
-                .fact("root there", hex::encode(theirs))
-                .fact("seen by", format!("{after}")),
-            Failure::ClockBack { now, seen } => self.start(Code::ClockBack).fact("clock", now).fact("last update", seen),
+            Failure::ClockBack { now, seen } => {
+                self.start(Code::ClockBack).fact("clock", now).fact("last update", seen)
+            }
+            Failure::NoCollection => self.start(Code::NoSuchCollection),
             Failure::NothingStored => self.start(Code::NothingStored),
         };
         problem.because(failure)
@@ -146,10 +152,6 @@ impl Scene {
     fn of_fetch(&self, file: &str, error: &FetchError) -> Problem {
         let problem = self.start(code_of_fetch(error)).fact("file", file).fact("found", error);
         match error {
-            FetchError::NotFound if file == "timestamp.json" => {
-                let Problem { code: _, facts, .. } = problem;
-                Problem { facts, ..Problem::new(Code::NoSuchCollection) }
-            }
             FetchError::RateLimited { retry_after: Some(after) } => {
                 problem.remedy([format!("try again in {} s", after.as_secs())])
             }

@@ -106,9 +106,8 @@ impl<T: Transport> Reader<T> {
     pub fn offline_with(anchor: Anchor, store: StateStore, now: UtcTime, options: Options) -> Result<Self, Problem> {
         let scene = Scene::offline(anchor.collection.as_str());
         let clock = if options.check_clock { update::check_clock(&store, now) } else { Ok(()) };
-        let Updated { set: trusted, pinned_version, warnings } = clock
-            .and_then(|()| update::offline(&anchor, &store, now))
-            .map_err(|failure| scene.problem(failure))?;
+        let Updated { set: trusted, pinned_version, warnings } =
+            clock.and_then(|()| update::offline(&anchor, &store, now)).map_err(|failure| scene.problem(failure))?;
         let layout = options.layout.clone().unwrap_or_else(|| Layout::of(&anchor.collection));
         let (transport, fetch_failures) = (None, BTreeMap::new());
         Ok(Self { anchor, store, transport, options, layout, trusted, pinned_version, warnings, fetch_failures })
@@ -209,7 +208,8 @@ impl<T: Transport> Reader<T> {
                 Err(error) => error,
             };
             // Offline, an expired file is worth saying; one that is not the current one is as good as none.
-            if self.transport.is_none() && matches!(refused.reason, Reason::Expired { .. } | Reason::Signatures { .. }) {
+            if self.transport.is_none() && matches!(refused.reason, Reason::Expired { .. } | Reason::Signatures { .. })
+            {
                 return Err(refused.into());
             }
         }
@@ -317,3 +317,6 @@ impl<T> std::fmt::Debug for Reader<T> {
         f.debug_struct("Reader").field("collection", &self.anchor.collection).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests;

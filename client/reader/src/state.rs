@@ -23,7 +23,7 @@ use std::time::{Duration, Instant};
 use trust_tuf::envelope::Unverified;
 use trust_tuf::model::sha256;
 use trust_tuf::names::percent_encode;
-use trust_tuf::{CollectionName, Snapshot, Timestamp, UtcTime, Version, limits};
+use trust_tuf::{CollectionName, MetadataError, Snapshot, Timestamp, UtcTime, Version, limits};
 
 use files::Folder;
 pub use record::Mark;
@@ -209,26 +209,16 @@ impl StateStore {
 
     /// The stored timestamp. Missing or damaged although one was stored: an error.
     pub fn timestamp(&self) -> Result<Option<Vec<u8>>, StateError> {
-        let bytes = self.read(StateFile::Timestamp)?;
-        let version = match &bytes {
-            Some(bytes) => Unverified::<Timestamp>::read(bytes.as_slice(), limits::TIMESTAMP_BYTES)
-                .map(|file| Some(file.claimed_version()))
-                .map_err(|_| self.damaged(StateFile::Timestamp, UNREADABLE))?,
-            None => None,
-        };
-        self.compare(StateFile::Timestamp, self.record.timestamp.as_ref(), version, bytes)
+        let version =
+            |bytes: &[u8]| Unverified::<Timestamp>::read(bytes, limits::TIMESTAMP_BYTES).map(|f| f.claimed_version());
+        self.floor(StateFile::Timestamp, self.record.timestamp.as_ref(), version)
     }
 
     /// The stored snapshot. Missing or damaged although one was stored: an error.
     pub fn snapshot(&self) -> Result<Option<Vec<u8>>, StateError> {
-        let bytes = self.read(StateFile::Snapshot)?;
-        let version = match &bytes {
-            Some(bytes) => Unverified::<Snapshot>::read(bytes.as_slice(), limits::STATED_BYTES)
-                .map(|file| Some(file.claimed_version()))
-                .map_err(|_| self.damaged(StateFile::Snapshot, UNREADABLE))?,
-            None => None,
-        };
-        self.compare(StateFile::Snapshot, self.record.snapshot.as_ref(), version, bytes)
+        let version =
+            |bytes: &[u8]| Unverified::<Snapshot>::read(bytes, limits::STATED_BYTES).map(|f| f.claimed_version());
+        self.floor(StateFile::Snapshot, self.record.snapshot.as_ref(), version)
     }
 
     /// A stored targets file, top-level or delegated. Its versions are guarded by the snapshot, so that one which does not
@@ -241,28 +231,30 @@ impl StateStore {
         self.folder.read(&file.name(), file.limit())
     }
 
-    fn damaged(&self, file: StateFile<'_>, why: &'static str) -> StateError {
-        StateError::Damaged { path: self.folder.path(&file.name()), why }
-    }
-
-    fn compare(
+    /// A file that guards against rollback, compared with what the record says of it.
+    fn floor(
         &self,
         file: StateFile<'_>,
         mark: Option<&Mark>,
-        version: Option<Version>,
-        bytes: Option<Vec<u8>>,
+        version: impl FnOnce(&[u8]) -> Result<Version, MetadataError>,
     ) -> Result<Option<Vec<u8>>, StateError> {
-        match (mark, version, &bytes) {
-            (Some(mark), None, _) | (Some(mark), _, None) => {
-                Err(StateError::Missing { path: self.folder.path(&file.name()), version: mark.version })
-            }
-            (Some(mark), Some(version), _) if version < mark.version => {
-                Err(self.damaged(file, "an older version lies there than was stored"))
-            }
-            (Some(mark), Some(version), Some(bytes)) if version == mark.version && sha256(bytes) != mark.sha256 => {
-                Err(self.damaged(file, "it was changed after it was stored"))
-            }
-            _ => Ok(bytes),
+        let path = || self.folder.path(&file.name());
+        let damaged = |why| StateError::Damaged { path: path(), why };
+        let Some(bytes) = self.read(file)? else {
+            return match mark {
+                Some(mark) => Err(StateError::Missing { path: path(), version: mark.version }),
+                None => Ok(None),
+            };
+        };
+        if mark.is_some_and(|mark| sha256(&bytes) == mark.sha256) {
+            return Ok(Some(bytes));
+        }
+        // Not the recorded one. A newer one was stored by a run that ended before it could say so.
+        let found = version(&bytes).map_err(|_| damaged(UNREADABLE))?;
+        match mark {
+            Some(mark) if found < mark.version => Err(damaged("an older version lies there than was stored")),
+            Some(mark) if found == mark.version => Err(damaged("it was changed after it was stored")),
+            _ => Ok(Some(bytes)),
         }
     }
 
@@ -325,10 +317,10 @@ impl StateStore {
         self.folder.write(&targets_file(role).name(), bytes)
     }
 
-    /// Records a successful update. Within a minute of the last one nothing is written: the record then says a time that
-    /// is a little too early, which only makes stored data look older.
+    /// Records a successful update; the greatest time stays. Within a minute of the last one nothing is written: the
+    /// record then says a time that is a little too early, which only makes stored data look older.
     pub fn note_refreshed(&mut self, now: UtcTime) -> Result<(), StateError> {
-        if self.record.refreshed.is_some_and(|last| (0..60).contains(&now.secs_since(last))) {
+        if self.record.refreshed.is_some_and(|last| now.secs_since(last) < 60) {
             return Ok(());
         }
         self.record.refreshed = Some(now);

@@ -300,7 +300,8 @@ impl Server {
     }
 
     fn answer(&self, path: &str, limit: u64, caches: bool) -> Result<Bytes, FetchError> {
-        let file = path.strip_prefix(&format!("tuf/{COLLECTION}/_metadata/")).unwrap_or(path);
+        let folder = format!("tuf/{COLLECTION}/");
+        let file = path.strip_prefix(&folder).map_or(path, |rest| rest.strip_prefix("_metadata/").unwrap_or(rest));
         let mut state = self.0.lock().unwrap();
         state.log.push(file.to_owned());
         let cached = if caches { state.cached.get(file) } else { None };

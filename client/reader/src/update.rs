@@ -39,7 +39,9 @@ impl<'a, T: Transport> Remote<'a, T> {
 
     pub(crate) async fn fetch(&self, file: &str, limit: u64) -> Result<Bytes, FetchError> {
         let path = self.layout.metadata(file);
-        tokio::time::timeout_at(self.deadline, self.transport.fetch(&path, limit)).await.unwrap_or(Err(FetchError::Timeout))
+        tokio::time::timeout_at(self.deadline, self.transport.fetch(&path, limit))
+            .await
+            .unwrap_or(Err(FetchError::Timeout))
     }
 
     async fn fetch_past_caches(&self, file: &str, limit: u64) -> Result<Bytes, FetchError> {
@@ -87,7 +89,8 @@ pub(crate) async fn online<T: Transport>(
         store.keep_root(newest.version(), newest.bytes())?;
     }
     if walk_roots(&mut root.stage, store, remote, Caches::Allowed).await? == Walk::Limit {
-        warnings.push(format!("more than {} new roots: the rest follows with the next update", limits::ROOTS_PER_UPDATE));
+        warnings
+            .push(format!("more than {} new roots: the rest follows with the next update", limits::ROOTS_PER_UPDATE));
     }
     check_root_seen(&root.stage, store)?;
     let root_bytes = root.stage.root().bytes().clone();
@@ -95,7 +98,13 @@ pub(crate) async fn online<T: Transport>(
     let mut stage = root.stage.finish()?;
     let consistent = stage.root().consistent_snapshot();
     offer_timestamp(&mut stage, store)?;
-    let received = remote.demand("timestamp.json", limits::TIMESTAMP_BYTES).await?;
+    let received = match remote.demand("timestamp.json", limits::TIMESTAMP_BYTES).await {
+        // A collection that was there before has not vanished: then something is wrong with the server.
+        Err(Failure::Fetch { error: FetchError::NotFound, .. }) if store.timestamp()?.is_none() => {
+            return Err(Failure::NoCollection);
+        }
+        other => other?,
+    };
     let accepted = match stage.accept(received.to_vec()) {
         Err(error) if matches!(error.reason, Reason::Signatures { .. }) => {
             let stage = RootStage::pinned(root_bytes, now)?;

@@ -115,7 +115,8 @@ impl Problem {
 
     /// The JSON document.
     pub fn json(&self) -> Value {
-        let facts: Vec<Value> = self.facts.iter().map(|(label, value)| json!({"label": label, "value": value})).collect();
+        let facts: Vec<Value> =
+            self.facts.iter().map(|(label, value)| json!({"label": label, "value": value})).collect();
         json!({
             "schema": SCHEMA,
             "ok": false,

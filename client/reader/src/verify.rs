@@ -243,7 +243,11 @@ impl<T: Transport> Reader<T> {
             .map(|s| Conflict {
                 name: s.signer.clone(),
                 role: s.role.clone(),
-                digest: digest_of(&s.target).map_or_else(|| "no known hash".to_owned(), |d| d.to_string()),
+                digest: match digest_of(&s.target) {
+                    Some(d) if d == digest => format!("{d} with {} bytes", s.target.length),
+                    Some(d) => d.to_string(),
+                    None => "no known hash".to_owned(),
+                },
             })
             .collect();
         let unusable: Vec<UnusableSigner> = outcome
@@ -322,8 +326,10 @@ impl<T: Transport> Reader<T> {
             let outcome = self.lookup(&path).await?;
             basis.add(&outcome);
             if let Some(hit) = outcome.hit() {
-                let problem =
-                    Problem::new(code).fact("image", image).fact("revoked", what).fact("by", format!("role {}", hit.role));
+                let problem = Problem::new(code)
+                    .fact("image", image)
+                    .fact("revoked", what)
+                    .fact("by", format!("role {}", hit.role));
                 return Err(match reason_in(&hit.target) {
                     Some(reason) => problem.fact("reason", reason),
                     None => problem,
@@ -444,3 +450,6 @@ fn digests_in(custom: &json::Value) -> impl Iterator<Item = Digest> + '_ {
     let platforms = custom.get("image").and_then(|i| i.get("platforms")).and_then(json::Value::as_array);
     platforms.into_iter().flatten().filter_map(|p| Digest::parse(p.get("digest")?.as_str()?).ok())
 }
+
+#[cfg(test)]
+mod tests;

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use super::process::Samples;
+use super::process::{self, Samples};
 use super::ratio;
 use super::report::{Row, megabytes, time};
 use crate::stack::{Options, Process, Stack, images, run};
@@ -88,7 +88,7 @@ impl Signed {
         }
         done(&mut sign)?;
         let reader = stack.person("reader", None)?;
-        done(reader.trust().args(["pin", "add", &collection, "--fingerprint", &fingerprint]))?;
+        done(reader.trust().args(["pin", "add", &collection, &fingerprint]))?;
         Ok(Self { _stack: stack, reader, reference: format!("{collection}/api:v7") })
     }
 
@@ -122,6 +122,8 @@ pub fn rows(dir: &Path) -> io::Result<Vec<Row>> {
         ("`trust verify`, TLS, and HEAD at the registry", signed.command(&["verify"]), 15),
     ];
     let true_command = nothing();
+    let mut random_command = Command::new(std::env::current_exe()?);
+    random_command.arg(process::RANDOM);
     // The first one fetches all files, and each must do what it is measured for.
     for (_, command, _) in cases.iter().rev() {
         let mut again = Command::new(command.get_program());
@@ -130,9 +132,10 @@ pub fn rows(dir: &Path) -> io::Result<Vec<Row>> {
     }
 
     let mut ours: [Samples; 3] = Default::default();
-    let (mut floor, mut peer) = (Samples::default(), Samples::default());
+    let (mut floor, mut random, mut peer) = (Samples::default(), Samples::default(), Samples::default());
     for _ in 0..ROUNDS {
         floor.add(&true_command)?;
+        random.add(&random_command)?;
         for ((_, command, _), samples) in cases.iter().zip(&mut ours) {
             samples.add(command)?;
         }
@@ -166,5 +169,6 @@ pub fn rows(dir: &Path) -> io::Result<Vec<Row>> {
         rows.push(plain("peer: `notary lookup`, TLS, its own server", &peer));
     }
     rows.push(plain("floor: a process that does nothing (`true`)", &floor));
+    rows.push(plain("floor of TLS: a process that draws its first random bytes (aws-lc-rs)", &random));
     Ok(rows)
 }

@@ -17,6 +17,9 @@ use crate::stack::run;
 /// The first argument of a benchmark that measures one run: `trust-bench --once PROGRAM ARGUMENT…`.
 pub const ONCE: &str = "--once";
 
+/// The first argument of a benchmark that draws random bytes from aws-lc-rs, as every TLS connection does, and ends.
+pub const RANDOM: &str = "--random";
+
 /// What one run took.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Sample {

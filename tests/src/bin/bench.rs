@@ -12,6 +12,10 @@ fn main() -> io::Result<ExitCode> {
     if arguments.peek().is_some_and(|a| a == process::ONCE) {
         return process::once(arguments.skip(1));
     }
+    if arguments.peek().is_some_and(|a| a == process::RANDOM) {
+        aws_lc_rs::rand::fill(&mut [0; 32]).map_err(io::Error::other)?;
+        return Ok(ExitCode::SUCCESS);
+    }
     let wanted: Vec<String> = arguments.map(|a| a.to_string_lossy().into_owned()).collect();
     let is_wanted = |name: &str| wanted.is_empty() || wanted.iter().any(|w| w == name);
 

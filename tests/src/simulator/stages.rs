@@ -118,11 +118,8 @@ impl Stages {
             return Ok(true);
         }
         let file = role_file(&request.role);
-        let remote = if set.root().consistent_snapshot() {
-            format!("{}.{file}", request.wanted.version)
-        } else {
-            file.clone()
-        };
+        let remote =
+            if set.root().consistent_snapshot() { format!("{}.{file}", request.wanted.version) } else { file.clone() };
         match self.fetch(&remote, request.wanted.limit) {
             Ok(bytes) => match set.accept_role(&request, bytes.as_slice()) {
                 Ok(_) => self.keep(&file, &bytes),

@@ -33,7 +33,7 @@ pub fn refused(result: Result<impl Sized, Failure>) -> (String, Reason) {
     }
 }
 
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Stages,
     Reader,
@@ -77,6 +77,11 @@ impl World {
         Self::new(Kind::Reader)
     }
 
+    /// Whether the client is the shipped reader. It is stricter about its own disk than the core alone.
+    pub fn is_reader(&self) -> bool {
+        self.kind == Kind::Reader
+    }
+
     /// The client forgets everything; another root may be pinned.
     pub fn new_client(&mut self, pinned: Vec<u8>) {
         self.client = Self::make(self.kind, &self.repo, pinned);
@@ -117,9 +122,7 @@ impl World {
 
     /// The versions of the kept files by name without `.json`.
     pub fn kept(&self) -> BTreeMap<String, u64> {
-        let version = |bytes: &[u8]| {
-            json::parse(bytes).ok()?.get("signed")?.get("version").and_then(Value::as_u64)
-        };
+        let version = |bytes: &[u8]| json::parse(bytes).ok()?.get("signed")?.get("version").and_then(Value::as_u64);
         self.client
             .files()
             .into_iter()

@@ -32,7 +32,7 @@ fn failed(path: &Path, errno: Errno) -> StateError {
         Errno::NOSPC | Errno::DQUOT => StateError::Full { path: path.to_owned() },
         // What `O_NOFOLLOW` says of a link, and of one in place of a folder.
         Errno::LOOP => StateError::Refused { path: path.to_owned(), why: "it is a symbolic link" },
-        _ => StateError::Io { path: path.to_owned(), kind: ErrorKind::from(std::io::Error::from(errno).kind()) },
+        _ => StateError::Io { path: path.to_owned(), kind: std::io::Error::from(errno).kind() },
     }
 }
 

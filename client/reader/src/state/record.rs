@@ -26,10 +26,7 @@ impl Mark {
     }
 
     fn to_value(&self) -> Value {
-        Value::object([
-            ("version", Value::from(self.version.get())),
-            ("sha256", Value::from(hex::encode(self.sha256))),
-        ])
+        Value::object([("version", Value::from(self.version.get())), ("sha256", Value::from(hex::encode(self.sha256)))])
     }
 
     fn read(value: &Value) -> Option<Self> {

@@ -123,7 +123,10 @@ async fn links_special_files_foreign_owners_and_open_modes_are_refused_by_name()
                     }
                 }
             };
-            assert!(matches!(&error, StateError::Refused { path, .. } if path.ends_with(file)), "{file} {what}: {error:?}");
+            assert!(
+                matches!(&error, StateError::Refused { path, .. } if path.ends_with(file)),
+                "{file} {what}: {error:?}"
+            );
         }
     }
 }
@@ -170,8 +173,16 @@ async fn everything_is_written_for_this_user_alone() {
         assert_eq!(mode(&entry.path()), wanted, "{:?}", entry.path());
     }
     names.sort();
-    let expected =
-        ["alice.json", "format", "lock", "root.json", "root_history", "snapshot.json", "targets.json", "timestamp.json"];
+    let expected = [
+        "alice.json",
+        "format",
+        "lock",
+        "root.json",
+        "root_history",
+        "snapshot.json",
+        "targets.json",
+        "timestamp.json",
+    ];
     assert_eq!(names, expected, "no temporary file stays, and nothing but metadata ends in .json");
 }
 

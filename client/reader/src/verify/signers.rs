@@ -21,9 +21,8 @@ pub(super) fn check(
     unusable: &[UnusableSigner],
 ) -> Result<(), Problem> {
     let names: Vec<&str> = signers.iter().map(|s| s.name.as_str()).collect();
-    let problem = |code: Code| {
-        Problem::new(code).fact("image", image).fact("digest", digest).fact("signers", names.join(", "))
-    };
+    let problem =
+        |code: Code| Problem::new(code).fact("image", image).fact("digest", digest).fact("signers", names.join(", "));
     for required in &require.signers {
         if let Some(conflict) = conflicts.iter().find(|c| c.name == *required) {
             return Err(problem(Code::SignerConflict).fact("required", required).fact("signed", &conflict.digest));

@@ -1,0 +1,300 @@
+use tempfile::tempdir;
+use trust_image::{ImageFacts, PlatformFacts};
+
+use super::*;
+use crate::catalogue::exit;
+use crate::testing::*;
+use crate::transport::FetchError;
+
+const IMAGE: &str = "registry.example.com/pay/api";
+
+fn image(rest: &str) -> Reference {
+    Reference::parse(&format!("{IMAGE}{rest}")).unwrap()
+}
+
+fn manifest(n: u8) -> TargetInfo {
+    TargetInfo::of(&[n; 100])
+}
+
+fn digest(n: u8) -> Digest {
+    Digest::of(&[n; 100])
+}
+
+fn digest_entry(n: u8) -> String {
+    format!("api/@sha256-{}", digest(n).hex())
+}
+
+fn with_facts(n: u8, children: &[u8], label: &str) -> TargetInfo {
+    let facts = ImageFacts {
+        media_type: "application/vnd.oci.image.index.v1+json".to_owned(),
+        signed: "2030-01-01T00:00:00Z".to_owned(),
+        tags: vec!["v1".to_owned()],
+        platforms: children
+            .iter()
+            .map(|c| PlatformFacts {
+                platform: "linux/amd64".to_owned(),
+                digest: digest(*c),
+                labels: [("com.example.data".to_owned(), label.to_owned())].into(),
+            })
+            .collect(),
+        annotations: BTreeMap::new(),
+    };
+    TargetInfo { custom: Some(json::parse(&facts.to_custom().unwrap()).unwrap()), ..manifest(n) }
+}
+
+/// `targets` and the signers alice, qa and ci; `api:v1` is image 1, signed by alice.
+fn repo() -> Repo {
+    let mut repo = Repo::new();
+    for (name, seed) in [("alice", 10), ("qa", 11), ("ci", 12)] {
+        repo.role(name, seed, &["*/*"]);
+    }
+    repo.roles[0].targets = [("api/v1".to_owned(), manifest(1)), (digest_entry(1), manifest(1))].into();
+    repo
+}
+
+async fn verify(repo: &mut Repo, rest: &str, require: &Require) -> Result<VerifiedImage, Problem> {
+    let dir = tempdir().unwrap();
+    repo.bump();
+    repo.refresh(dir.path()).await?.verify(&image(rest), require).await
+}
+
+async fn refused(repo: &mut Repo, rest: &str, require: &Require) -> Code {
+    let problem = verify(repo, rest, require).await.unwrap_err();
+    assert_ne!(problem.exit(), exit::DONE);
+    problem.code
+}
+
+fn signers(names: &[&str]) -> Require {
+    Require { signers: names.iter().map(|&n| n.to_owned()).collect(), min_signers: 0 }
+}
+
+#[tokio::test]
+async fn an_unsigned_tag_is_refused_and_the_message_names_tags_and_signers() {
+    let problem = verify(&mut repo(), ":v2", &Require::default()).await.unwrap_err();
+    assert_eq!((problem.id(), problem.exit()), ("E1001", 10));
+    let text = problem.text();
+    for part in ["registry.example.com/pay/api:v2 is not signed", "v1", "alice, qa, ci", "https://trust.example.com"] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+}
+
+#[tokio::test]
+async fn an_unsigned_digest_and_an_image_elsewhere_are_refused() {
+    assert_eq!(refused(&mut repo(), &format!("@{}", digest(9)), &Require::default()).await, Code::NotSigned);
+    let dir = tempdir().unwrap();
+    let other = Reference::parse("registry.example.com/payroll/api:v1").unwrap();
+    let problem = repo().refresh(dir.path()).await.unwrap().verify(&other, &Require::default()).await.unwrap_err();
+    assert_eq!(problem.code, Code::NoPin, "a name that only begins alike is not covered");
+}
+
+#[tokio::test]
+async fn what_is_signed_is_verified_with_all_that_it_rests_on() {
+    let mut repo = repo();
+    repo.roles[0].expires = time("2030-01-01T12:00:00Z");
+    let got = verify(&mut repo, ":v1", &signers(&["alice"])).await.unwrap();
+    assert_eq!(got.digest, digest(1));
+    assert_eq!(got.length, 100);
+    assert_eq!(got.pinned, format!("{IMAGE}@{}", digest(1)));
+    assert_eq!(got.signers, [SignedBy { name: "alice".to_owned(), role: "alice".to_owned() }]);
+    assert_eq!(got.expires, "2030-01-01T12:00:00Z", "the first of all expiries");
+    assert_eq!(got.versions.roles["alice"], 2);
+    assert!(verify(&mut repo, &format!("@{}", digest(1)), &Require::default()).await.is_ok());
+    assert!(verify(&mut repo, &format!(":v1@{}", digest(1)), &Require::default()).await.is_ok());
+}
+
+#[tokio::test]
+async fn a_tag_that_is_signed_for_another_digest_than_the_given_one_is_refused() {
+    let mut repo = repo();
+    repo.roles[0].targets.insert(digest_entry(2), manifest(2));
+    let both = format!(":v1@{}", digest(2));
+    assert_eq!(refused(&mut repo, &both, &Require::default()).await, Code::TagIsOther);
+    // At a gate the digest decides, and the moved tag is a fact.
+    let dir = tempdir().unwrap();
+    let mut reader = repo.refresh(dir.path()).await.unwrap();
+    let got = reader.verify_as(&image(&both), &Require::default(), Meaning::DigestDecides).await.unwrap();
+    assert_eq!((got.digest, got.tag_moved), (digest(2), true));
+    let same = image(&format!(":v1@{}", digest(1)));
+    assert!(!reader.verify_as(&same, &Require::default(), Meaning::DigestDecides).await.unwrap().tag_moved);
+}
+
+#[tokio::test]
+async fn an_entry_of_a_digest_that_names_another_image_is_refused() {
+    let mut repo = repo();
+    repo.roles[0].targets.insert(digest_entry(2), manifest(1));
+    assert_eq!(refused(&mut repo, &format!("@{}", digest(2)), &Require::default()).await, Code::EntryIsOther);
+}
+
+#[tokio::test]
+async fn another_digest_in_the_registry_is_the_fixed_problem() {
+    let got = verify(&mut repo(), ":v1", &Require::default()).await.unwrap();
+    assert!(got.check_served(&image(":v1"), &digest(1)).is_ok());
+    let problem = got.check_served(&image(":v1"), &digest(7)).unwrap_err();
+    assert_eq!((problem.id(), problem.exit()), ("E1403", 13));
+    assert!(problem.text().contains(&digest(7).to_string()) && problem.text().contains("by alice"));
+}
+
+#[tokio::test]
+async fn what_was_revoked_is_refused_by_digest_by_tag_and_by_part() {
+    let by_digest = |n: u8| format!("_revoked/@sha256-{}.json", digest(n).hex());
+    for (path, code) in [
+        (by_digest(1), Code::DigestRevoked),
+        ("_revoked/api/v1.json".to_owned(), Code::TagRevoked),
+        (by_digest(5), Code::PlatformRevoked),
+    ] {
+        let mut repo = repo();
+        repo.roles[0].targets.insert("api/v1".to_owned(), with_facts(1, &[4, 5], "public"));
+        repo.targets.insert(path.clone(), TargetInfo::of(b"{}"));
+        let problem = verify(&mut repo, ":v1", &Require::default()).await.unwrap_err();
+        assert_eq!((problem.code, problem.exit()), (code, 17));
+        // In the role of that name as well, and then in no other.
+        repo.targets.clear();
+        repo.roles[1].targets.insert(path.clone(), TargetInfo::of(b"{}"));
+        assert!(verify(&mut repo, ":v1", &Require::default()).await.is_ok(), "{path}: it counts in one role only");
+        repo.role("_revoked", 40, &["_revoked/*", "_revoked/*/*"]).targets.insert(path, TargetInfo::of(b"{}"));
+        assert_eq!(refused(&mut repo, ":v1", &Require::default()).await, code);
+    }
+}
+
+#[tokio::test]
+async fn a_revocation_is_found_although_the_facts_beside_it_cannot_be_read() {
+    let mut repo = repo();
+    let mut target = with_facts(1, &[4, 5], "public");
+    let custom = target.custom.as_mut().unwrap().as_object_mut().unwrap();
+    custom.get_mut("image").unwrap().as_object_mut().unwrap().insert("tags".to_owned(), json::Value::Null);
+    repo.roles[0].targets.insert("api/v1".to_owned(), target);
+    assert!(verify(&mut repo, ":v1", &Require::default()).await.unwrap().facts.is_none());
+    repo.targets.insert(format!("_revoked/@sha256-{}.json", digest(5).hex()), TargetInfo::of(b"{}"));
+    assert_eq!(refused(&mut repo, ":v1", &Require::default()).await, Code::PlatformRevoked);
+}
+
+#[tokio::test]
+async fn revocations_that_cannot_be_read_refuse() {
+    let mut repo = repo();
+    repo.role("_revoked", 40, &["_revoked/*", "_revoked/*/*"]);
+    repo.bump();
+    let dir = tempdir().unwrap();
+    repo.server.fail("2._revoked.json", FetchError::Status(503));
+    let problem = repo.refresh(dir.path()).await.unwrap().verify(&image(":v1"), &Require::default()).await.unwrap_err();
+    assert_eq!(problem.code, Code::ServerFault);
+    repo.roles[3].expires = now();
+    assert_eq!(refused(&mut repo, ":v1", &Require::default()).await, Code::RoleExpired);
+    repo.roles[3].expires = time("2031-01-01T00:00:00Z");
+    repo.roles[3].signing = 99;
+    assert_eq!(refused(&mut repo, ":v1", &Require::default()).await, Code::RoleSignatures);
+}
+
+#[tokio::test]
+async fn a_role_file_signed_by_a_stranger_decides_nothing_before_the_hit_and_adds_nothing_after_it() {
+    let mut repo = repo();
+    repo.roles[1].targets.insert("api/v1".to_owned(), manifest(1));
+    repo.roles[1].signing = 99;
+    let got = verify(&mut repo, ":v1", &Require::default()).await.unwrap();
+    assert_eq!(got.signers.len(), 1);
+    assert_eq!(got.unusable.len(), 1);
+    assert!(got.warnings.iter().any(|w| w.contains("qa")), "{:?}", got.warnings);
+    assert_eq!(refused(&mut repo, ":v1", &signers(&["alice", "qa"])).await, Code::SignerUnusable);
+    repo.roles[0].signing = 99;
+    let problem = verify(&mut repo, ":v1", &Require::default()).await.unwrap_err();
+    assert_eq!((problem.code, problem.exit()), (Code::RoleSignatures, 12));
+    assert!(problem.text().contains("alice"));
+}
+
+#[tokio::test]
+async fn a_blocked_role_before_the_hit_does_not_promote_a_later_one() {
+    let mut repo = repo();
+    repo.roles[1].targets.insert("api/v1".to_owned(), manifest(6));
+    repo.bump();
+    let dir = tempdir().unwrap();
+    repo.server.fail("2.alice.json", FetchError::Timeout);
+    let problem = repo.refresh(dir.path()).await.unwrap().verify(&image(":v1"), &Require::default()).await.unwrap_err();
+    assert_eq!((problem.code, problem.exit()), (Code::Timeout, 30));
+}
+
+#[tokio::test]
+async fn a_required_signer_must_have_signed_this_digest() {
+    let mut repo = repo();
+    assert_eq!(refused(&mut repo, ":v1", &signers(&["alice", "qa"])).await, Code::SignerMissing);
+    assert_eq!(refused(&mut repo, ":v1", &signers(&["nobody"])).await, Code::SignerMissing);
+    repo.roles[1].targets.insert("api/v1".to_owned(), manifest(2));
+    assert_eq!(refused(&mut repo, ":v1", &signers(&["alice", "qa"])).await, Code::SignerConflict);
+    let got = verify(&mut repo, ":v1", &signers(&["alice"])).await.unwrap();
+    assert_eq!(
+        got.conflicts,
+        [Conflict { name: "qa".to_owned(), role: "qa".to_owned(), digest: digest(2).to_string() }]
+    );
+    repo.roles[1].targets.insert("api/v1".to_owned(), manifest(1));
+    assert!(verify(&mut repo, ":v1", &signers(&["alice", "qa"])).await.is_ok());
+}
+
+#[tokio::test]
+async fn the_same_digest_with_another_length_is_no_signature_of_this_image() {
+    let mut repo = repo();
+    repo.roles[1].targets.insert("api/v1".to_owned(), TargetInfo { length: 101, ..manifest(1) });
+    assert_eq!(refused(&mut repo, ":v1", &signers(&["alice", "qa"])).await, Code::SignerConflict);
+    let got = verify(&mut repo, ":v1", &Require::default()).await.unwrap();
+    assert!(got.conflicts[0].digest.contains("101 bytes"), "{:?}", got.conflicts);
+}
+
+#[tokio::test]
+async fn two_signers_with_one_key_count_once() {
+    let mut repo = repo();
+    for role in &mut repo.roles {
+        role.targets.insert("api/v1".to_owned(), manifest(1));
+    }
+    let three = Require { signers: Vec::new(), min_signers: 3 };
+    assert!(verify(&mut repo, ":v1", &three).await.is_ok());
+    (repo.roles[2].seed, repo.roles[2].signing) = (10, 10);
+    assert_eq!(refused(&mut repo, ":v1", &three).await, Code::TooFewSigners);
+    assert!(verify(&mut repo, ":v1", &Require { signers: Vec::new(), min_signers: 2 }).await.is_ok());
+    assert_eq!(refused(&mut repo, ":v1", &signers(&["alice", "ci"])).await, Code::SignersShareKey);
+    // The key of `targets` behind a delegation is no second signer either.
+    repo.targets.insert("api/v1".to_owned(), manifest(1));
+    (repo.roles[2].seed, repo.roles[2].signing) = (4, 4);
+    assert_eq!(refused(&mut repo, ":v1", &signers(&["targets", "ci"])).await, Code::SignersShareKey);
+}
+
+#[tokio::test]
+async fn facts_that_differ_refuse_and_facts_that_agree_do_not() {
+    let mut repo = repo();
+    repo.roles[0].targets.insert("api/v1".to_owned(), with_facts(1, &[4], "public"));
+    repo.roles[1].targets.insert("api/v1".to_owned(), with_facts(1, &[4], "pii"));
+    assert_eq!(refused(&mut repo, ":v1", &Require::default()).await, Code::FactsDiffer);
+    repo.roles[1].targets.insert("api/v1".to_owned(), with_facts(1, &[4], "public"));
+    let got = verify(&mut repo, ":v1", &Require::default()).await.unwrap();
+    assert_eq!(got.facts.unwrap().platforms[0].labels["com.example.data"], "public");
+}
+
+#[tokio::test]
+async fn a_role_that_is_stored_is_not_fetched_again_and_serves_offline() {
+    let mut repo = repo();
+    repo.bump();
+    let dir = tempdir().unwrap();
+    let require = Require::default();
+    repo.refresh(dir.path()).await.unwrap().verify(&image(":v1"), &require).await.unwrap();
+    repo.server.asked();
+    repo.refresh(dir.path()).await.unwrap().verify(&image(":v1"), &require).await.unwrap();
+    assert_eq!(repo.server.asked(), ["2.root.json", "timestamp.json"]);
+    let mut reader = repo.offline_at(dir.path(), now()).unwrap();
+    reader.verify(&image(":v1"), &require).await.unwrap();
+    drop(reader);
+    std::fs::write(folder(dir.path()).join("alice.json"), b"{").unwrap();
+    let mut reader = repo.offline_at(dir.path(), now()).unwrap();
+    assert_eq!(reader.verify(&image(":v1"), &require).await.unwrap_err().code, Code::NothingStored);
+    drop(reader);
+    repo.refresh(dir.path()).await.unwrap().verify(&image(":v1"), &require).await.unwrap();
+    assert_eq!(repo.server.asked(), ["2.root.json", "timestamp.json", "2.alice.json"]);
+}
+
+#[tokio::test]
+async fn all_roles_are_loaded_and_a_bad_one_is_named() {
+    let mut repo = repo();
+    repo.roles[1].signing = 99;
+    repo.bump();
+    let dir = tempdir().unwrap();
+    let mut reader = repo.refresh(dir.path()).await.unwrap();
+    let unloaded = reader.load_all_roles().await.unwrap();
+    assert_eq!(unloaded.len(), 1);
+    assert_eq!((unloaded[0].0.as_str(), unloaded[0].1.code), ("qa", Code::RoleSignatures));
+    assert!(reader.trusted().delegated("targets", "ci").is_some());
+    assert_eq!(reader.role("alice").await.unwrap().len(), 2);
+}
