@@ -217,16 +217,27 @@ impl Running {
         let listener =
             TcpListener::bind(config.listen).await.map_err(|e| Failure(format!("{}: {e}", config.listen)))?;
         let address = listener.local_addr().map_err(Failure::from)?;
-        let background = tokio::spawn(Arc::clone(&app).run());
+        let mut background = tokio::spawn(Arc::clone(&app).run());
+        if acceptor.is_none() && !address.ip().is_loopback() {
+            tracing::warn!("tokens come over plain HTTP: put TLS in front, or give --tls-cert and --tls-key");
+        }
         let scheme = if acceptor.is_some() { "https" } else { "http" };
         // People and scripts wait for exactly this line; it is no log line.
         writeln!(io::stderr(), "listening on {scheme}://{address}").map_err(Failure::from)?;
         if let Some(path) = ready_file {
             write_whole(&path, &address.to_string())?;
         }
-        listen::serve(listener, acceptor, api::router(app), stop).await;
+        let mut broken = false;
+        let end = async {
+            tokio::select! {
+                () = stop => {}
+                // It never ends by itself: without it nothing would be renewed, so that the process ends too.
+                _ = &mut background => broken = true,
+            }
+        };
+        listen::serve(listener, acceptor, api::router(app), end).await;
         background.abort();
-        Ok(())
+        if broken { Err(Failure("the background work has ended".to_owned())) } else { Ok(()) }
     }
 }
 

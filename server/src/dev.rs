@@ -45,7 +45,10 @@ pub async fn run(data: &Path, listen: SocketAddr, ready_file: Option<&Path>) -> 
     if let Ok(Reply::Health { identity, .. }) = link.call(Request::Health {}).await
         && let Some(key) = key_from_json(&identity)
     {
-        cli::write_whole(&data.join("signer.identity"), key.id().as_str())?;
+        let identity = key.id();
+        cli::write_whole(&data.join("signer.identity"), identity.as_str())?;
+        let token = data.join("admin.token");
+        tracing::info!(%identity, token = %token.display(), "for trying out only: nothing here is to be relied on");
     }
     let config = Config {
         data: data.clone(),
@@ -69,7 +72,7 @@ pub async fn run(data: &Path, listen: SocketAddr, ready_file: Option<&Path>) -> 
     end(&mut signer).await;
     drop(short);
     if signer_ended.is_some() {
-        return Err(Failure("the signer has ended".to_owned()));
+        return Err(Failure(format!("the signer has ended: does another one still use {}?", data.display())));
     }
     served
 }
@@ -131,25 +134,21 @@ fn signer_program() -> Result<PathBuf, Failure> {
 
 async fn start_signer(data: &Path, socket: &Path) -> Result<Child, Failure> {
     let program = signer_program()?;
-    let (folder, passphrase) = (data.join("signer"), data.join("signer.passphrase"));
-    if passphrase.symlink_metadata().is_err() {
-        let mut random = [0_u8; 32];
-        getrandom::fill(&mut random).map_err(Failure::from)?;
-        cli::write_secret(&passphrase, &hex::encode(random))?;
-    }
-    let command = |name: &str| {
-        let mut command = Command::new(&program);
-        command.arg(name).arg("--data").arg(&folder).arg("--passphrase-file").arg(&passphrase);
-        command.stdin(Stdio::null()).stdout(Stdio::null()).kill_on_drop(true);
-        command
-    };
-    if folder.symlink_metadata().is_err() {
-        let status = command("init").status().await.map_err(Failure::from)?;
-        if !status.success() {
-            return Err(Failure("the signer cannot make its identity (trust-signer init)".to_owned()));
-        }
-    }
-    let mut child = command("serve").arg("--socket").arg(socket).arg("--dev").spawn().map_err(Failure::from)?;
+    // With --dev the signer makes its own store, passphrase and identity in its folder.
+    let mut child = Command::new(program)
+        .arg("serve")
+        .arg("--dev")
+        .arg("--data")
+        .arg(data.join("signer"))
+        .arg("--socket")
+        .arg(socket)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        // A Ctrl-C in the terminal is for the server, which ends the signer after its own last request.
+        .process_group(0)
+        .kill_on_drop(true)
+        .spawn()
+        .map_err(Failure::from)?;
     let waited = tokio::time::timeout(START, async {
         while UnixStream::connect(socket).is_err() {
             if let Ok(Some(_)) = child.try_wait() {
@@ -161,7 +160,9 @@ async fn start_signer(data: &Path, socket: &Path) -> Result<Child, Failure> {
     });
     match waited.await {
         Ok(true) => Ok(child),
-        Ok(false) => Err(Failure("the signer has ended at once".to_owned())),
+        Ok(false) => {
+            Err(Failure(format!("the signer has ended at once: does another one still use {}?", data.display())))
+        }
         Err(_) => {
             end(&mut child).await;
             Err(Failure("the signer does not open its socket".to_owned()))

@@ -44,7 +44,8 @@ impl SignerCore {
             return Ok(Some(Admission { root_sha256, by: "dev".to_owned() }));
         }
         let given = hex::encode(root_sha256);
-        let reason = format!("no operator admitted {name}; if the fingerprint is right: trust-signer admit {name} {given}");
+        let reason =
+            format!("no operator admitted {name}; if the fingerprint is right: trust-signer admit {name} {given}");
         Err(refuse(RuleId::S8, reason))
     }
 }

@@ -139,7 +139,9 @@ mod tests {
         }
     }
 
-    fn chain(length: u64) -> Vec<(u64, Vec<u8>, Vec<u8>, Vec<u8>)> {
+    type Row = (u64, Vec<u8>, Vec<u8>, Vec<u8>);
+
+    fn chain(length: u64) -> Vec<Row> {
         let mut head = Head::EMPTY;
         let now = UtcTime::from_unix(1_900_000_000).unwrap();
         (1..=length)
@@ -152,7 +154,7 @@ mod tests {
             .collect()
     }
 
-    fn check(chain: &[(u64, Vec<u8>, Vec<u8>, Vec<u8>)]) -> Result<Head, Broken> {
+    fn check(chain: &[Row]) -> Result<Head, Broken> {
         chain.iter().try_fold(Head::EMPTY, |head, (seq, prev, entry, hash)| {
             check_entry(head, *seq, prev, entry, hash).map(|(head, _)| head)
         })

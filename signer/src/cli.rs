@@ -2,6 +2,7 @@
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use clap::{Args, Parser, Subcommand};
 use trust_keys::{Passphrase, PassphraseError, PassphraseInputs, PassphraseSource, PassphraseVariable};
@@ -203,12 +204,7 @@ fn obtain(flags: PassphraseFlags, environment: Environment) -> Result<Passphrase
         descriptor: flags.passphrase_fd,
         variables: environment.passphrase,
     };
-    let about = PromptInfo {
-        key: "signer".to_owned(),
-        algorithm: None,
-        key_id: None,
-        purpose: PromptPurpose::Open,
-    };
+    let about = PromptInfo { key: "signer".to_owned(), algorithm: None, key_id: None, purpose: PromptPurpose::Open };
     let mut nobody = |_: &PromptInfo| {
         let answer = "--passphrase-file, --passphrase-fd or TRUST_SIGNER_PASSPHRASE_FILE".to_owned();
         Err(PassphraseError::NotInteractive { answer })
@@ -253,15 +249,11 @@ fn serve(mut flags: Serve, environment: Environment) -> Result<(), CliError> {
     let _lock = Store::lock(dir)?;
     let passphrase = obtain(flags.passphrase, environment)?;
     let identity = store.identity()?;
-    let vault = Vault::open(&identity, &passphrase)?;
+    let vault = Arc::new(Vault::open(&identity, &passphrase)?);
     drop(passphrase);
     harden();
 
-    let allowed = if flags.allow_uid.is_empty() {
-        vec![rustix::process::geteuid().as_raw()]
-    } else {
-        flags.allow_uid
-    };
+    let allowed = if flags.allow_uid.is_empty() { vec![rustix::process::geteuid().as_raw()] } else { flags.allow_uid };
     let endpoint = Endpoint { path: flags.socket, allowed };
     let listener = socket::bind(&endpoint)?;
     let core = SignerCore::new(store, vault, Box::new(OsEntropy), config, flags.dev);

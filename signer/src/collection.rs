@@ -62,7 +62,7 @@ impl Collection {
             snapshot: self.snapshot.bytes.as_slice().into(),
             timestamp_version: self.timestamp.version.get(),
             timestamp: self.timestamp.bytes.as_slice().into(),
-            resign_at: due(&self.timestamp).to_string(),
+            resign_at: due(&self.timestamp).min(due(&self.snapshot)).to_string(),
         }
     }
 

@@ -41,12 +41,7 @@ pub struct Config {
 
 impl Default for Config {
     fn default() -> Self {
-        Self {
-            lifetimes: Vec::new(),
-            publications_per_second: 50,
-            signatures_per_second: 5_000,
-            operators: Vec::new(),
-        }
+        Self { lifetimes: Vec::new(), publications_per_second: 50, signatures_per_second: 5_000, operators: Vec::new() }
     }
 }
 

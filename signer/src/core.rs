@@ -5,6 +5,7 @@
 //! is in memory is a copy of the store, and is forgotten when a write fails. Deliberately absent: sockets, files, the clock.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use trust_keys::SigningKey;
 use trust_tuf::model::Role;
@@ -29,7 +30,7 @@ const KEYS_PER_COLLECTION: u64 = 8;
 /// The signer.
 pub struct SignerCore {
     pub(crate) store: Store,
-    pub(crate) vault: Vault,
+    pub(crate) vault: Arc<Vault>,
     pub(crate) entropy: Box<dyn Entropy>,
     pub(crate) config: Config,
     pub(crate) dev: bool,
@@ -49,7 +50,7 @@ impl std::fmt::Debug for SignerCore {
 
 impl SignerCore {
     /// A signer on this store. `dev`: it admits first roots by itself and takes example keys.
-    pub fn new(store: Store, vault: Vault, entropy: Box<dyn Entropy>, config: Config, dev: bool) -> Self {
+    pub fn new(store: Store, vault: Arc<Vault>, entropy: Box<dyn Entropy>, config: Config, dev: bool) -> Self {
         Self {
             publications: PerCollection::new(config.publications_per_second),
             signatures: Overall::new(config.signatures_per_second),

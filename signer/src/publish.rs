@@ -189,9 +189,7 @@ fn publication_digest(publication: &Publication) -> [u8; 32] {
 /// Rule S15, named as what it is: other bytes under a version that is already there.
 fn equivocation(state: &RepositoryState, publication: &Publication, refusal: &Refusal) -> Option<No> {
     let Rule::NextVersion { got, .. } = refusal.rule else { return None };
-    let other = |kind: &str| {
-        Some(refuse(RuleId::S15, format!("{kind} {got} is there already, with other content")))
-    };
+    let other = |kind: &str| Some(refuse(RuleId::S15, format!("{kind} {got} is there already, with other content")));
     if refusal.file == "root" {
         let same = |bytes: &Vec<u8>| {
             let read = Unverified::<Root>::read(bytes.as_slice(), limits::ROOT_BYTES);
@@ -209,8 +207,7 @@ fn equivocation(state: &RepositoryState, publication: &Publication, refusal: &Re
 /// Rule S4, judged from the last snapshot alone and not from the rules that made the new state: no entry leaves or goes
 /// down, unless none of the keys that signed that snapshot speaks for snapshots any more.
 fn never_lowered(known: &Collection, next: &RepositoryState) -> Result<(), No> {
-    let (old_keys, new_keys) =
-        (known.state.root().role(RoleType::Snapshot), next.root().role(RoleType::Snapshot));
+    let (old_keys, new_keys) = (known.state.root().role(RoleType::Snapshot), next.root().role(RoleType::Snapshot));
     if !old_keys.keys().any(|(_, key)| new_keys.holds(key)) {
         return Ok(());
     }

@@ -13,61 +13,52 @@ use crate::refusal::{No, RuleId, refuse};
 use crate::sign::Signing;
 use crate::store::{Change, Marks};
 
-/// What becomes of one collection of the batch.
-struct Plan {
-    after: Collection,
-    change: Option<Change>,
-    new_snapshot: bool,
-}
-
 impl SignerCore {
     pub(crate) fn resign(&mut self, now: UtcTime, collections: &[String]) -> Result<Reply, No> {
         if collections.len() > RESIGN_BATCH {
             return Err(refuse(RuleId::S13, format!("more than {RESIGN_BATCH} collections in one request")));
         }
         let mut changes = Vec::new();
-        let mut plans: BTreeMap<&str, Result<Plan, No>> = BTreeMap::new();
+        let mut answers: BTreeMap<&str, Resigned> = BTreeMap::new();
         for name in collections {
-            if plans.contains_key(name.as_str()) {
+            if answers.contains_key(name.as_str()) {
                 continue;
             }
-            let mut plan = self.plan(now, name);
-            if let Ok(plan) = &mut plan {
-                changes.extend(plan.change.take());
-            }
-            plans.insert(name, plan);
-        }
-        if !changes.is_empty() {
-            self.commit(now, &changes)?;
-            fail_point("signer.after_commit_before_reply");
-        }
-
-        let mut answers: BTreeMap<&str, Resigned> = BTreeMap::new();
-        for (name, plan) in plans {
-            let answer = match plan {
-                Ok(plan) => {
-                    let answer = done(&plan);
-                    self.cache.put(plan.after.state.collection().clone(), plan.after);
+            let answer = match self.judge_one(now, name) {
+                Ok((answer, change)) => {
+                    changes.extend(change);
                     answer
                 }
                 Err(no) => no.into_resigned(),
             };
             answers.insert(name, answer);
         }
+        if !changes.is_empty() {
+            self.commit(now, &changes)?;
+            fail_point("signer.after_commit_before_reply");
+        }
         let timestamps = collections.iter().filter_map(|name| answers.get(name.as_str()).cloned()).collect();
         Ok(Reply::Resigned { timestamps })
     }
 
-    fn plan(&mut self, now: UtcTime, name: &str) -> Result<Plan, No> {
+    /// The answer for one collection, and the change that must be durable before it leaves. The copy in memory is the one
+    /// after that change already (a batch of whole collections would not fit there twice): if the commit fails, all copies
+    /// are forgotten.
+    fn judge_one(&mut self, now: UtcTime, name: &str) -> Result<(Resigned, Option<Change>), No> {
         let name = collection_name(name)?;
-        let known =
-            self.take(&name)?.ok_or_else(|| refuse(RuleId::S8, format!("{name} has no root here")))?;
+        let known = self.take(&name)?.ok_or_else(|| refuse(RuleId::S8, format!("{name} has no root here")))?;
         let new_snapshot = now >= due(&known.snapshot);
         if !new_snapshot && now < due(&known.timestamp) {
-            return Ok(Plan { after: known, change: None, new_snapshot: false });
+            let answer = done(&known, false);
+            self.cache.put(name, known);
+            return Ok((answer, None));
         }
         match self.renew(now, &name, &known, new_snapshot) {
-            Ok((after, change)) => Ok(Plan { after, change: Some(change), new_snapshot }),
+            Ok((after, change)) => {
+                let answer = done(&after, new_snapshot);
+                self.cache.put(name, after);
+                Ok((answer, Some(change)))
+            }
             Err(no) => {
                 self.cache.put(name, known);
                 Err(no)
@@ -116,11 +107,11 @@ impl SignerCore {
     }
 }
 
-fn done(plan: &Plan) -> Resigned {
-    let signed = plan.after.signed();
+fn done(collection: &Collection, new_snapshot: bool) -> Resigned {
+    let signed = collection.signed();
     Resigned::Done {
         snapshot_version: signed.snapshot_version,
-        snapshot: plan.new_snapshot.then_some(signed.snapshot),
+        snapshot: new_snapshot.then_some(signed.snapshot),
         timestamp_version: signed.timestamp_version,
         timestamp: signed.timestamp,
         resign_at: signed.resign_at,

@@ -16,11 +16,7 @@ use crate::vault::HeldKey;
 
 /// The keys held here that a root names for a role: all of them sign, so that old and new key overlap in a rotation. Rule
 /// S14: too few for the threshold, and nothing is signed.
-pub(crate) fn signing_keys<'a>(
-    root: &Root,
-    role: OnlineRole,
-    held: &'a [HeldKey],
-) -> Result<Vec<&'a LocalKey>, No> {
+pub(crate) fn signing_keys<'a>(root: &Root, role: OnlineRole, held: &'a [HeldKey]) -> Result<Vec<&'a LocalKey>, No> {
     let named = root.role(role.role_type());
     let keys: Vec<&LocalKey> = held
         .iter()
@@ -50,8 +46,7 @@ pub(crate) fn next_version(last: Option<Version>) -> Result<Version, No> {
         None => Some(Version::ONE),
         Some(last) => last.next(),
     };
-    next.filter(|v| v.get() <= limits::PUBLISH_VERSION)
-        .ok_or_else(|| refuse(RuleId::S2, "there is no next version"))
+    next.filter(|v| v.get() <= limits::PUBLISH_VERSION).ok_or_else(|| refuse(RuleId::S2, "there is no next version"))
 }
 
 /// Everything that signing needs to know.

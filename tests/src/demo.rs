@@ -201,10 +201,10 @@ impl Demo {
         self.heading("1. A collection is born; its root is pinned on a second client");
         let fingerprint = self.init(demo)?;
         for (who, person) in [("ops", self.cast.ops.clone()), ("sleeper", self.cast.sleeper.clone())] {
-            self.trust(who, &person, &["pin", "add", demo, "--fingerprint", &fingerprint], &DONE)?;
+            self.trust(who, &person, &["pin", "add", demo, &fingerprint], &DONE)?;
         }
         let victim = self.cast.victim.clone();
-        self.trust("victim", &victim, &["pin", "add", demo, "--fingerprint", &fingerprint], &DONE)?;
+        self.trust("victim", &victim, &["pin", "add", demo, &fingerprint], &DONE)?;
         Ok(())
     }
 
@@ -294,16 +294,17 @@ impl Demo {
         say("\n• another root than the pinned one");
         let stranger = self.stack.person("stranger", None)?;
         let wrong = "0".repeat(64);
-        self.trust("stranger", &stranger, &["pin", "add", demo, "--fingerprint", &wrong], &refused(16, &["E1605"]))?;
+        self.trust("stranger", &stranger, &["pin", "add", demo, &wrong], &refused(16, &["E1605"]))?;
 
         say("\n• an image that was revoked");
+        let v3 = format!("{demo}/api:v3");
         self.trust(
             "alice",
             &alice,
-            &["revoke", &format!("{demo}/api:v3"), "--reason", "contains a leaked key", "--yes"],
+            &["revoke", &v3, "--reason", "contains a leaked key", "--confirm", &v3],
             &DONE,
         )?;
-        self.trust("ops", &ops, &["verify", &format!("{demo}/api:v3")], &refused(17, &["E1022"]))?;
+        self.trust("ops", &ops, &["verify", &v3], &refused(17, &["E1022"]))?;
         self.trust("ops", &ops, &["verify", &signed.web_name], &DONE)?;
 
         self.frozen()
@@ -361,7 +362,7 @@ impl Demo {
         let pinned = self.trust("alice", &alice, &["pin", "show", demo, "-o", "json"], &DONE)?;
         let pinned: serde_json::Value = serde_json::from_str(&pinned).map_err(io::Error::other)?;
         let fingerprint = pinned["fingerprint"].as_str().unwrap_or_default().to_owned();
-        self.trust("qa", &qa, &["pin", "add", demo, "--fingerprint", &fingerprint], &DONE)?;
+        self.trust("qa", &qa, &["pin", "add", demo, &fingerprint], &DONE)?;
         let resolved = self.trust("ops", &ops, &["resolve", web], &DONE)?;
         let digest = resolved.trim().rsplit_once('@').map(|(_, d)| d.to_owned()).unwrap_or_default();
         let by_digest = format!("{web}@{digest}");

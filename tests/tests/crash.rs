@@ -26,7 +26,7 @@ fn scene(dir: &Path) -> Scene {
     let fingerprint = stack.create(&alice, &collection).unwrap();
     let image = images::single(&dir.join("image"), "survives", &[]).unwrap();
     images::push(&image, &format!("{collection}/app:v0")).unwrap();
-    let pin = run(reader.trust().args(["pin", "add", &collection, "--fingerprint", &fingerprint])).unwrap();
+    let pin = run(reader.trust().args(["pin", "add", &collection, &fingerprint])).unwrap();
     assert!(pin.status.success(), "{pin:?}");
     let scene = Scene { stack, alice, reader, image, collection };
     scene.sign("v0", 0);

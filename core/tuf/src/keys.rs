@@ -11,6 +11,7 @@ use base64ct::{Base64, Encoding};
 use rustls_pki_types::SubjectPublicKeyInfoDer;
 use rustls_pki_types::pem::PemObject;
 
+use crate::edwards::is_on_curve;
 use crate::json::Value;
 
 /// The id under which a file lists a key. Opaque on reading; on writing, the SHA-256 of the canonical key in hex.
@@ -248,6 +249,11 @@ impl PublicKey {
     /// Whether a repository of ours accepts this key for a role: a kind that every reader knows, in the spelling that
     /// we write.
     pub fn check_registrable(&self) -> Result<(), KeyError> {
+        if let Material::Ed25519(point) = &self.material
+            && !is_on_curve(point)
+        {
+            return Err(KeyError::Malformed("raw Ed25519 (the point is off the curve)"));
+        }
         let ours = self.respelled();
         let kind_fits = !matches!(self.material, Material::P384(_));
         if kind_fits && self.public == ours.public && self.key_type == ours.key_type {

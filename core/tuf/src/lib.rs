@@ -11,6 +11,7 @@
 //! Specification: The Update Framework 1.0.34; section numbers in this crate refer to it.
 
 pub mod draft;
+mod edwards;
 pub mod envelope;
 pub mod error;
 pub mod example_keys;

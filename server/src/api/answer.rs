@@ -12,10 +12,16 @@ use crate::app::view::File;
 /// How long an answer may be kept on the way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Cache {
-    /// A versioned file: for ever.
-    Immutable,
+    /// A versioned file: for ever; by caches on the way only if everybody may read it.
+    Immutable {
+        /// Whether everybody may read it.
+        shared: bool,
+    },
     /// The timestamp: a second, and asked again by `ETag`.
-    Short,
+    Short {
+        /// Whether everybody may read it.
+        shared: bool,
+    },
     /// Not at all.
     Never,
 }
@@ -23,8 +29,10 @@ pub(super) enum Cache {
 impl Cache {
     const fn as_str(self) -> &'static str {
         match self {
-            Self::Immutable => "public, max-age=31536000, immutable",
-            Self::Short => "public, max-age=1, must-revalidate",
+            Self::Immutable { shared: true } => "public, max-age=31536000, immutable",
+            Self::Immutable { shared: false } => "private, max-age=31536000, immutable",
+            Self::Short { shared: true } => "public, max-age=1, must-revalidate",
+            Self::Short { shared: false } => "private, max-age=1, must-revalidate",
             Self::Never => "no-store",
         }
     }

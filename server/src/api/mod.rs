@@ -12,12 +12,13 @@ mod v1;
 
 use std::future::Future;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::extract::{Request, State};
 use axum::response::Response;
 use axum::routing::any;
+use http::request::Parts;
 use http::{HeaderMap, Method, Uri, header};
 use tokio::sync::Semaphore;
 
@@ -52,43 +53,55 @@ pub fn router(app: Arc<App>) -> Router {
 
 async fn tuf(State(api): State<Arc<Api>>, request: Request) -> Response {
     fail::point("server.P0");
+    let start = Instant::now();
     let (head, _) = request.into_parts();
     let work = async {
         only(&head.method, &[Method::GET, Method::HEAD])?;
         let principal = principal(&api, &head.uri, &head.headers).await?;
         tuf::answer(&api.app, &principal, &head).await
     };
-    finish(&head.method, within(DEADLINE, work).await)
+    finish(&head, start, within(DEADLINE, work).await)
 }
 
 async fn v1(State(api): State<Arc<Api>>, request: Request) -> Response {
     fail::point("server.P0");
+    let start = Instant::now();
     let (head, body) = request.into_parts();
+    let mut body = Some(body);
     let publication = head.uri.path().ends_with("/_publications");
     let deadline = if publication { PUBLICATION_DEADLINE } else { DEADLINE };
     let work = async {
         let principal = principal(&api, &head.uri, &head.headers).await?;
-        v1::answer(&api, &principal, &head, body).await
+        v1::answer(&api, &principal, &head, &mut body).await
     };
-    finish(&head.method, within(deadline, work).await)
+    let answer = within(deadline, work).await;
+    if let Some(unread) = body {
+        v1::drain(unread).await;
+    }
+    finish(&head, start, answer)
 }
 
 async fn live(request: Request) -> Response {
-    let answer = only(request.method(), &[Method::GET, Method::HEAD]).map(|()| health::live());
-    finish(request.method(), answer)
+    let start = Instant::now();
+    let (head, _) = request.into_parts();
+    let answer = only(&head.method, &[Method::GET, Method::HEAD]).map(|()| health::live());
+    finish(&head, start, answer)
 }
 
 async fn ready(State(api): State<Arc<Api>>, request: Request) -> Response {
+    let start = Instant::now();
     let (head, _) = request.into_parts();
     let work = async {
         only(&head.method, &[Method::GET, Method::HEAD])?;
         Ok(health::ready(&api.app, &head.uri).await)
     };
-    finish(&head.method, within(DEADLINE, work).await)
+    finish(&head, start, within(DEADLINE, work).await)
 }
 
 async fn nothing(request: Request) -> Response {
-    finish(request.method(), Err(Problem::App(AppError::NotFound("route"))))
+    let start = Instant::now();
+    let (head, _) = request.into_parts();
+    finish(&head, start, Err(AppError::NotFound("route").into()))
 }
 
 /// Why there is no answer: a reason of the application, or one that only HTTP knows.
@@ -124,12 +137,15 @@ async fn within(
     }
 }
 
-fn finish(method: &Method, answer: Result<Response, Problem>) -> Response {
+fn finish(head: &Parts, start: Instant, answer: Result<Response, Problem>) -> Response {
     let response = answer.unwrap_or_else(|problem| match problem {
         Problem::App(error) => answer::error(&error),
         Problem::Method(allowed) => answer::method(allowed),
     });
-    if *method == Method::HEAD { answer::without_body(response) } else { response }
+    // The path without its query, in which somebody may have put a secret.
+    let (path, status) = (head.uri.path(), response.status().as_u16());
+    tracing::debug!(method = %head.method, path, status, micros = start.elapsed().as_micros(), "request");
+    if head.method == Method::HEAD { answer::without_body(response) } else { response }
 }
 
 /// Who sends the request: the bearer of a token, or nobody. A token in the URL is refused, valid or not: URLs are

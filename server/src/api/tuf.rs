@@ -19,16 +19,24 @@ pub(super) async fn answer(app: &App, principal: &Principal, head: &Parts) -> Re
         app.access().authorise(principal, Action::Read, Some(collection))?;
     }
     let (Some(split), Some(collection)) = (&split, collection) else { return Err(NONE.into()) };
+    let shared = app.access().anonymous_read;
     match (split.family.as_str(), split.rest.as_slice()) {
         ("_metadata", [name]) => {
             let found = app.file(collection, name).await?;
-            let cache = if name == "timestamp.json" { Cache::Short } else { Cache::Immutable };
+            let cache = if name == "timestamp.json" { Cache::Short { shared } } else { Cache::Immutable { shared } };
             Ok(file(&head.headers, &found, "application/json", cache))
         }
         ("_targets", rest) => {
             for (target, hash) in path::content(rest) {
                 match app.content(collection, &target, &hash).await {
-                    Ok(found) => return Ok(file(&head.headers, &found, "application/octet-stream", Cache::Immutable)),
+                    Ok(found) => {
+                        return Ok(file(
+                            &head.headers,
+                            &found,
+                            "application/octet-stream",
+                            Cache::Immutable { shared },
+                        ));
+                    }
                     Err(AppError::NotFound(_)) => {}
                     Err(error) => return Err(error.into()),
                 }

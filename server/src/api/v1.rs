@@ -1,10 +1,13 @@
 //! `/v1/…`: reservations, online keys, publications, lists. Every write passes the authorisation before its body is read.
 
+use std::time::Duration;
+
 use axum::body::{Body, to_bytes};
 use axum::response::Response;
 use bytes::Bytes;
 use http::request::Parts;
 use http::{Method, StatusCode, header};
+use http_body_util::BodyExt;
 use serde::de::DeserializeOwned;
 use trust_tuf::CollectionName;
 use trust_wire::api::{
@@ -21,7 +24,31 @@ use crate::fail;
 
 const READ: [Method; 2] = [Method::GET, Method::HEAD];
 
-pub(super) async fn answer(api: &Api, principal: &Principal, head: &Parts, body: Body) -> Result<Response, Problem> {
+/// Takes the rest of a body that nobody read, within limits: a client that is still sending sees the answer then, and
+/// not a broken connection.
+pub(super) async fn drain(mut body: Body) {
+    const BYTES: usize = 8 * 1024 * 1024;
+    const PATIENCE: Duration = Duration::from_secs(5);
+    let mut left = BYTES;
+    let rest = async {
+        while let Some(Ok(frame)) = body.frame().await {
+            left = left.saturating_sub(frame.data_ref().map_or(0, Bytes::len));
+            if left == 0 {
+                break;
+            }
+        }
+    };
+    // Whoever is too slow is cut off.
+    let _ended = tokio::time::timeout(PATIENCE, rest).await;
+}
+
+/// `body` is taken where it is read.
+pub(super) async fn answer(
+    api: &Api,
+    principal: &Principal,
+    head: &Parts,
+    body: &mut Option<Body>,
+) -> Result<Response, Problem> {
     const NONE: AppError = AppError::NotFound("route");
     let app = &api.app;
     let raw = head.uri.path().strip_prefix("/v1/").unwrap_or_default();
@@ -85,12 +112,12 @@ fn length(head: &Parts) -> Option<usize> {
     head.headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
-async fn bytes(head: &Parts, body: Body, limit: usize) -> Result<Bytes, AppError> {
+async fn bytes(head: &Parts, body: &mut Option<Body>, limit: usize) -> Result<Bytes, AppError> {
     let too_large = AppError::TooLarge { what: "the body", limit };
     if length(head).is_some_and(|n| n > limit) {
         return Err(too_large);
     }
-    to_bytes(body, limit).await.map_err(|error| {
+    to_bytes(body.take().unwrap_or_default(), limit).await.map_err(|error| {
         let inner = error.into_inner();
         if inner.is::<http_body_util::LengthLimitError>() {
             too_large
@@ -100,6 +127,6 @@ async fn bytes(head: &Parts, body: Body, limit: usize) -> Result<Bytes, AppError
     })
 }
 
-async fn read<T: DeserializeOwned>(head: &Parts, body: Body, limit: usize) -> Result<T, AppError> {
+async fn read<T: DeserializeOwned>(head: &Parts, body: &mut Option<Body>, limit: usize) -> Result<T, AppError> {
     decode(&bytes(head, body, limit).await?).map_err(AppError::BadRequest)
 }

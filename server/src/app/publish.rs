@@ -23,13 +23,20 @@ use super::slot::Slot;
 use super::view::{Cover, View};
 use crate::fail;
 use crate::signer_link::SignerError;
-use crate::store::{Candidate, Cause, Event, NewCandidate};
+use crate::store::{Candidate, Cause, Event, NewCandidate, StoreError};
 
 /// A publication that was read and keeps the limits.
 #[derive(Debug, Clone)]
 pub(super) struct Read {
     pub(super) request: Arc<PublicationRequest>,
     pub(super) files: Publication,
+    size: usize,
+}
+
+/// An earlier publication with the same key and the same body.
+enum Earlier {
+    Done(PublicationResponse),
+    Open,
 }
 
 impl App {
@@ -58,39 +65,34 @@ impl App {
         body: Arc<[u8]>,
     ) -> Result<PublicationResponse, AppError> {
         let (bytes, sum) = (Arc::clone(&body), sha256(&body));
-        let read = blocking(move || read(&bytes)).await?;
+        let read = blocking_if(body.len(), move || read(&bytes)).await?;
         fail::point("server.P2");
         let name = slot.name().as_str();
         let _turn = slot.take_turn(self.options.patience).await?;
 
-        let known = self.store.known(name, &read.request.idempotency_key).await?;
-        if let Some(known) = &known {
-            if known.body_sha256 != sum {
-                return Err(AppError::refused("idempotency_key", "this idempotency key came with another publication"));
-            }
-            if let Some(result) = &known.result {
-                return serde_json::from_str(result).map_err(|_| AppError::Internal);
-            }
-        }
-        if slot.is_open() || known.is_some() {
+        if slot.is_open() {
             // An open candidate: this one, or one that a crash or an absent signer left behind.
-            let done = self.recover(slot).await;
-            if known.is_some() {
-                return done?.ok_or(AppError::Internal);
-            }
-            if let Err(error @ (AppError::SignerUnavailable(_) | AppError::Unavailable(_) | AppError::Internal)) = done
-            {
-                return Err(error);
+            match self.earlier(slot, &read, sum).await? {
+                Some(Earlier::Done(answer)) => return Ok(answer),
+                Some(Earlier::Open) => return self.recover(slot).await?.ok_or(AppError::Internal),
+                None => {
+                    // Whatever becomes of it, it is out of the way; unless the signer is still not there.
+                    let gone = self.recover(slot).await;
+                    if let Err(
+                        error @ (AppError::SignerUnavailable(_) | AppError::Unavailable(_) | AppError::Internal),
+                    ) = gone
+                    {
+                        return Err(error);
+                    }
+                }
             }
         }
-        let before = match slot.shown() {
-            Ok(view) => Some(view),
-            Err(AppError::NotFound(_)) => None,
-            Err(error) => return Err(error),
-        };
-        compare(&read.request, before.as_deref())?;
         let now = self.now();
-        let checked = self.check(slot, before.clone(), &read, now).await?;
+        let checked = match self.judge(slot, &read, now).await {
+            Ok(checked) => checked,
+            // A repetition of what is current does not fit the versions any more.
+            Err(error) => return self.answer_again(slot, &read, sum, error).await,
+        };
         fail::point("server.P4");
 
         fail::point("server.P5");
@@ -105,10 +107,52 @@ impl App {
             new_root: !checked.roots.is_empty(),
             created: now.unix(),
         };
-        let id = self.store.open_candidate(candidate).await?;
+        let id = match self.store.open_candidate(candidate).await {
+            Ok(id) => id,
+            Err(StoreError::KeyTaken) => return self.answer_again(slot, &read, sum, AppError::Internal).await,
+            Err(error) => return Err(error.into()),
+        };
         slot.set_open(true);
         fail::point("server.P6");
         self.ask_signer(slot, id, &read, checked).await
+    }
+
+    /// Expected versions, then every rule.
+    async fn judge(&self, slot: &Slot, read: &Read, now: UtcTime) -> Result<Checked, AppError> {
+        let before = match slot.shown() {
+            Ok(view) => Some(view),
+            Err(AppError::NotFound(_)) => None,
+            Err(error) => return Err(error),
+        };
+        compare(&read.request, before.as_deref())?;
+        self.check(slot, before, read, now).await
+    }
+
+    /// What became of an earlier publication with this idempotency key. Another body under it is refused.
+    async fn earlier(&self, slot: &Slot, read: &Read, sum: [u8; 32]) -> Result<Option<Earlier>, AppError> {
+        let known = self.store.known(slot.name().as_str(), &read.request.idempotency_key).await?;
+        let Some(known) = known else { return Ok(None) };
+        if known.body_sha256 != sum {
+            return Err(AppError::refused("idempotency_key", "this idempotency key came with another publication"));
+        }
+        Ok(Some(match known.result {
+            Some(result) => Earlier::Done(serde_json::from_str(&result).map_err(|_| AppError::Internal)?),
+            None => Earlier::Open,
+        }))
+    }
+
+    /// The stored answer, if this publication was asked for before; else the error.
+    async fn answer_again(
+        &self,
+        slot: &Slot,
+        read: &Read,
+        sum: [u8; 32],
+        error: AppError,
+    ) -> Result<PublicationResponse, AppError> {
+        match self.earlier(slot, read, sum).await? {
+            Some(Earlier::Done(answer)) => Ok(answer),
+            Some(Earlier::Open) | None => Err(error),
+        }
     }
 
     /// Judges the files by the state that is current.
@@ -121,7 +165,8 @@ impl App {
     ) -> Result<Checked, AppError> {
         let rules = Rules { now, allow_example_keys: self.options.allow_example_keys };
         let (collection, read) = (slot.name().clone(), read.clone());
-        blocking(move || {
+        let size = read.size.saturating_add(before.as_deref().map_or(0, View::size));
+        blocking_if(size, move || {
             let checked = match before {
                 Some(view) => view.state().check(&read.files, &rules)?,
                 None => RepositoryState::first(collection, &read.files, &rules)?,
@@ -139,7 +184,7 @@ impl App {
         candidate: Candidate,
     ) -> Result<PublicationResponse, AppError> {
         let body = Arc::clone(&candidate.body);
-        let read = blocking(move || read(&body)).await?;
+        let read = blocking_if(candidate.body.len(), move || read(&body)).await?;
         let created = UtcTime::from_unix(candidate.created).ok_or(AppError::Internal)?;
         match self.check(slot, slot.view(), &read, created).await {
             Ok(checked) => self.ask_signer(slot, candidate.id, &read, checked).await,
@@ -176,7 +221,8 @@ impl App {
         };
         fail::point("server.P10");
         let (before, now) = (slot.view(), self.now());
-        let after = blocking(move || {
+        let size = read.size.saturating_add(before.as_deref().map_or(0, View::size));
+        let after = blocking_if(size, move || {
             let cover = Cover::check(&checked.state, &signed, before.as_deref(), now).map_err(|error| {
                 tracing::error!(%error, "the signer's answer does not verify");
                 AppError::SignerUnavailable(KEPT)
@@ -243,6 +289,17 @@ pub(super) async fn blocking<T: Send + 'static>(
     })
 }
 
+/// Bytes up to which verifying takes less time than handing it to another thread and back is worth.
+const SMALL: usize = 128 * 1024;
+
+/// As [`blocking`], but small work is done at once.
+async fn blocking_if<T: Send + 'static>(
+    bytes: usize,
+    work: impl FnOnce() -> Result<T, AppError> + Send + 'static,
+) -> Result<T, AppError> {
+    if bytes <= SMALL { work() } else { blocking(work).await }
+}
+
 fn read(body: &[u8]) -> Result<Read, AppError> {
     if body.len() > PUBLICATION_BODY {
         return Err(AppError::TooLarge { what: "the publication", limit: PUBLICATION_BODY });
@@ -266,7 +323,7 @@ fn read(body: &[u8]) -> Result<Read, AppError> {
         let role = RoleName::parse(name).map_err(|e| AppError::refused("role_name", e.to_string()))?;
         files.roles.insert(role, file.0.clone());
     }
-    Ok(Read { request: Arc::new(request), files })
+    Ok(Read { request: Arc::new(request), files, size: body.len() })
 }
 
 /// The versions on which the files were built must be the current ones.

@@ -339,6 +339,11 @@ impl View {
         self.files.get(name)
     }
 
+    /// The bytes of all roles together.
+    pub fn size(&self) -> usize {
+        self.state.roles().values().map(|role| role.bytes().len()).sum()
+    }
+
     /// The verified root and roles.
     pub fn state(&self) -> &RepositoryState {
         &self.state

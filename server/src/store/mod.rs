@@ -53,6 +53,9 @@ pub enum StoreError {
     /// A value that cannot be stored.
     #[error("{0} cannot be stored")]
     Range(&'static str),
+    /// The collection has a publication with this idempotency key.
+    #[error("the idempotency key is taken")]
+    KeyTaken,
     /// The row that was to be changed is not there any more.
     #[error("{0} is not there")]
     Gone(&'static str),
@@ -235,7 +238,7 @@ pub struct Event {
 
 /// The server's memory.
 pub trait Store: Send + Sync {
-    /// Whether it answers.
+    /// Whether it answers, and still writes.
     fn ping(&self) -> Stored<'_, ()>;
     /// Every collection's name.
     fn collections(&self) -> Stored<'_, Vec<String>>;
@@ -258,7 +261,8 @@ pub trait Store: Send + Sync {
 
     /// Reserves a name. Durable.
     fn reserve(&self, collection: &str, event: Event) -> Stored<'_, Reserved>;
-    /// Stores a candidate and with it the reservation of the collection. Durable. Gives its row.
+    /// Stores a candidate and with it the reservation of the collection. Durable. Gives its row, or
+    /// [`StoreError::KeyTaken`].
     fn open_candidate(&self, candidate: NewCandidate) -> Stored<'_, i64>;
     /// Makes a set current, all of it or nothing. Gives the number of publications.
     ///

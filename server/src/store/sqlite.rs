@@ -93,6 +93,7 @@ fn prepare(connection: &Connection) -> Result<(), StoreError> {
     if mode != "wal" {
         return Err(StoreError::Format(format!("the database cannot use a write-ahead log (mode {mode})")));
     }
+    connection.set_prepared_statement_cache_capacity(64);
     connection.pragma_update(None, "foreign_keys", true)?;
     connection.pragma_update(None, "trusted_schema", false)?;
     limit(connection)
@@ -151,6 +152,9 @@ impl From<rusqlite::Error> for StoreError {
 
 impl Store for SqliteStore {
     fn ping(&self) -> Stored<'_, ()> {
+        if self.writer.is_poisoned() {
+            return Box::pin(std::future::ready(Err(StoreError::Poisoned)));
+        }
         self.read(|c| Ok(c.query_row("SELECT 1 FROM migration", [], |_| Ok(()))?))
     }
 

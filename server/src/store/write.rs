@@ -42,12 +42,12 @@ pub(super) fn reserve(c: &Connection, name: &str, event: &Event) -> Result<Reser
 }
 
 pub(super) fn open_candidate(c: &Connection, new: &NewCandidate) -> Result<i64, StoreError> {
-    c.prepare_cached(
+    let mut insert = c.prepare_cached(
         "INSERT INTO publication (collection, state, idempotency_key, body_sha256, body, token, expected, roles,
                                   new_root, created)
          VALUES (?1, 'candidate', ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
-    )?
-    .execute(params![
+    )?;
+    let inserted = insert.execute(params![
         new.collection,
         new.key,
         new.body_sha256,
@@ -57,8 +57,18 @@ pub(super) fn open_candidate(c: &Connection, new: &NewCandidate) -> Result<i64, 
         json(&new.roles)?,
         new.new_root,
         new.created,
-    ])?;
-    Ok(c.last_insert_rowid())
+    ]);
+    match inserted {
+        Ok(_) => Ok(c.last_insert_rowid()),
+        Err(e) if e.sqlite_error_code() == Some(ErrorCode::ConstraintViolation) => {
+            // Which of the two: the key is known, or there is a candidate.
+            match super::read::known(c, &new.collection, &new.key)? {
+                Some(_) => Err(StoreError::KeyTaken),
+                None => Err(e.into()),
+            }
+        }
+        Err(e) => Err(e.into()),
+    }
 }
 
 fn put_file(c: &Connection, collection: &str, file: &StoredFile) -> Result<(), StoreError> {

@@ -3,7 +3,8 @@
 //! A job is answered only after the commit that holds it. A job that fails is undone alone; a commit that fails undoes
 //! all of its batch. After a failed sync nothing is written any more: what the disk holds is then unknown.
 
-use std::sync::mpsc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, mpsc};
 
 use rusqlite::{Connection, ErrorCode, TransactionBehavior};
 use tokio::sync::oneshot;
@@ -65,16 +66,24 @@ type Job = (Durability, Box<dyn Work>);
 #[derive(Clone)]
 pub(super) struct Writer {
     jobs: mpsc::SyncSender<Job>,
+    poisoned: Arc<AtomicBool>,
 }
 
 impl Writer {
     pub(super) fn start(connection: Connection) -> Result<Self, StoreError> {
         let (jobs, queue) = mpsc::sync_channel(QUEUE);
+        let poisoned = Arc::<AtomicBool>::default();
+        let flag = Arc::clone(&poisoned);
         std::thread::Builder::new()
             .name("store-writer".to_owned())
-            .spawn(move || run(connection, &queue))
+            .spawn(move || run(connection, &queue, &flag))
             .map_err(|e| StoreError::Folder(e.to_string()))?;
-        Ok(Self { jobs })
+        Ok(Self { jobs, poisoned })
+    }
+
+    /// Whether a write was lost in the disk.
+    pub(super) fn is_poisoned(&self) -> bool {
+        self.poisoned.load(Ordering::Relaxed)
     }
 
     pub(super) async fn write<T: Send + 'static>(
@@ -89,8 +98,7 @@ impl Writer {
     }
 }
 
-fn run(mut connection: Connection, queue: &mpsc::Receiver<Job>) {
-    let mut poisoned = false;
+fn run(mut connection: Connection, queue: &mpsc::Receiver<Job>, poisoned: &AtomicBool) {
     while let Ok((mut durability, first)) = queue.recv() {
         let mut batch = vec![first];
         while batch.len() < BATCH
@@ -101,9 +109,13 @@ fn run(mut connection: Connection, queue: &mpsc::Receiver<Job>) {
             }
             batch.push(job);
         }
-        let commit = if poisoned { Err(StoreError::Poisoned) } else { write(&mut connection, durability, &mut batch) };
+        let commit = if poisoned.load(Ordering::Relaxed) {
+            Err(StoreError::Poisoned)
+        } else {
+            write(&mut connection, durability, &mut batch)
+        };
         if commit == Err(StoreError::Poisoned) {
-            poisoned = true;
+            poisoned.store(true, Ordering::Relaxed);
         }
         for job in batch {
             job.answer(commit.clone());

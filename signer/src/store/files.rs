@@ -44,7 +44,10 @@ fn check(path: &Path, stat: &Stat, kind: FileType, what: &str) -> Result<(), Sto
     let mode = stat.st_mode & 0o7777;
     if mode & 0o077 != 0 {
         let right = if kind == FileType::Directory { "700" } else { "600" };
-        return Err(unsafe_path(format!("has mode {mode:04o}: others can use it; run: chmod {right} {}", path.display())));
+        return Err(unsafe_path(format!(
+            "has mode {mode:04o}: others can use it; run: chmod {right} {}",
+            path.display()
+        )));
     }
     Ok(())
 }

@@ -138,12 +138,7 @@ impl Store {
     }
 
     /// Stores new online keys, and lets the oldest pending ones go where there are too many.
-    pub fn add_keys(
-        &mut self,
-        collection: &CollectionName,
-        keys: &[NewKey],
-        now: UtcTime,
-    ) -> Result<(), StoreError> {
+    pub fn add_keys(&mut self, collection: &CollectionName, keys: &[NewKey], now: UtcTime) -> Result<(), StoreError> {
         self.transaction(|db| {
             for key in keys {
                 let id = key.public.id();
@@ -204,8 +199,12 @@ fn append(db: &Connection, now: UtcTime, record: &Record) -> Result<(), StoreErr
     let before = head(db)?;
     let (entry, after) = before.append(now, record);
     let seq = i64::try_from(after.seq).map_err(|_| StoreError::Damaged("the audit is full".to_owned()))?;
-    db.prepare_cached("INSERT INTO audit (seq, prev_hash, entry, hash) VALUES (?1, ?2, ?3, ?4)")?
-        .execute(params![seq, before.hash, entry, after.hash])?;
+    db.prepare_cached("INSERT INTO audit (seq, prev_hash, entry, hash) VALUES (?1, ?2, ?3, ?4)")?.execute(params![
+        seq,
+        before.hash,
+        entry,
+        after.hash
+    ])?;
     Ok(())
 }
 
@@ -234,8 +233,11 @@ fn apply(db: &Connection, now: UtcTime, change: &Change) -> Result<(), StoreErro
         change.marks.publication
     ])?;
     for (version, body) in &change.roots {
-        db.prepare_cached("INSERT INTO root (collection, version, body) VALUES (?1, ?2, ?3)")?
-            .execute(params![name, to_sql(*version), &**body])?;
+        db.prepare_cached("INSERT INTO root (collection, version, body) VALUES (?1, ?2, ?3)")?.execute(params![
+            name,
+            to_sql(*version),
+            &**body
+        ])?;
     }
     for role in &change.gone {
         db.prepare_cached("DELETE FROM role_file WHERE collection = ?1 AND role = ?2")?.execute([name, role])?;
@@ -256,8 +258,11 @@ fn apply(db: &Connection, now: UtcTime, change: &Change) -> Result<(), StoreErro
             .execute([name, role.as_str(), id.as_str()])?;
     }
     for (role, id) in &change.dropped_keys {
-        db.prepare_cached("DELETE FROM online_key WHERE collection = ?1 AND role = ?2 AND keyid = ?3")?
-            .execute([name, role.as_str(), id.as_str()])?;
+        db.prepare_cached("DELETE FROM online_key WHERE collection = ?1 AND role = ?2 AND keyid = ?3")?.execute([
+            name,
+            role.as_str(),
+            id.as_str(),
+        ])?;
     }
     for file in &change.signed {
         record_signed(db, now, name, file)?;

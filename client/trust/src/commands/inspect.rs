@@ -1,0 +1,201 @@
+//! `trust inspect`: everything that is signed about a collection or an image, role by role.
+
+use serde_json::Value;
+use trust_image::{Reference, target};
+use trust_reader::verdict::Problem;
+use trust_reader::verify::digest_of;
+use trust_tuf::model::Role;
+use trust_tuf::{RoleType, UtcTime};
+
+use super::pin::role_keys;
+use crate::anchors;
+use crate::app::App;
+use crate::cli::images::Inspect;
+use crate::cli::values::Subject;
+use crate::fault;
+use crate::output::{Inspected, InspectedRole, InspectedSubject, StatementReport};
+use crate::printer::Answer;
+use crate::session::{Session, pin_for};
+use crate::style::{self, Style};
+
+/// Runs the command.
+pub fn run(app: &App, args: &Inspect) -> Result<Box<dyn Answer>, Problem> {
+    let mut subjects = Vec::new();
+    for subject in &args.subjects {
+        subjects.push(inspect(app, subject)?);
+    }
+    Ok(Box::new(Shown { inspected: Inspected { subjects }, now: app.now()? }))
+}
+
+fn inspect(app: &App, subject: &Subject) -> Result<InspectedSubject, Problem> {
+    let (name, image, pin) = match subject {
+        Subject::Image(image) => (image.to_string(), Some(image.clone()), pin_for(app, image)?),
+        // A name that is pinned is a collection; any other can still be an image, by its default tag.
+        Subject::Name(name) if app.settings.pin(name.as_str()).is_some() => {
+            (name.to_string(), None, anchors::pin_of(app, name)?)
+        }
+        Subject::Name(name) => {
+            let image = Reference::parse(name.as_str()).map_err(|e| fault::usage(&e.to_string()))?;
+            let pin = pin_for(app, &image)?;
+            (image.to_string(), Some(image), pin)
+        }
+    };
+    let mut session = Session::open(app, pin)?;
+    session.load_all(app)?;
+    let statements = match &image {
+        None => None,
+        Some(image) => Some(statements(app, &mut session, image)?),
+    };
+    let roles = roles(app, &mut session);
+    let tags = count_tags(app, &mut session);
+    Ok(InspectedSubject {
+        subject: name,
+        collection: session.collection.to_string(),
+        roles,
+        statements,
+        tags,
+        pinned: pin.fingerprint.clone(),
+    })
+}
+
+fn statements(app: &App, session: &mut Session, image: &Reference) -> Result<Vec<StatementReport>, Problem> {
+    let collection = session.collection.to_string();
+    let path = match (image.tag(), image.digest()) {
+        (None, Some(digest)) => target::digest_path(&collection, image, digest),
+        _ => target::tag_path(&collection, image),
+    };
+    let outcome = app.wait(session.reader.lookup(&path.map_err(|e| fault::target(&e))?))?;
+    if outcome.statements.is_empty() {
+        // Says it as verify does, with the signed tags and whom to ask.
+        app.wait(session.reader.verify(image, &trust_reader::verify::Require::default()))?;
+    }
+    let report = |s: &trust_tuf::lookup::Statement| StatementReport {
+        signer: s.signer.clone(),
+        role: s.role.clone(),
+        digest: digest_of(&s.target).map(|digest| digest.to_string()),
+        length: s.target.length,
+        facts: s
+            .target
+            .custom
+            .as_ref()
+            .and_then(|custom| serde_json::from_slice(&custom.to_json()).ok())
+            .unwrap_or(Value::Null),
+    };
+    Ok(outcome.statements.iter().map(report).collect())
+}
+
+fn roles(app: &App, session: &mut Session) -> Vec<InspectedRole> {
+    let set = session.reader.trusted().clone();
+    let mut roles = Vec::new();
+    for role in RoleType::ALL {
+        let (version, expires) = match role {
+            RoleType::Root => (set.root().version(), set.root().expires()),
+            RoleType::Timestamp => (set.timestamp().version(), set.timestamp().expires()),
+            RoleType::Snapshot => (set.snapshot().version(), set.snapshot().expires()),
+            RoleType::Targets => (set.targets().version(), set.targets().expires()),
+        };
+        let online = matches!(role, RoleType::Timestamp | RoleType::Snapshot);
+        roles.push(InspectedRole {
+            keys: role_keys(role.as_str(), set.root().role(role)),
+            version: Some(version.get()),
+            expires: Some(expires.to_string()),
+            held_by: if online { "signer" } else { "offline" }.to_owned(),
+        });
+    }
+    for name in session.signers().iter().skip(1) {
+        let Some(keys) = session.keys_of(name) else { continue };
+        let file = session.role(app, name.as_str()).ok();
+        roles.push(InspectedRole {
+            keys: role_keys(name.as_str(), &keys),
+            version: file.as_ref().map(|f| f.version().get()),
+            expires: file.as_ref().map(|f| f.expires().to_string()),
+            held_by: "offline".to_owned(),
+        });
+    }
+    roles
+}
+
+fn count_tags(app: &App, session: &mut Session) -> u64 {
+    let mut paths = std::collections::BTreeSet::new();
+    for role in session.signers() {
+        let Ok(file) = session.role(app, role.as_str()) else { continue };
+        paths.extend(file.paths().filter(|p| !p.contains('@') && !target::is_reserved(p)).map(str::to_owned));
+    }
+    u64::try_from(paths.len()).unwrap_or(u64::MAX)
+}
+
+struct Shown {
+    inspected: Inspected,
+    now: UtcTime,
+}
+
+impl Answer for Shown {
+    fn command(&self) -> &'static str {
+        "inspect"
+    }
+
+    fn json(&self) -> Value {
+        crate::output::value(&self.inspected)
+    }
+
+    fn text(&self, _: Style) -> String {
+        let one = |subject: &InspectedSubject| {
+            let mut text = format!("{}\n", style::plain(&subject.subject));
+            if subject.subject != subject.collection {
+                text.push_str(&style::facts([("in", &subject.collection)]));
+            }
+            for statement in subject.statements.iter().flatten() {
+                text.push_str(&statement_text(statement));
+            }
+            text.push_str(&style::facts([("tags", subject.tags.to_string()), ("pinned", subject.pinned.clone())]));
+            text.push_str(&self.roles_text(&subject.roles));
+            text
+        };
+        self.inspected.subjects.iter().map(one).collect::<Vec<_>>().join("\n")
+    }
+}
+
+impl Shown {
+    fn roles_text(&self, roles: &[InspectedRole]) -> String {
+        let mut rows = vec![["ROLE", "VERSION", "EXPIRES", "KEYS", "HELD"].map(str::to_owned).to_vec()];
+        for role in roles {
+            let expires = role.expires.as_deref().and_then(UtcTime::parse);
+            let keys: Vec<String> = role.keys.keys.iter().map(|id| style::plain(&style::short(id))).collect();
+            rows.push(vec![
+                style::plain(&role.keys.role),
+                role.version.map_or("-".to_owned(), |v| format!("v{v}")),
+                expires.map_or("cannot be used".to_owned(), |t| style::relative(t, self.now)),
+                format!("{} of {}: {}", role.keys.threshold, keys.len(), keys.join(", ")),
+                role.held_by.clone(),
+            ]);
+        }
+        style::table(&rows).lines().map(|line| format!("  {line}\n")).collect()
+    }
+}
+
+fn statement_text(statement: &StatementReport) -> String {
+    let digest = statement.digest.clone().unwrap_or_else(|| "no known hash".to_owned());
+    let image = statement.facts.get("image");
+    let text = |name: &str| image.and_then(|i| i.get(name)).and_then(Value::as_str).map(style::plain);
+    let platforms: Vec<String> = image
+        .and_then(|i| i.get("platforms"))
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten()
+        .filter_map(|p| {
+            let name = style::plain(p.get("platform")?.as_str()?);
+            let labels: Vec<String> = p.get("labels").and_then(Value::as_object).into_iter().flatten()
+                .map(|(key, value)| format!("{}={}", style::plain(key), style::plain(value.as_str().unwrap_or_default())))
+                .collect();
+            Some(if labels.is_empty() { name } else { format!("{name}  {}", labels.join(" ")) })
+        })
+        .collect();
+    let mut facts = vec![("signer", style::plain(&statement.signer)), ("digest", digest)];
+    if let Some(signed) = text("signed") {
+        facts.push(("signed", signed));
+    }
+    if !platforms.is_empty() {
+        facts.push(("platforms", platforms.join("\n")));
+    }
+    style::facts(facts)
+}

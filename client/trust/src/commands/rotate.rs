@@ -1,0 +1,325 @@
+//! `trust rotate ROLE COLLECTION`: a new key for a role. Clients follow without anybody doing anything.
+//!
+//! Online roles in two steps, so that a cache between server and client never leaves a client with a root and a timestamp
+//! that do not fit: first old and new key are both valid, later the old one leaves. The signer signs with the newest key of
+//! a role that it holds. People's roles in one: what the new key makes invalid is signed again in the same publication.
+
+use std::rc::Rc;
+
+use serde_json::Value;
+use trust_keys::{KeyName, LocalKey, SigningKey};
+use trust_reader::verdict::Problem;
+use trust_tuf::draft::{Draft, NewDelegation};
+use trust_tuf::model::Paths;
+use trust_tuf::{PublicKey, RoleKeys, RoleName, RoleType, UtcTime};
+
+use super::init::slug;
+use crate::anchors;
+use crate::app::App;
+use crate::cli::collections::Rotate;
+use crate::cli::values::RotatedRole;
+use crate::fault;
+use crate::keyring::{self, Keyring, Kind};
+use crate::online_keys;
+use crate::output::Rotated;
+use crate::printer::{Answer, Printer};
+use crate::publish::{self, Change, ROOT_LIFE};
+use crate::server;
+use crate::session::Session;
+use crate::signing;
+use crate::style::{self, Style};
+
+/// How long caches may still show an old root or timestamp, in seconds.
+const CACHE_LIFE: i64 = 300;
+
+/// Runs the command.
+pub fn run(app: &App, printer: &Printer, args: &Rotate) -> Result<Rotated, Problem> {
+    app.need_network("rotating a key")?;
+    let online = matches!(args.role, RotatedRole::Timestamp | RotatedRole::Snapshot);
+    if !online && (args.finish || args.emergency) {
+        return Err(fault::usage("--finish and --emergency go with timestamp and snapshot: other roles rotate in one step"));
+    }
+    if online && args.new_key.is_some() {
+        return Err(fault::usage("online keys are made by the signer: leave --new-key out"));
+    }
+    let pin = anchors::pin_of(app, &args.collection)?;
+    let session = Session::open(app, pin)?;
+    let mut keyring = Keyring::new(app, &args.keys)?;
+    let work = Work { app, printer, args, keyring: &mut keyring, session };
+    match &args.role {
+        RotatedRole::Timestamp => work.online(RoleType::Timestamp),
+        RotatedRole::Snapshot => work.online(RoleType::Snapshot),
+        RotatedRole::Root => work.root(),
+        RotatedRole::Targets => work.targets(),
+        RotatedRole::Signer(name) => work.signer(name),
+    }
+}
+
+struct Work<'a, 'k> {
+    app: &'a App,
+    printer: &'a Printer,
+    args: &'a Rotate,
+    keyring: &'k mut Keyring<'a>,
+    session: Session,
+}
+
+fn ids(keys: &RoleKeys) -> Vec<String> {
+    keys.keyids().iter().map(|id| id.as_str().to_owned()).collect()
+}
+
+fn id_texts(keys: &[PublicKey]) -> Vec<String> {
+    keys.iter().map(|key| key.id().as_str().to_owned()).collect()
+}
+
+impl Work<'_, '_> {
+    fn role_keys(&self, role: RoleType) -> RoleKeys {
+        self.session.reader.trusted().root().role(role).clone()
+    }
+
+    fn next_root(&self) -> Result<Draft, Problem> {
+        let root = self.session.reader.trusted().root();
+        Draft::next(root.bytes(), publish::expires(self.app, ROOT_LIFE)?).map_err(|e| fault::draft(&e))
+    }
+
+    /// Signs a root with the keys of the one before, and with those that are new in it.
+    fn sign_root(&mut self, draft: &Draft, more: &[Rc<LocalKey>]) -> Result<Vec<u8>, Problem> {
+        let keys = self.role_keys(RoleType::Root);
+        let mut mine = self.keyring.for_role("root", &keys, Kind::Root, false)?;
+        mine.extend(more.iter().cloned());
+        keyring::sign(draft, &mine)
+    }
+
+    /// A new key of a person: the one that was named, or a new one beside the old name.
+    fn new_key(&mut self, stem: &str, kind: Kind) -> Result<Rc<LocalKey>, Problem> {
+        let name = match &self.args.new_key {
+            Some(name) => name.clone(),
+            None => self.free_name(stem)?,
+        };
+        let (key, made) = self.keyring.take_or_make(&name, kind)?;
+        if made {
+            self.printer.note(&format!("  new key   {name}  ({}, {})", key.algorithm(), key.id().short()));
+        }
+        Ok(key)
+    }
+
+    /// The first free name of `STEM-2`, `STEM-3`, …
+    fn free_name(&mut self, stem: &str) -> Result<String, Problem> {
+        for number in 2..1_000_u32 {
+            let name = format!("{stem}-{number}");
+            let parsed = KeyName::parse(&name).map_err(|e| fault::key(&e))?;
+            if self.keyring.store()?.ensure_free(&parsed).is_ok() {
+                return Ok(name);
+            }
+        }
+        Err(fault::usage("name the new key: --new-key NAME"))
+    }
+
+    /// Publishes unless `--dry-run`, and reports.
+    fn finish(self, change: &Change, told: Told) -> Result<Rotated, Problem> {
+        let publication = match self.args.change.dry_run {
+            true => None,
+            false => Some(publish::publish(self.app, self.session, change)?.1),
+        };
+        Ok(Rotated {
+            collection: self.args.collection.to_string(),
+            role: told.role,
+            step: if told.finish_after.is_some() { "overlap" } else { "done" }.to_owned(),
+            old_keys: told.old,
+            new_keys: told.new,
+            finish_after: told.finish_after.map(|time| time.to_string()),
+            publication,
+        })
+    }
+
+    fn online(self, role: RoleType) -> Result<Rotated, Problem> {
+        let keys = self.role_keys(role);
+        let current: Vec<PublicKey> = keys.keys().map(|(_, key)| key.clone()).collect();
+        let overlapping = current.len() > 1;
+        if self.args.finish && !overlapping {
+            return Err(fault::rotation("there is nothing to finish: the role has one key"));
+        }
+        if overlapping && !self.args.emergency {
+            // Step 2: the newest key stands last.
+            let newest = current.last().cloned().into_iter().collect::<Vec<_>>();
+            return self.publish_online(role, &keys, &newest, None);
+        }
+        let identity = online_keys::identity(self.app, self.args.identity.as_ref())?;
+        let address = self.session.server.clone().ok_or_else(|| fault::internal("no server"))?;
+        let api = server::api(self.app, &address)?;
+        let made = online_keys::ask(self.app, &api, &self.args.collection, &[role], &identity)?;
+        if self.args.emergency {
+            return self.publish_online(role, &keys, &made, None);
+        }
+        let both: Vec<PublicKey> = current.into_iter().chain(made).collect();
+        let after = self.app.now()?.plus_secs(CACHE_LIFE).ok_or_else(fault::clock)?;
+        self.publish_online(role, &keys, &both, Some(after))
+    }
+
+    fn publish_online(
+        mut self,
+        role: RoleType,
+        old: &RoleKeys,
+        new: &[PublicKey],
+        finish_after: Option<UtcTime>,
+    ) -> Result<Rotated, Problem> {
+        let mut draft = self.next_root()?;
+        draft.set_role(role, new, 1);
+        let root = self.sign_root(&draft, &[])?;
+        let change = Change { roots: vec![root], ..Change::default() };
+        let told = Told { role: role.to_string(), old: ids(old), new: id_texts(new), finish_after };
+        self.finish(&change, told)
+    }
+
+    fn root(mut self) -> Result<Rotated, Problem> {
+        let keys = self.role_keys(RoleType::Root);
+        let stem = format!("{}-root", slug(&self.args.collection));
+        let new = self.new_key(&stem, Kind::Root)?;
+        if keys.holds(new.public()) {
+            return Err(fault::rotation("this key is a root key already"));
+        }
+        // The key that leaves is the one that is here; other people's root keys stay.
+        let mine = self.keyring.for_role("root", &keys, Kind::Root, false)?;
+        let leaving = mine.first().map(|key| key.public().clone());
+        let mut publics: Vec<PublicKey> =
+            keys.keys().map(|(_, key)| key.clone()).filter(|key| Some(key) != leaving.as_ref()).collect();
+        publics.push(new.public().clone());
+        let mut draft = self.next_root()?;
+        draft.set_role(RoleType::Root, &publics, keys.threshold());
+        let root = self.sign_root(&draft, &[new])?;
+        let change = Change { roots: vec![root], ..Change::default() };
+        let told = Told { role: "root".to_owned(), old: ids(&keys), new: id_texts(&publics), finish_after: None };
+        self.finish(&change, told)
+    }
+
+    fn targets(mut self) -> Result<Rotated, Problem> {
+        let keys = self.role_keys(RoleType::Targets);
+        let stem = format!("{}-targets", slug(&self.args.collection));
+        let new = self.new_key(&stem, Kind::Other)?;
+        let publics = self.replaced("targets", &keys, &new)?;
+        let mut root = self.next_root()?;
+        root.set_role(RoleType::Targets, &publics, keys.threshold());
+        let root = self.sign_root(&root, &[])?;
+        let targets = signing::next_version(self.app, self.session.reader.trusted().targets())?;
+        let targets = self.sign_anew("targets", &targets, &keys, &publics, &new)?;
+        let change = Change { roots: vec![root], roles: [(RoleName::targets(), targets)].into(), ..Change::default() };
+        let told = Told { role: "targets".to_owned(), old: ids(&keys), new: id_texts(&publics), finish_after: None };
+        self.finish(&change, told)
+    }
+
+    fn signer(mut self, name: &RoleName) -> Result<Rotated, Problem> {
+        let Some(keys) = self.session.keys_of(name) else {
+            let known: Vec<String> = self.session.signers().iter().map(RoleName::to_string).collect();
+            return Err(fault::no_such_signer(name.as_str(), self.args.collection.as_str(), &known));
+        };
+        let stem = format!("{}-{name}", slug(&self.args.collection)).chars().take(60).collect::<String>().replace('.', "-");
+        let new = self.new_key(&stem, Kind::Other)?;
+        let publics = self.replaced(name.as_str(), &keys, &new)?;
+        let delegation = self.delegation(name, &keys, &publics)?;
+        let mut targets = signing::next_version(self.app, self.session.reader.trusted().targets())?;
+        targets.set_delegation(&delegation);
+        let targets_keys = self.role_keys(RoleType::Targets);
+        let mine = self.keyring.for_role("targets", &targets_keys, Kind::Other, false)?;
+        let targets = keyring::sign(&targets, &mine)?;
+        let file = self.session.role(self.app, name.as_str())?;
+        let file = signing::next_version(self.app, &file)?;
+        let file = self.sign_anew(name.as_str(), &file, &keys, &publics, &new)?;
+        let roles = [(RoleName::targets(), targets), (name.clone(), file)].into();
+        let change = Change { roles, ..Change::default() };
+        let told = Told { role: format!("signer:{name}"), old: ids(&keys), new: id_texts(&publics), finish_after: None };
+        self.finish(&change, told)
+    }
+
+    /// The keys of a role with the new one in place of the one that is here (or of its only one).
+    fn replaced(&mut self, role: &str, keys: &RoleKeys, new: &Rc<LocalKey>) -> Result<Vec<PublicKey>, Problem> {
+        if keys.holds(new.public()) {
+            return Err(fault::rotation("this key is one of the role's already"));
+        }
+        let all: Vec<PublicKey> = keys.keys().map(|(_, key)| key.clone()).collect();
+        if all.len() == 1 {
+            return Ok(vec![new.public().clone()]);
+        }
+        let mine = self.keyring.for_role(role, keys, Kind::Other, false)?;
+        let leaving = mine.first().map(|key| key.public().clone());
+        let stay = all.into_iter().filter(|key| Some(key) != leaving.as_ref());
+        Ok(stay.chain([new.public().clone()]).collect())
+    }
+
+    /// Signs a file with the new key and, where the threshold wants more, with those that stay and are here.
+    fn sign_anew(
+        &mut self,
+        role: &str,
+        draft: &Draft,
+        keys: &RoleKeys,
+        publics: &[PublicKey],
+        new: &Rc<LocalKey>,
+    ) -> Result<Vec<u8>, Problem> {
+        let mut mine = vec![Rc::clone(new)];
+        if keys.threshold() > 1 {
+            let old = self.keyring.for_role(role, keys, Kind::Other, false)?;
+            mine.extend(old.into_iter().filter(|key| publics.contains(key.public())));
+            if u64::try_from(mine.len()).is_ok_and(|n| n < keys.threshold()) {
+                let listed: Vec<String> = publics.iter().map(|key| key.id().short().to_owned()).collect();
+                return Err(fault::no_key_for(role, keys.threshold(), mine.len(), &listed));
+            }
+        }
+        keyring::sign(draft, &mine)
+    }
+
+    fn delegation(&self, name: &RoleName, keys: &RoleKeys, publics: &[PublicKey]) -> Result<NewDelegation, Problem> {
+        let delegations = self.session.reader.trusted().targets().delegations();
+        let old = delegations.and_then(|d| d.role(name.as_str())).ok_or_else(|| fault::internal("no delegation"))?;
+        let Paths::Patterns(patterns) = old.paths() else {
+            return Err(fault::rotation("this signer has hash prefixes instead of paths, which are not written here"));
+        };
+        Ok(NewDelegation {
+            name: name.to_string(),
+            keys: publics.to_vec(),
+            threshold: keys.threshold(),
+            terminating: old.terminating(),
+            patterns: patterns.clone(),
+        })
+    }
+}
+
+/// What is told of a rotation.
+struct Told {
+    role: String,
+    old: Vec<String>,
+    new: Vec<String>,
+    finish_after: Option<UtcTime>,
+}
+
+impl Answer for Rotated {
+    fn command(&self) -> &'static str {
+        "rotate"
+    }
+
+    fn json(&self) -> Value {
+        crate::output::value(self)
+    }
+
+    fn text(&self, _: Style) -> String {
+        String::new()
+    }
+
+    fn report(&self, style: Style) -> String {
+        let short = |keys: &[String]| keys.iter().map(|id| style::plain(&style::short(id))).collect::<Vec<_>>().join(", ");
+        let head = match &self.publication {
+            Some(publication) => format!(
+                "{} {} of {}   root v{}, {}\n",
+                style.good("rotated"),
+                self.role,
+                self.collection,
+                publication.root,
+                super::sign::published_text(publication)
+            ),
+            None => format!("{} {} of {}: nothing was published\n", style.warn("dry run"), self.role, self.collection),
+        };
+        let mut facts = vec![("before", short(&self.old_keys)), ("now", short(&self.new_keys))];
+        if let Some(after) = &self.finish_after {
+            facts.push(("next", format!("both keys are valid; after {after}, when caches have seen the new root:")));
+            facts.push(("", format!("trust rotate {} {}", self.role, self.collection)));
+        }
+        format!("{head}{}", style::facts(facts))
+    }
+}

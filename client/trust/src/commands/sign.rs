@@ -1,0 +1,252 @@
+//! `trust sign`: this tag means this digest.
+//!
+//! The digest is given, or a person at a terminal has seen it. Facts come from content that the digest covers. All images
+//! of one collection become current in one publication.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+use trust_image::{Digest, ImageFacts, Reference, target};
+use trust_reader::registry::{ImageContent, RegistryClient};
+use trust_reader::verdict::Problem;
+use trust_tuf::{Hashes, RoleName, TargetInfo, Targets, json};
+
+use crate::app::App;
+use crate::cli::images::Sign;
+use crate::fault;
+use crate::keyring::Keyring;
+use crate::output::{Publication, Signed, SignedImage};
+use crate::printer::{Answer, Printer};
+use crate::publish::{self, Change};
+use crate::server;
+use crate::session::{Session, pin_for};
+use crate::signing;
+use crate::style::{self, Style};
+
+/// An image with the digest to sign and what the digest covers.
+struct Subject {
+    image: Reference,
+    digest: Digest,
+    content: ImageContent,
+    collection: String,
+}
+
+/// Runs the command.
+pub fn run(app: &App, printer: &Printer, args: &Sign) -> Result<Box<dyn Answer>, Problem> {
+    app.need_network("signing")?;
+    if args.expect.is_some() && args.images.len() > 1 {
+        return Err(fault::usage("--expect goes with one image; write NAME:TAG@DIGEST for several"));
+    }
+    // Pins before anything else: an image of no collection is refused before a registry is asked.
+    let collections = args
+        .images
+        .iter()
+        .map(|image| pin_for(app, image).map(|pin| pin.collection.clone()))
+        .collect::<Result<Vec<_>, _>>()?;
+    let registry = server::registry(app)?;
+    let mut subjects: BTreeMap<String, Vec<(usize, Subject)>> = BTreeMap::new();
+    for (at, (image, collection)) in args.images.iter().zip(collections).enumerate() {
+        let subject = subject(app, printer, &registry, image, args.expect.as_ref(), collection.clone())?;
+        subjects.entry(collection).or_default().push((at, subject));
+    }
+    let mut keyring = Keyring::new(app, &args.keys)?;
+    let mut signed: BTreeMap<usize, SignedImage> = BTreeMap::new();
+    for (collection, subjects) in &subjects {
+        let (role, publication) = publish::with_retries(
+            app,
+            |text| printer.note(text),
+            || sign_collection(app, &mut keyring, collection, subjects, args),
+        )?;
+        for (at, subject) in subjects {
+            signed.insert(*at, subject.report(&role, publication.clone()));
+        }
+    }
+    Ok(Box::new(Signed { images: signed.into_values().collect(), dry_run: args.change.dry_run }))
+}
+
+/// Finds out which digest is to be signed, and reads what it covers.
+fn subject(
+    app: &App,
+    printer: &Printer,
+    registry: &RegistryClient,
+    image: &Reference,
+    expect: Option<&Digest>,
+    collection: String,
+) -> Result<Subject, Problem> {
+    let given = match (image.digest(), expect) {
+        (Some(digest), Some(expected)) if digest != expected => {
+            return Err(fault::usage("--expect names another digest than the reference").fact("image", image));
+        }
+        (Some(digest), _) => Some(*digest),
+        (None, expected) => expected.copied(),
+    };
+    if given.is_some_and(|digest| digest.sha256().is_none()) {
+        return Err(fault::usage("only sha256 digests are signed"));
+    }
+    let digest = match given {
+        Some(digest) => digest,
+        None => seen_by_a_person(app, registry, image)?,
+    };
+    if image.is_tag_defaulted() {
+        printer.note(&format!("! no tag was given: {image} is signed"));
+    }
+    if let Some(tagged) = image.tag().filter(|_| given.is_some()).and_then(|tag| image.tagged(tag).ok()) {
+        let served = app.wait(async { registry.head_manifest(&tagged).await.map_err(|e| Problem::from(&e)) });
+        match (served, expect) {
+            (Ok(served), _) if served == digest => {}
+            (Ok(served), Some(_)) => return Err(fault::serves_another(image, &digest, &served)),
+            (Err(problem), Some(_)) => return Err(problem),
+            // NAME:TAG@DIGEST may be signed before the tag is pushed or moved.
+            (Ok(served), None) => printer.note(&format!("! the registry serves {served} for {tagged} now")),
+            (Err(_), None) => {}
+        }
+    }
+    let pinned = image.pinned(digest);
+    let content = app.wait(async { registry.inspect(&pinned).await.map_err(|error| Problem::from(&error)) })?;
+    let platforms: Vec<&str> = content.platforms.iter().map(|p| p.platform.as_str()).collect();
+    let kind = if content.media_type.is_index() { "index: " } else { "" };
+    let tag = image.tag().map(|tag| format!("{tag} → ")).unwrap_or_default();
+    printer.note(&format!("  resolved  {tag}{digest}   ({kind}{})", style::plain(&platforms.join(", "))));
+    Ok(Subject { image: image.clone(), digest, content, collection })
+}
+
+/// The digest that the registry names, if a person confirms it.
+fn seen_by_a_person(app: &App, registry: &RegistryClient, image: &Reference) -> Result<Digest, Problem> {
+    if app.settings.require_digest {
+        return Err(fault::usage("this context signs a tag only with its digest given").fact("image", image).remedy([
+            format!("trust sign {image} --expect DIGEST, with the digest that you built"),
+        ]));
+    }
+    // Without a person there is no need to ask the registry at all.
+    if !app.terminal.is_interactive() {
+        return Err(fault::digest_needed(image, None, "there is no terminal, or nobody may be asked"));
+    }
+    let served = app.wait(async { registry.head_manifest(image).await.map_err(|error| Problem::from(&error)) })?;
+    let question = format!("The registry serves {served} for {image}. Is this the image that you want to sign?");
+    app.terminal.confirm_seen(&question, "--expect DIGEST")?;
+    Ok(served)
+}
+
+/// Signs all images of one collection on its current state.
+fn sign_collection(
+    app: &App,
+    keyring: &mut Keyring<'_>,
+    collection: &str,
+    subjects: &[(usize, Subject)],
+    args: &Sign,
+) -> Result<(RoleName, Option<Publication>), Problem> {
+    let pin = app.settings.pin(collection).ok_or_else(|| fault::not_pinned(collection))?;
+    let mut session = Session::open(app, pin)?;
+    let mut paths = Vec::new();
+    for (_, subject) in subjects {
+        paths.extend(subject.paths()?);
+    }
+    let role = signing::choose_role(&session, keyring, args.signer.as_ref(), &paths)?;
+    let file = session.role(app, role.as_str())?;
+    let mut draft = signing::next_version(app, &file)?;
+    let signed_at = app.now()?.to_string();
+    let mut change = Change::default();
+    let mut tags_of: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for (_, subject) in subjects {
+        let tags = tags_of.entry(format!("{}@{}", subject.image.name(), subject.digest)).or_default();
+        tags.extend(subject.image.tag().map(str::to_owned));
+        let info = subject.target(&file, &signed_at, tags, &args.annotation)?;
+        for path in subject.paths()? {
+            draft.set_target(&path, &info);
+            change.blobs.retain(|(known, _)| *known != path);
+            change.blobs.push((path, subject.content.manifest.clone()));
+        }
+    }
+    let bytes = signing::sign_as(&session, keyring, &role, &draft, true)?;
+    change.roles.insert(role.clone(), bytes);
+    if args.change.dry_run {
+        return Ok((role, None));
+    }
+    let (_, publication) = publish::publish(app, session, &change)?;
+    Ok((role, Some(publication)))
+}
+
+impl Subject {
+    /// The target paths: of the tag, if there is one, and of the digest.
+    fn paths(&self) -> Result<Vec<String>, Problem> {
+        let mapped = |error: trust_image::TargetError| fault::target(&error);
+        let by_digest = target::digest_path(&self.collection, &self.image, &self.digest).map_err(mapped)?;
+        if self.image.tag().is_none() {
+            return Ok(vec![by_digest]);
+        }
+        Ok(vec![target::tag_path(&self.collection, &self.image).map_err(mapped)?, by_digest])
+    }
+
+    /// What is signed: length, hash and facts. The tags of the role's old entry for this digest stay listed.
+    fn target(
+        &self,
+        file: &Targets,
+        signed_at: &str,
+        tags: &[String],
+        annotations: &[(String, String)],
+    ) -> Result<TargetInfo, Problem> {
+        let facts_fault = |error: trust_image::FactsError| fault::facts(&self.image, &error);
+        let path = target::digest_path(&self.collection, &self.image, &self.digest).map_err(|e| fault::target(&e))?;
+        let old = file.target(&path).and_then(|info| info.custom).and_then(|custom| {
+            ImageFacts::from_custom(&custom.to_json()).ok().flatten()
+        });
+        let mut facts = self.content.facts(signed_at, std::iter::empty()).map_err(facts_fault)?;
+        for tag in old.iter().flat_map(|facts| &facts.tags).chain(tags) {
+            facts.add_tag(tag).map_err(facts_fault)?;
+        }
+        facts.annotations.extend(annotations.iter().cloned());
+        let custom = facts.to_custom().map_err(facts_fault)?;
+        let custom = json::parse(&custom).map_err(|e| fault::draft(&e))?;
+        let hashes = Hashes { sha256: self.digest.sha256(), sha512: None };
+        Ok(TargetInfo { length: self.content.size(), hashes, custom: Some(custom) })
+    }
+
+    fn report(&self, role: &RoleName, publication: Option<Publication>) -> SignedImage {
+        SignedImage {
+            reference: self.image.to_string(),
+            resolved: self.image.pinned(self.digest).to_string(),
+            digest: self.digest.to_string(),
+            collection: self.collection.clone(),
+            signer: role.to_string(),
+            platforms: self.content.platforms.iter().map(|p| p.platform.clone()).collect(),
+            index: self.content.media_type.is_index(),
+            publication,
+        }
+    }
+}
+
+impl Answer for Signed {
+    fn command(&self) -> &'static str {
+        "sign"
+    }
+
+    fn json(&self) -> Value {
+        crate::output::value(self)
+    }
+
+    fn text(&self, _: Style) -> String {
+        self.images.iter().map(|image| format!("{}\n", image.resolved)).collect()
+    }
+
+    fn report(&self, style: Style) -> String {
+        let line = |image: &SignedImage| match &image.publication {
+            Some(publication) => format!(
+                "{}   {}  as {}   {}\n",
+                style.good("signed"),
+                image.reference,
+                image.signer,
+                published_text(publication)
+            ),
+            None => format!("{} {}  as {}: nothing was published\n", style.warn("dry run"), image.reference, image.signer),
+        };
+        self.images.iter().map(line).collect()
+    }
+}
+
+/// The versions of a publication, for people.
+pub fn published_text(publication: &Publication) -> String {
+    let mut parts: Vec<String> = publication.roles.iter().map(|(role, version)| format!("{role} v{version}")).collect();
+    parts.push(format!("snapshot v{}", publication.snapshot));
+    parts.push(format!("timestamp v{}", publication.timestamp));
+    parts.join(", ")
+}

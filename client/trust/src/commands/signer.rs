@@ -1,0 +1,423 @@
+//! `trust signer add | accept | remove | list`: who may sign in a collection.
+//!
+//! A delegation and the first file of its role become current together, and that file is signed by the signer. So either
+//! the signer's private key is here, or the signer made the file with `accept` on their own machine.
+
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+
+use serde_json::Value;
+use trust_image::target::digest_pattern_beside;
+use trust_keys::{LocalKey, read_public_file};
+use trust_reader::catalogue::Code;
+use trust_reader::verdict::Problem;
+use trust_tuf::draft::{Draft, NewDelegation};
+use trust_tuf::envelope::Unverified;
+use trust_tuf::model::{Paths, Role};
+use trust_tuf::{CollectionName, PublicKey, RoleName, Targets, Version, json, limits};
+
+use crate::anchors;
+use crate::app::App;
+use crate::cli::keys::KeyOptions;
+use crate::cli::people::{SignerAccept, SignerAdd, SignerCommand, SignerList, SignerRemove};
+use crate::fault;
+use crate::keyring::{self, Keyring, Kind};
+use crate::output::{SignerChange, SignerEntry, Signers};
+use crate::printer::{Answer, Printer};
+use crate::publish::{self, Change, TARGETS_LIFE};
+use crate::session::Session;
+use crate::signing;
+use crate::style::{self, Style};
+
+/// Every image of a collection, to four path components below its name. Patterns do not cross a `/`.
+const EVERY_IMAGE: [&str; 5] = ["*", "*/*", "*/*/*", "*/*/*/*", "*/*/*/*/*"];
+/// Most keys of one signer that are given at once.
+const MAX_KEYS: usize = 64;
+
+/// Runs the command.
+pub fn run(app: &App, printer: &Printer, command: &SignerCommand) -> Result<Box<dyn Answer>, Problem> {
+    match command {
+        SignerCommand::Add(args) => add(app, printer, args),
+        SignerCommand::Accept(args) => accept(app, args),
+        SignerCommand::Remove(args) => remove(app, printer, args),
+        SignerCommand::List(args) => list(app, args),
+    }
+}
+
+/// The patterns to delegate. A narrow one gets the one for digest entries beside it, or signing would fail.
+fn patterns(given: &[String], mut note: impl FnMut(&str)) -> Vec<String> {
+    if given.is_empty() {
+        return EVERY_IMAGE.iter().map(|&p| p.to_owned()).collect();
+    }
+    let mut all: Vec<String> = given.to_vec();
+    for pattern in given {
+        if let Some(beside) = digest_pattern_beside(pattern)
+            && !all.contains(&beside)
+        {
+            note(&format!("  also      {beside}   (the entry of each signed digest, beside {pattern})"));
+            all.push(beside);
+        }
+    }
+    all
+}
+
+fn add(app: &App, printer: &Printer, args: &SignerAdd) -> Result<Box<dyn Answer>, Problem> {
+    app.need_network("adding a signer")?;
+    // `--key alice.pub` is how people know it from docker: no private key's URI ends like that.
+    let (public_files, private): (Vec<String>, Vec<String>) =
+        args.keys.key.iter().cloned().partition(|uri| uri.ends_with(".pub"));
+    let options = KeyOptions { key: private, ..args.keys.clone() };
+    let mut keyring = Keyring::new(app, &options)?;
+    let own: Vec<Rc<LocalKey>> = args
+        .signer_key
+        .iter()
+        .map(|uri| keyring.take_or_make(uri, Kind::Other).map(|(key, _)| key))
+        .collect::<Result<_, _>>()?;
+    let mut keys: Vec<PublicKey> = keyring::publics(&own);
+    let public_files = public_files.iter().map(|uri| PathBuf::from(uri.strip_prefix("file:").unwrap_or(uri)));
+    for path in &args.public_key.iter().cloned().chain(public_files).collect::<Vec<_>>() {
+        let bytes = read_public_file(path).map_err(|e| fault::key(&e.into()))?;
+        let key = trust_keys::public_key(&bytes, path).map_err(|e| fault::key(&e))?;
+        if !keys.contains(&key) {
+            keys.push(key);
+        }
+    }
+    if keys.is_empty() || keys.len() > MAX_KEYS {
+        return Err(fault::usage("give the signer's public key: --public-key FILE, or --signer-key URI if it is on this machine"));
+    }
+    for key in &keys {
+        key.check_registrable().map_err(|e| fault::usage(&e.to_string()))?;
+    }
+    if u64::try_from(keys.len()).is_ok_and(|n| args.threshold > n) {
+        return Err(fault::usage("the threshold is above the number of the signer's keys"));
+    }
+    let accepted = args.accept.as_deref().map(read_accepted).transpose()?;
+    let new = NewDelegation {
+        name: args.name.to_string(),
+        keys,
+        threshold: args.threshold,
+        terminating: false,
+        patterns: patterns(&args.paths, |text| printer.note(text)),
+    };
+    let pin = anchors::pin_of(app, &args.collection)?;
+    // Not repeated after a race: another change of signers is to be looked at first.
+    let session = Session::open(app, pin)?;
+    if session.keys_of(&args.name).is_some() {
+        return Err(fault::usage(&format!("{} has a signer `{}` already", args.collection, args.name))
+            .remedy(["to give them a new key: trust rotate signer:NAME", "to change paths: remove the signer, then add them"]));
+    }
+    let due = first_version(&session, &args.name);
+    let file = match accepted {
+        Some(file) => checked(file, &args.name, &new, due)?,
+        None => first_file(app, args, &own, due)?,
+    };
+    let mut draft = signing::next_version(app, session.reader.trusted().targets())?;
+    draft.set_delegation(&new);
+    let targets = signing::sign_as(&session, &mut keyring, &RoleName::targets(), &draft, false)?;
+    let change = Change {
+        roles: [(RoleName::targets(), targets), (args.name.clone(), file)].into(),
+        ..Change::default()
+    };
+    let publication =
+        if args.change.dry_run { None } else { Some(publish::publish(app, session, &change)?.1) };
+    Ok(Box::new(SignerChange {
+        change: "added".to_owned(),
+        name: args.name.to_string(),
+        collection: args.collection.to_string(),
+        paths: new.patterns,
+        publication,
+    }))
+}
+
+/// The version that the role's next first file must have: 1, or the one after what it had when it was removed.
+fn first_version(session: &Session, name: &RoleName) -> Version {
+    let before = session.reader.trusted().snapshot().entry(name.as_str()).map(|entry| entry.version);
+    before.and_then(Version::next).unwrap_or(Version::ONE)
+}
+
+/// An empty file of a role with this version.
+fn empty_file(app: &App, version: Version) -> Result<Draft, Problem> {
+    let expires = publish::expires(app, TARGETS_LIFE)?;
+    let first = Draft::targets(expires);
+    let Some(before) = version.get().checked_sub(1).filter(|v| *v > 0) else { return Ok(first) };
+    // Drafts count on from a file: this one stands for the version before.
+    let mut signed = first.signed().clone();
+    if let Some(members) = signed.as_object_mut() {
+        members.insert("version".to_owned(), json::Value::from(before));
+    }
+    let file = json::Value::object([("signatures", json::Value::Array(Vec::new())), ("signed", signed)]).to_json();
+    Draft::next(&file, expires).map_err(|e| fault::draft(&e))
+}
+
+fn first_file(app: &App, args: &SignerAdd, own: &[Rc<LocalKey>], due: Version) -> Result<Vec<u8>, Problem> {
+    let enough = u64::try_from(own.len()).is_ok_and(|n| n >= args.threshold);
+    if !enough {
+        let out = format!("{}.json", args.name);
+        return Err(Problem::new(Code::KeyMissing)
+            .headline("the signer's first file is missing, and their private key is not on this machine")
+            .fact("signer", &args.name)
+            .cause("a delegation becomes current together with the first file of its role, which the signer signs")
+            .remedy([
+                format!("the signer runs: trust signer accept {} {} --key URI --out {out}", args.name, args.collection),
+                format!("then add --accept {out} to this command"),
+            ]));
+    }
+    keyring::sign(&empty_file(app, due)?, own)
+}
+
+fn read_accepted(path: &Path) -> Result<Vec<u8>, Problem> {
+    let mut bytes = Vec::new();
+    let limit = limits::TIMESTAMP_BYTES;
+    let file = std::fs::File::open(path).map_err(|e| fault::file(path, &e))?;
+    file.take(limit.saturating_add(1)).read_to_end(&mut bytes).map_err(|e| fault::file(path, &e))?;
+    if u64::try_from(bytes.len()).is_ok_and(|n| n > limit) {
+        return Err(fault::bad_file(path, "too large for an empty role file"));
+    }
+    Ok(bytes)
+}
+
+/// Checks the signer's file before anything is signed because of it: empty, of the right version, signed by their keys.
+fn checked(file: Vec<u8>, name: &RoleName, new: &NewDelegation, due: Version) -> Result<Vec<u8>, Problem> {
+    let refused = |why: String| Problem::new(Code::KeyNotAllowed).headline(format!("the first file of `{name}` cannot be used")).cause(why);
+    let read = Unverified::<Targets>::read(file.as_slice(), limits::TARGETS_BYTES).map_err(|e| refused(e.to_string()))?;
+    if read.claimed_version() != due {
+        return Err(refused(format!("it has version {}, and {due} is due", read.claimed_version())));
+    }
+    let document = json::parse(&file).map_err(|e| refused(e.to_string()))?;
+    let signed = document.get("signed");
+    let is_empty = |member: &str| {
+        signed.and_then(|s| s.get(member)).is_none_or(|m| m.as_object().is_some_and(std::collections::BTreeMap::is_empty))
+    };
+    if !is_empty("targets") || !is_empty("delegations") {
+        return Err(refused("it is not empty".to_owned()));
+    }
+    let payload = signed.map(json::Value::canonical).unwrap_or_default();
+    let signatures = document.get("signatures").and_then(json::Value::as_array).unwrap_or_default();
+    let valid = new.keys.iter().filter(|key| {
+        signatures.iter().any(|signature| {
+            let text = |name| signature.get(name).and_then(json::Value::as_str);
+            text("keyid") == Some(key.id().as_str())
+                && text("sig").and_then(|s| hex::decode(s).ok()).is_some_and(|sig| key.verify(&payload, &sig))
+        })
+    });
+    let valid = u64::try_from(valid.count()).unwrap_or(0);
+    if valid < new.threshold {
+        return Err(refused(format!("it is signed by {valid} of {} needed keys", new.threshold)));
+    }
+    Ok(file)
+}
+
+fn accept(app: &App, args: &SignerAccept) -> Result<Box<dyn Answer>, Problem> {
+    let mut keyring = Keyring::new(app, &args.keys)?;
+    let keys = args
+        .keys
+        .key
+        .iter()
+        .map(|uri| keyring.take_or_make(uri, Kind::Other).map(|(key, _)| key))
+        .collect::<Result<Vec<_>, _>>()?;
+    if keys.is_empty() {
+        return Err(fault::usage("name your key: --key URI"));
+    }
+    // Whoever was a signer before goes on with the version after the last one, if this machine knows the collection.
+    let due = match app.settings.pin(args.collection.as_str()) {
+        Some(pin) if app.server().is_ok() => first_version(&Session::open(app, pin)?, &args.name),
+        _ => Version::ONE,
+    };
+    let file = keyring::sign(&empty_file(app, due)?, &keys)?;
+    let ids = keys.iter().map(|key| key.id().as_str().to_owned()).collect();
+    Ok(Box::new(Accepted { file, name: args.name.clone(), collection: args.collection.clone(), keys: ids }))
+}
+
+/// The signer's first file.
+struct Accepted {
+    file: Vec<u8>,
+    name: RoleName,
+    collection: CollectionName,
+    keys: Vec<String>,
+}
+
+impl Answer for Accepted {
+    fn command(&self) -> &'static str {
+        "signer accept"
+    }
+
+    fn json(&self) -> Value {
+        let file = serde_json::from_slice::<Value>(&self.file).unwrap_or(Value::Null);
+        serde_json::json!({
+            "name": self.name.as_str(), "collection": self.collection.as_str(), "keys": self.keys, "file": file,
+        })
+    }
+
+    fn text(&self, _: Style) -> String {
+        format!("{}\n", String::from_utf8_lossy(&self.file))
+    }
+
+    fn report(&self, style: Style) -> String {
+        let who = format!("{} the first file of {} in {}\n", style.good("signed"), self.name, self.collection);
+        let next = style::facts([
+            ("hand out", "this file and your public key (trust key export)".to_owned()),
+            ("then", format!("trust signer add {} {} --public-key FILE --accept FILE", self.name, self.collection)),
+        ]);
+        format!("{who}{next}")
+    }
+}
+
+fn remove(app: &App, printer: &Printer, args: &SignerRemove) -> Result<Box<dyn Answer>, Problem> {
+    app.need_network("removing a signer")?;
+    let pin = anchors::pin_of(app, &args.collection)?;
+    if !args.change.dry_run {
+        let what = format!("What `{}` signed in {} will not count any more.", args.name, args.collection);
+        app.terminal.confirm_name(&what, args.collection.as_str(), app.globals.confirm.as_deref())?;
+    }
+    let mut keyring = Keyring::new(app, &args.keys)?;
+    let publication = publish::with_retries(
+        app,
+        |text| printer.note(text),
+        || {
+            let session = Session::open(app, pin)?;
+            let mut draft = signing::next_version(app, session.reader.trusted().targets())?;
+            if !draft.remove_delegation(args.name.as_str()) {
+                let known: Vec<String> = session.signers().iter().map(RoleName::to_string).collect();
+                return Err(fault::no_such_signer(args.name.as_str(), args.collection.as_str(), &known));
+            }
+            let targets = signing::sign_as(&session, &mut keyring, &RoleName::targets(), &draft, true)?;
+            let change = Change { roles: [(RoleName::targets(), targets)].into(), ..Change::default() };
+            if args.change.dry_run {
+                return Ok(None);
+            }
+            publish::publish(app, session, &change).map(|(_, publication)| Some(publication))
+        },
+    )?;
+    Ok(Box::new(SignerChange {
+        change: "removed".to_owned(),
+        name: args.name.to_string(),
+        collection: args.collection.to_string(),
+        paths: Vec::new(),
+        publication,
+    }))
+}
+
+fn list(app: &App, args: &SignerList) -> Result<Box<dyn Answer>, Problem> {
+    let mut session = Session::open(app, anchors::pin_of(app, &args.collection)?)?;
+    let mut signers = Vec::new();
+    for name in session.signers() {
+        let Some(keys) = session.keys_of(&name) else { continue };
+        let paths = paths_of(&session, &name);
+        let file = session.role(app, name.as_str()).ok();
+        signers.push(SignerEntry {
+            name: name.to_string(),
+            threshold: keys.threshold(),
+            keys: keys.keyids().iter().map(|id| id.as_str().to_owned()).collect(),
+            paths,
+            version: file.as_ref().map(|file| file.version().get()),
+            expires: file.as_ref().map(|file| file.expires().to_string()),
+        });
+    }
+    Ok(Box::new(Signers { collection: args.collection.to_string(), signers }))
+}
+
+fn paths_of(session: &Session, name: &RoleName) -> Vec<String> {
+    if name.is_targets() {
+        return vec!["everything".to_owned()];
+    }
+    let delegations = session.reader.trusted().targets().delegations();
+    match delegations.and_then(|d| d.role(name.as_str())).map(|d| d.paths()) {
+        Some(Paths::Patterns(patterns)) => patterns.clone(),
+        Some(Paths::HashPrefixes(prefixes)) => prefixes.iter().map(|p| format!("hash {p}")).collect(),
+        None => Vec::new(),
+    }
+}
+
+impl Answer for Signers {
+    fn command(&self) -> &'static str {
+        "signer list"
+    }
+
+    fn json(&self) -> Value {
+        crate::output::value(self)
+    }
+
+    fn text(&self, _: Style) -> String {
+        let mut rows = vec![["SIGNER", "VERSION", "KEYS", "PATHS"].map(str::to_owned).to_vec()];
+        for signer in &self.signers {
+            let keys: Vec<String> = signer.keys.iter().map(|id| style::plain(&style::short(id))).collect();
+            rows.push(vec![
+                style::plain(&signer.name),
+                signer.version.map_or("cannot be used".to_owned(), |v| format!("v{v}")),
+                format!("{} of {}: {}", signer.threshold, keys.len(), keys.join(", ")),
+                style::plain(&signer.paths.join(" ")),
+            ]);
+        }
+        style::table(&rows)
+    }
+}
+
+impl Answer for SignerChange {
+    fn command(&self) -> &'static str {
+        "signer"
+    }
+
+    fn json(&self) -> Value {
+        crate::output::value(self)
+    }
+
+    fn text(&self, _: Style) -> String {
+        String::new()
+    }
+
+    fn report(&self, style: Style) -> String {
+        let head = match &self.publication {
+            Some(publication) => format!(
+                "{} signer {} in {}   {}\n",
+                style.good(&self.change),
+                self.name,
+                self.collection,
+                super::sign::published_text(publication)
+            ),
+            None => format!("{} signer {} in {}: nothing was published\n", style.warn("dry run"), self.name, self.collection),
+        };
+        if self.paths.is_empty() { head } else { format!("{head}{}", style::facts([("may sign", self.paths.join(" "))])) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use trust_keys::SigningKey;
+
+    use super::*;
+
+    #[test]
+    fn narrow_patterns_get_their_digest_entries_and_it_is_said() {
+        let mut said = Vec::new();
+        let given = ["api/v*".to_owned(), "web/*".to_owned()];
+        let all = patterns(&given, |text| said.push(text.to_owned()));
+        assert_eq!(all, ["api/v*", "web/*", "api/@sha256-*"]);
+        assert_eq!(said.len(), 1);
+        assert_eq!(patterns(&[], |_| panic!("nothing to say")).len(), EVERY_IMAGE.len());
+    }
+
+    #[test]
+    fn an_accepted_file_must_be_empty_signed_and_of_the_due_version() {
+        let key = Rc::new(LocalKey::generate(trust_keys::Algorithm::Ed25519).unwrap());
+        let other = Rc::new(LocalKey::generate(trust_keys::Algorithm::Ed25519).unwrap());
+        let new = NewDelegation {
+            name: "alice".to_owned(),
+            keys: vec![key.public().clone()],
+            threshold: 1,
+            terminating: false,
+            patterns: vec!["*".to_owned()],
+        };
+        let alice = RoleName::parse("alice").unwrap();
+        let expires = trust_tuf::UtcTime::parse("2030-01-01T00:00:00Z").unwrap();
+        let draft = Draft::targets(expires);
+        let good = keyring::sign(&draft, &[Rc::clone(&key)]).unwrap();
+        assert!(checked(good.clone(), &alice, &new, Version::ONE).is_ok());
+        assert!(checked(good, &alice, &new, Version::new(2).unwrap()).is_err());
+        assert!(checked(keyring::sign(&draft, &[other]).unwrap(), &alice, &new, Version::ONE).is_err());
+        let mut full = draft;
+        full.set_target("v1", &trust_tuf::TargetInfo::of(b"x"));
+        assert!(checked(keyring::sign(&full, &[key]).unwrap(), &alice, &new, Version::ONE).is_err());
+        assert!(checked(b"{}".to_vec(), &alice, &new, Version::ONE).is_err());
+    }
+}

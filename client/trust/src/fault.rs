@@ -1,0 +1,352 @@
+//! From this crate's errors to problems of the catalogue: every sentence that this crate adds to one stands here.
+//!
+//! Invariant: exit codes and ids come only from the catalogue; nothing here repeats what was typed where a secret may be.
+
+use std::path::Path;
+use std::time::Duration;
+
+use trust_image::{Digest, Reference, TargetError};
+use trust_keys::{FileError, KeyFileError, KeyUriError, PassphraseError, SignError, StoreError};
+use trust_reader::verdict::Problem;
+use trust_reader::catalogue::Code;
+
+use crate::settings::{Origin, SettingsError};
+use crate::style::plain;
+use crate::tools::ToolError;
+
+/// Wrong use of the command line.
+pub fn usage(why: &str) -> Problem {
+    Problem::new(Code::Usage).headline(why)
+}
+
+/// Arguments that cannot be read. What was typed is not repeated beyond what the parser says of it.
+pub fn arguments(error: &clap::Error) -> Problem {
+    let text = error.render().to_string();
+    let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+    let first = lines.next().unwrap_or_default().trim_start_matches("error: ").to_owned();
+    let mut more: Vec<String> = Vec::new();
+    let mut usage = None;
+    for line in lines {
+        if let Some(line) = line.strip_prefix("Usage: ") {
+            usage = Some(line.to_owned());
+        } else if !line.starts_with("For more information") {
+            more.push(line.to_owned());
+        }
+    }
+    let mut problem = Problem::new(Code::Usage).headline(first);
+    for line in more {
+        let (label, value) = match line.split_once(": ") {
+            Some((label @ ("tip" | "note"), value)) => (label.to_owned(), value.to_owned()),
+            _ => ("also".to_owned(), line),
+        };
+        problem = problem.fact(&label, value);
+    }
+    match usage {
+        Some(usage) => problem.fact("usage", usage),
+        None => problem,
+    }
+}
+
+/// A bug.
+pub fn internal(why: &str) -> Problem {
+    Problem::new(Code::Internal).fact("fault", why)
+}
+
+/// A setting.
+pub fn configuration(why: &str) -> Problem {
+    Problem::new(Code::Configuration).headline(why)
+}
+
+/// No server is named.
+pub fn no_server() -> Problem {
+    Problem::new(Code::NoServer)
+}
+
+/// The clock shows no time that metadata can hold.
+pub fn clock() -> Problem {
+    configuration("the clock of this machine shows no usable time")
+}
+
+/// The deadline of the command.
+pub fn deadline(after: Duration) -> Problem {
+    Problem::new(Code::Timeout)
+        .headline(format!("the command was not done within {} s", after.as_secs()))
+        .remedy(["try again, or give it longer with --timeout"])
+}
+
+/// Something needs the network.
+pub fn offline(what: &str, origin: &Origin) -> Problem {
+    usage(&format!("{what} needs the network")).fact("offline", origin)
+}
+
+/// The token cannot be used.
+pub fn token(why: &str) -> Problem {
+    configuration("the token for publishing cannot be used").fact("token", why)
+}
+
+/// A file of the user's.
+pub fn file(path: &Path, error: &std::io::Error) -> Problem {
+    let code = if error.kind() == std::io::ErrorKind::StorageFull { Code::DiskFull } else { Code::FileIo };
+    Problem::new(code).fact("file", path.display()).fact("system", error)
+}
+
+/// The answer could not be written.
+pub fn stdout(error: &std::io::Error) -> Problem {
+    let code = if error.kind() == std::io::ErrorKind::StorageFull { Code::DiskFull } else { Code::FileIo };
+    Problem::new(code).fact("stdout", error)
+}
+
+/// The terminal failed.
+pub fn terminal(error: &std::io::Error) -> Problem {
+    Problem::new(Code::FileIo).headline("the terminal cannot be read").fact("system", error)
+}
+
+/// Somebody would have to confirm.
+pub fn confirmation_needed(question: &str, answer: &str, why: &str) -> Problem {
+    Problem::new(Code::NeedConfirmation)
+        .fact("question", question.trim_end_matches('?'))
+        .fact("nobody", why)
+        .remedy([format!("answer with {answer}")])
+}
+
+/// Somebody said no.
+pub fn declined(question: &str) -> Problem {
+    Problem::new(Code::Interrupted)
+        .headline("nothing was changed: it was not confirmed")
+        .fact("question", question.lines().next().unwrap_or_default())
+}
+
+/// `--confirm` with another name.
+pub fn wrong_confirmation(given: &str, name: &str) -> Problem {
+    usage("--confirm names something else").fact("given", plain(given)).fact("expected", name)
+}
+
+/// A collection that nobody pinned.
+pub fn not_pinned(collection: &str) -> Problem {
+    Problem::new(Code::NoPin)
+        .headline(format!("{collection} is not pinned on this machine"))
+        .fact("collection", collection)
+        .remedy([format!("trust pin add {collection} FINGERPRINT")])
+}
+
+/// An image in no pinned collection.
+pub fn image_not_pinned(image: &Reference, pinned: &[&str]) -> Problem {
+    let problem = Problem::new(Code::NoPin).fact("image", image);
+    if pinned.is_empty() { problem.fact("pinned", "nothing") } else { problem.fact("pinned", pinned.join(", ")) }
+}
+
+/// A collection name that is not canonical got as far as a look-up.
+pub fn target(error: &TargetError) -> Problem {
+    configuration(&format!("the collection cannot be looked up: {error}"))
+}
+
+/// The fingerprint of the signer is not known.
+pub fn no_identity() -> Problem {
+    configuration("the fingerprint of the signer's identity key is not known")
+        .cause("online keys are accepted only with a proof by a signer whose fingerprint you have from elsewhere")
+        .remedy(["ask the signer's operator (trust-signer identity), then give it with --identity or write it into the context"])
+}
+
+/// A digest is needed to sign.
+pub fn digest_needed(image: &Reference, served: Option<&Digest>, why: &str) -> Problem {
+    let problem = Problem::new(Code::NeedConfirmation)
+        .headline("the digest to sign is not given, and nobody can confirm the one that the registry names")
+        .fact("image", image)
+        .fact("nobody", why);
+    match served {
+        Some(digest) => problem.fact("served", digest).remedy([format!("trust sign {image} --expect DIGEST, with the digest that you built")]),
+        None => problem.remedy([format!("trust sign {image} --expect DIGEST, with the digest that you built")]),
+    }
+}
+
+/// Rotation would change nothing, or cannot be done.
+pub fn rotation(why: &str) -> Problem {
+    usage(why)
+}
+
+/// A file that was given holds something else.
+pub fn bad_file(path: &Path, why: &str) -> Problem {
+    usage(&format!("{}: {why}", path.display()))
+}
+
+/// Nobody here has a key for the role.
+pub fn no_key_for(role: &str, needed: u64, have: usize, listed: &[String]) -> Problem {
+    let headline = match have {
+        0 => format!("no key of this machine may sign for `{role}`"),
+        have => format!("`{role}` needs {needed} keys, and {have} of them are on this machine"),
+    };
+    Problem::new(Code::KeyNotAllowed)
+        .headline(headline)
+        .fact("role", role)
+        .fact("its keys", listed.join(", "))
+        .remedy(["name a key of the role with --key URI, or look at: trust key list"])
+}
+
+/// A key that was named is none of the role's.
+pub fn key_not_of_role(role: &str, key: &str, listed: &[String]) -> Problem {
+    Problem::new(Code::KeyNotAllowed)
+        .fact("key", plain(key))
+        .fact("role", role)
+        .fact("its keys", listed.join(", "))
+}
+
+/// A passphrase.
+pub fn passphrase(error: &PassphraseError) -> Problem {
+    match error {
+        PassphraseError::NotInteractive { answer } => {
+            Problem::new(Code::NeedPassphrase).remedy([format!("use {answer}")])
+        }
+        PassphraseError::Aborted { reason } => Problem::new(Code::Interrupted).headline("no passphrase was entered").fact("why", reason),
+        other => configuration(&other.to_string()),
+    }
+}
+
+/// A key URI.
+pub fn key_uri(error: &KeyUriError) -> Problem {
+    usage(&error.to_string())
+}
+
+/// A key, or its file.
+pub fn key(error: &StoreError) -> Problem {
+    let code = match error {
+        StoreError::Passphrase(error) => return passphrase(error),
+        StoreError::File(error) => return key_path(error),
+        StoreError::WrongPassphrase { .. } | StoreError::KeyFile(KeyFileError::WrongPassphrase) => Code::WrongPassphrase,
+        StoreError::Unknown { .. } | StoreError::NoStore { .. } | StoreError::VariableUnset { .. } => Code::KeyMissing,
+        StoreError::Example { .. } => Code::ExampleKey,
+        StoreError::Name => return usage(&error.to_string()),
+        _ => Code::KeyRefused,
+    };
+    Problem::new(code).fact("key", plain(&error.to_string()))
+}
+
+fn key_path(error: &FileError) -> Problem {
+    let code = match error {
+        FileError::NotFound { .. } => Code::KeyMissing,
+        FileError::Exists { .. } => Code::KeyExists,
+        FileError::Io { source, .. } if source.kind() == std::io::ErrorKind::StorageFull => Code::DiskFull,
+        FileError::Io { .. } => Code::FileIo,
+        _ => Code::KeyRefused,
+    };
+    Problem::new(code).fact("key", plain(&error.to_string()))
+}
+
+/// A key file's form.
+pub fn key_file(error: KeyFileError) -> Problem {
+    key(&StoreError::KeyFile(error))
+}
+
+/// A key that did not sign.
+pub fn signing(error: &SignError) -> Problem {
+    Problem::new(Code::KeyRefused).headline("the key did not sign").fact("why", error)
+}
+
+/// Our own file does not hold what was just written: a bug.
+pub fn draft(error: &impl std::fmt::Display) -> Problem {
+    internal(&format!("a role file could not be made: {error}"))
+}
+
+/// A tool whose arguments are not understood.
+pub fn tool(error: &ToolError) -> Problem {
+    match error {
+        ToolError::Reference { .. } => Problem::new(Code::BadReference).headline(error),
+        _ => usage(&error.to_string()).remedy(["trust help exec"]),
+    }
+}
+
+/// A program that does not start.
+pub fn program(name: &str, error: &std::io::Error) -> Problem {
+    Problem::new(Code::CommandFailed).fact("program", plain(name)).fact("system", error)
+}
+
+impl From<SettingsError> for Problem {
+    fn from(error: SettingsError) -> Self {
+        let problem = match &error {
+            SettingsError::Unwritable { kind, .. } => {
+                let code = if *kind == std::io::ErrorKind::StorageFull { Code::DiskFull } else { Code::FileIo };
+                Problem::new(code).fact("file", plain(&error.to_string()))
+            }
+            _ => configuration(&plain(&error.to_string())),
+        };
+        match error {
+            SettingsError::NoContext { .. } => problem.remedy(["look at: trust context list"]),
+            SettingsError::NoHome { .. } => problem.remedy(["set HOME, or the three XDG variables (trust help environment)"]),
+            _ => problem,
+        }
+    }
+}
+
+/// A signer that the collection does not have.
+pub fn no_such_signer(name: &str, collection: &str, known: &[String]) -> Problem {
+    Problem::new(Code::KeyNotAllowed)
+        .headline(format!("{collection} has no signer `{name}`"))
+        .cause("only roles that `targets` delegates directly can sign under their name")
+        .fact("signers", known.join(", "))
+        .remedy([format!("trust signer add {name} {collection}, by whoever holds the targets key")])
+}
+
+/// A path that a role may not list.
+pub fn outside_paths(role: &str, path: &str) -> Problem {
+    Problem::new(Code::KeyNotAllowed)
+        .headline(format!("`{role}` may not sign `{}`", plain(path)))
+        .cause("the path is outside the patterns that were delegated to the role")
+        .fact("role", role)
+        .remedy(["ask whoever holds the targets key for wider paths (trust signer list shows them)"])
+}
+
+/// No role lists a key of this machine.
+pub fn no_role_for_my_keys(collection: &str, known: &[String]) -> Problem {
+    Problem::new(Code::KeyNotAllowed)
+        .headline(format!("no key of this machine may sign in {collection}"))
+        .fact("signers", known.join(", "))
+        .remedy(["name a key of one of the signers with --key URI", "or ask whoever holds the targets key: trust signer add"])
+}
+
+/// Several roles list keys of this machine.
+pub fn several_roles(names: &[String]) -> Problem {
+    usage("several signers could sign with the keys of this machine")
+        .fact("signers", names.join(", "))
+        .remedy(["say which one: --as NAME"])
+}
+
+/// The registry serves another digest than the one to sign.
+pub fn serves_another(image: &Reference, digest: &Digest, served: &Digest) -> Problem {
+    Problem::new(Code::DigestDiffers)
+        .headline("the registry serves another image under this tag than the one to sign")
+        .fact("image", image)
+        .fact("to sign", digest)
+        .fact("served", served)
+        .cause("the tag was pushed again, or the digest is that of another image")
+        .remedy(["push the image that you want to sign under this tag, or sign the digest that is served if you made it"])
+}
+
+/// Facts that cannot be signed.
+pub fn facts(image: &Reference, error: &trust_image::FactsError) -> Problem {
+    Problem::new(Code::ImageUnreadable)
+        .headline("the facts of this image cannot be signed")
+        .fact("image", image)
+        .cause(error)
+        .remedy(["shorten the labels or annotations of the image, or leave out --annotation"])
+}
+
+/// A signature to remove that is not there.
+pub fn not_signed_by_me(image: &Reference, role: &str) -> Problem {
+    Problem::new(Code::NotSigned)
+        .headline(format!("`{role}` has not signed {image}"))
+        .cause("only an own entry can be removed")
+        .remedy(["look at: trust inspect", "to declare the image bad whoever signed it: trust revoke"])
+}
+
+/// A signature to remove that is for another digest.
+pub fn signed_another(image: &Reference, signed: &Digest, role: &str) -> Problem {
+    Problem::new(Code::TagIsOther).fact("image", image).fact("signed", format!("{signed}  by {role}"))
+}
+
+/// A collection without a single signed image.
+pub fn nothing_signed(collection: &str) -> Problem {
+    Problem::new(Code::NotSigned)
+        .headline(format!("nothing is signed in {collection}"))
+        .fact("collection", collection)
+        .cause("no role of the collection lists an image")
+        .remedy(["sign an image: trust sign NAME:TAG@DIGEST"])
+}

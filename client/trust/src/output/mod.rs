@@ -1,0 +1,22 @@
+//! The types of every JSON answer. Their names are a promise: members may be added, never renamed or removed.
+//!
+//! Every document also has `schema` (`trust/v1`), `command`, `ok` and `exit`; a failure has `code`, `headline`, `facts`,
+//! `cause` and `do` instead of what stands here.
+
+mod collections;
+mod images;
+mod local;
+mod schema;
+
+pub use collections::*;
+pub use images::*;
+pub use local::*;
+pub use schema::schema;
+
+use serde::Serialize;
+use serde_json::Value;
+
+/// A value as JSON. The types here cannot fail to become JSON: their maps have text keys.
+pub fn value(of: &impl Serialize) -> Value {
+    serde_json::to_value(of).unwrap_or(Value::Null)
+}

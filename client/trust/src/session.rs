@@ -1,0 +1,121 @@
+//! An updated collection: its reader, and what a command wants to know of it.
+//!
+//! Invariant: a session is made only from a pinned root, and everything in it was verified by the reader.
+
+use trust_image::Reference;
+use trust_reader::anchor::Anchor;
+use trust_reader::catalogue::Code;
+use trust_reader::http::HttpTransport;
+use trust_reader::reader::{Options, Reader};
+use trust_reader::state::StateStore;
+use trust_reader::verdict::Problem;
+use trust_tuf::{CollectionName, RoleKeys, RoleName, RoleType, Targets, Verified};
+
+use crate::anchors;
+use crate::app::App;
+use crate::fault;
+use crate::server;
+use crate::settings::Pin;
+
+/// The reader of this program.
+pub type CollectionReader = Reader<HttpTransport>;
+
+/// An updated collection.
+pub struct Session {
+    /// The collection.
+    pub collection: CollectionName,
+    /// The server; `None` offline.
+    pub server: Option<String>,
+    /// The reader.
+    pub reader: CollectionReader,
+}
+
+/// The pin of the collection that an image belongs to.
+pub fn pin_for<'a>(app: &'a App, image: &Reference) -> Result<&'a Pin, Problem> {
+    let found = app.settings.pin_for_image(image.name()).map_err(|e| fault::target(&e))?;
+    found.ok_or_else(|| {
+        let pinned: Vec<&str> = app.settings.pins.iter().map(|pin| pin.collection.as_str()).collect();
+        fault::image_not_pinned(image, &pinned)
+    })
+}
+
+impl Session {
+    /// Updates the collection of a pin from its server, or takes the stored state with `--offline`.
+    pub fn open(app: &App, pin: &Pin) -> Result<Self, Problem> {
+        let anchor = anchors::load(app, pin)?;
+        if app.settings.offline.value {
+            let (collection, store) = (anchor.collection.clone(), store(app, &anchor)?);
+            let reader = Reader::offline_with(anchor, store, app.now()?, options(app))?;
+            return Ok(Self { collection, server: None, reader });
+        }
+        let address = server::address(app, Some(pin))?;
+        Self::online(app, anchor, address)
+    }
+
+    /// Updates from this server. Reading is anonymous; a server that wants a token gets it.
+    pub fn online(app: &App, anchor: Anchor, address: String) -> Result<Self, Problem> {
+        let collection = anchor.collection.clone();
+        let refresh = |transport: HttpTransport| {
+            let store = store(app, &anchor)?;
+            let now = app.now()?;
+            app.wait(Reader::refresh_with(anchor.clone(), store, transport, now, options(app)))
+        };
+        let reader = match refresh(server::anonymous(app, &address)?) {
+            Err(problem) if wants_token(&problem) && app.settings.token.is_some() => {
+                refresh(server::api(app, &address)?.transport().clone())?
+            }
+            other => other?,
+        };
+        Ok(Self { collection, server: Some(address), reader })
+    }
+
+    /// Loads every role; those that cannot be used are given back with the reason.
+    pub fn load_all(&mut self, app: &App) -> Result<Vec<(String, Problem)>, Problem> {
+        app.wait(self.reader.load_all_roles())
+    }
+
+    /// A role that `targets` delegates directly, or `targets`.
+    pub fn role(&mut self, app: &App, role: &str) -> Result<Verified<Targets>, Problem> {
+        app.wait(self.reader.role(role))
+    }
+
+    /// Who speaks for `targets` or a role that it delegates directly.
+    pub fn keys_of(&self, role: &RoleName) -> Option<RoleKeys> {
+        let set = self.reader.trusted();
+        if role.is_targets() {
+            return Some(set.root().role(RoleType::Targets).clone());
+        }
+        set.targets().delegations()?.role(role.as_str()).map(|d| d.keys().clone())
+    }
+
+    /// The names of `targets` and of the roles that it delegates directly, in order of priority.
+    pub fn signers(&self) -> Vec<RoleName> {
+        let targets = self.reader.trusted().targets();
+        let direct = targets.delegations().into_iter().flat_map(|d| d.roles());
+        let named = direct.filter_map(|d| RoleName::parse(d.name()).ok());
+        std::iter::once(RoleName::targets()).chain(named).collect()
+    }
+
+    /// Whether a role may list this path: `targets` every one, a delegated role what its patterns match.
+    pub fn may_list(&self, role: &RoleName, path: &str) -> bool {
+        if role.is_targets() {
+            return true;
+        }
+        let targets = self.reader.trusted().targets();
+        let delegation = targets.delegations().and_then(|d| d.role(role.as_str()));
+        delegation.is_some_and(|d| d.matches(path).unwrap_or(false))
+    }
+}
+
+fn wants_token(problem: &Problem) -> bool {
+    matches!(problem.code, Code::LoginNeeded | Code::Forbidden)
+}
+
+fn options(app: &App) -> Options {
+    Options { patience: app.settings.timeout.value, ..Options::default() }
+}
+
+fn store(app: &App, anchor: &Anchor) -> Result<StateStore, Problem> {
+    let scene = trust_reader::problems::Scene::offline(anchor.collection.as_str());
+    StateStore::open(&app.settings.paths.state, &anchor.collection).map_err(|error| scene.problem(error.into()))
+}

@@ -1,0 +1,72 @@
+//! What is common to commands that change a role's file: who I am, the next version, its signature.
+
+use trust_reader::verdict::Problem;
+use trust_tuf::draft::Draft;
+use trust_tuf::{RoleName, Targets, Verified};
+
+use crate::app::App;
+use crate::fault;
+use crate::keyring::{self, Keyring, Kind};
+use crate::publish::{self, TARGETS_LIFE};
+use crate::session::Session;
+
+/// The role to sign as: the one that was named, else the one role that may list these paths and whose key I have.
+pub fn choose_role(
+    session: &Session,
+    keyring: &mut Keyring<'_>,
+    named: Option<&RoleName>,
+    paths: &[String],
+) -> Result<RoleName, Problem> {
+    if let Some(name) = named {
+        if session.keys_of(name).is_none() {
+            let known: Vec<String> = session.signers().iter().map(RoleName::to_string).collect();
+            return Err(fault::no_such_signer(name.as_str(), session.collection.as_str(), &known));
+        }
+        if let Some(path) = paths.iter().find(|path| !session.may_list(name, path)) {
+            return Err(fault::outside_paths(name.as_str(), path));
+        }
+        return Ok(name.clone());
+    }
+    let mut mine = Vec::new();
+    let mut elsewhere = Vec::new();
+    for role in session.signers() {
+        let Some(keys) = session.keys_of(&role) else { continue };
+        if role.as_str().starts_with('_') || !keyring.may_hold(&keys)? {
+            continue;
+        }
+        if paths.iter().all(|path| session.may_list(&role, path)) { mine.push(role) } else { elsewhere.push(role) }
+    }
+    match (mine.as_slice(), elsewhere.first()) {
+        ([one], _) => Ok(one.clone()),
+        ([], Some(role)) => {
+            let path = paths.iter().find(|path| !session.may_list(role, path)).map(String::as_str);
+            Err(fault::outside_paths(role.as_str(), path.unwrap_or_default()))
+        }
+        ([], None) => {
+            let known: Vec<String> = session.signers().iter().map(RoleName::to_string).collect();
+            Err(fault::no_role_for_my_keys(session.collection.as_str(), &known))
+        }
+        (several, _) => {
+            let names: Vec<String> = several.iter().map(RoleName::to_string).collect();
+            Err(fault::several_roles(&names))
+        }
+    }
+}
+
+/// The next version of a role's file, with its new expiry.
+pub fn next_version(app: &App, file: &Verified<Targets>) -> Result<Draft, Problem> {
+    Draft::next(file.bytes(), publish::expires(app, TARGETS_LIFE)?).map_err(|e| fault::draft(&e))
+}
+
+/// Signs a role's file with keys of this machine that the role lists.
+pub fn sign_as(
+    session: &Session,
+    keyring: &mut Keyring<'_>,
+    role: &RoleName,
+    draft: &Draft,
+    only_named: bool,
+) -> Result<Vec<u8>, Problem> {
+    let keys = session.keys_of(role).ok_or_else(|| fault::internal("a role without keys"))?;
+    let mine = keyring.for_role(role.as_str(), &keys, Kind::Other, only_named)?;
+    keyring::sign(draft, &mine)
+}

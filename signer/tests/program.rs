@@ -1,0 +1,284 @@
+//! The program as a process of its own: its socket, its commands, its end by `kill -9`.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)] // a test program
+#![allow(clippy::print_stdout, clippy::print_stderr)]
+
+use std::fs;
+use std::io::{Read, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+use trust_wire::signer::{FRAME_BYTES, Reply, Request, read_frame, write_frame};
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_trust-signer");
+
+struct Place {
+    dir: TempDir,
+}
+
+impl Place {
+    fn new() -> Self {
+        let dir = TempDir::new().unwrap();
+        fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o700)).unwrap();
+        Self { dir }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(PROGRAM);
+        command.env_clear().args(arguments).arg("--data").arg(self.path("data")).stdin(Stdio::null());
+        command
+    }
+
+    fn run(&self, arguments: &[&str]) -> Output {
+        self.command(arguments).output().unwrap()
+    }
+
+    fn serve(&self, more: &[&str]) -> Running {
+        let ready = self.path("ready");
+        let _ = fs::remove_file(&ready);
+        let mut command = self.command(&["serve", "--dev"]);
+        command.arg("--socket").arg(self.path("run/signer.sock")).arg("--ready-file").arg(&ready).args(more);
+        let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
+        let until = Instant::now() + Duration::from_secs(20);
+        while !ready.exists() {
+            assert!(Instant::now() < until && child.try_wait().unwrap().is_none(), "the signer did not start");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        Running { child }
+    }
+
+    fn connect(&self) -> UnixStream {
+        UnixStream::connect(self.path("run/signer.sock")).unwrap()
+    }
+}
+
+struct Running {
+    child: Child,
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn ask(stream: &mut UnixStream, request: &Request) -> Reply {
+    write_frame(stream, request).unwrap();
+    serde_json::from_slice(&read_frame(stream).unwrap().unwrap()).unwrap()
+}
+
+fn said(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned() + &String::from_utf8_lossy(&output.stdout)
+}
+
+#[test]
+fn s16_a_user_who_is_not_allowed_gets_no_answer_but_the_refusal() {
+    let place = Place::new();
+    let someone_else = (rustix::process::geteuid().as_raw() + 12_345).to_string();
+    let _signer = place.serve(&["--allow-uid", &someone_else]);
+    let mut stream = place.connect();
+    let _ = write_frame(&mut stream, &Request::Health {});
+    let body = read_frame(&mut stream).unwrap().unwrap();
+    let reply: Reply = serde_json::from_slice(&body).unwrap();
+    assert!(matches!(reply, Reply::Refused { rule, .. } if rule == "S16"));
+    let rest = read_frame(&mut stream);
+    assert!(rest.is_err() || rest.unwrap().is_none(), "the connection is closed");
+}
+
+#[test]
+fn s13_garbage_and_frames_over_the_limit_are_refused_and_the_signer_goes_on() {
+    let place = Place::new();
+    let _signer = place.serve(&[]);
+    let mut stream = place.connect();
+    for body in [&b"{"[..], b"", b"\xff\xfe", b"{\"op\":\"sign\",\"bytes\":\"AA==\"}", &[b'['; 10_000]] {
+        stream.write_all(&u32::try_from(body.len()).unwrap().to_be_bytes()).unwrap();
+        stream.write_all(body).unwrap();
+        let reply: Reply = serde_json::from_slice(&read_frame(&mut stream).unwrap().unwrap()).unwrap();
+        assert!(matches!(reply, Reply::Refused { rule, .. } if rule == "S13"), "{body:?}");
+    }
+    assert!(matches!(ask(&mut stream, &Request::Health {}), Reply::Health { .. }));
+    let over = u32::try_from(FRAME_BYTES).unwrap() + 1;
+    stream.write_all(&over.to_be_bytes()).unwrap();
+    let reply: Reply = serde_json::from_slice(&read_frame(&mut stream).unwrap().unwrap()).unwrap();
+    assert!(matches!(reply, Reply::Refused { rule, .. } if rule == "S13"));
+    let mut half = place.connect();
+    half.write_all(&[0, 0]).unwrap();
+    drop(half);
+    assert!(matches!(ask(&mut place.connect(), &Request::Health {}), Reply::Health { .. }));
+}
+
+#[test]
+fn more_connections_than_the_limit_are_turned_away_and_idle_ones_stay() {
+    let place = Place::new();
+    let _signer = place.serve(&[]);
+    let mut open: Vec<UnixStream> = (0..trust_signer::socket::CONNECTIONS).map(|_| place.connect()).collect();
+    for stream in &mut open {
+        assert!(matches!(ask(stream, &Request::Health {}), Reply::Health { .. }));
+    }
+    let mut more = place.connect();
+    let reply: Reply = serde_json::from_slice(&read_frame(&mut more).unwrap().unwrap()).unwrap();
+    assert!(matches!(reply, Reply::Failed { .. }));
+    assert!(matches!(ask(&mut open[0], &Request::Health {}), Reply::Health { .. }));
+}
+
+#[test]
+fn the_socket_is_private_and_replaced_only_when_nobody_answers() {
+    let place = Place::new();
+    let mode = |path: PathBuf| fs::symlink_metadata(path).unwrap().permissions().mode() & 0o7777;
+    {
+        let _signer = place.serve(&[]);
+        assert_eq!(mode(place.path("run/signer.sock")), 0o600);
+        assert_eq!(mode(place.path("run")), 0o700);
+        assert_eq!(mode(place.path("data")), 0o700);
+        assert_eq!(mode(place.path("data/passphrase")), 0o600);
+    }
+    assert!(place.path("run/signer.sock").exists(), "killed: the socket is left");
+    let _signer = place.serve(&[]);
+    let second = Place::new();
+    let mut command = second.command(&["serve", "--dev"]);
+    command.arg("--socket");
+    let output = command.arg(place.path("run/signer.sock")).output().unwrap();
+    assert!(!output.status.success() && said(&output).contains("another program answers"), "{}", said(&output));
+    assert!(matches!(ask(&mut place.connect(), &Request::Health {}), Reply::Health { .. }));
+}
+
+#[test]
+fn a_socket_folder_that_others_can_write_to_and_a_file_in_the_sockets_place_are_refused() {
+    let place = Place::new();
+    let run = place.path("run");
+    fs::create_dir(&run).unwrap();
+    let start = || place.command(&["serve", "--dev"]).arg("--socket").arg(run.join("signer.sock")).output().unwrap();
+    for mode in [0o770, 0o777, 0o1777] {
+        fs::set_permissions(&run, fs::Permissions::from_mode(mode)).unwrap();
+        let output = start();
+        assert!(!output.status.success() && said(&output).contains("has mode"), "{}", said(&output));
+    }
+    fs::set_permissions(&run, fs::Permissions::from_mode(0o700)).unwrap();
+    fs::write(run.join("signer.sock"), "mine").unwrap();
+    let output = start();
+    assert!(!output.status.success() && said(&output).contains("not a socket"), "{}", said(&output));
+    assert_eq!(fs::read(run.join("signer.sock")).unwrap(), b"mine");
+}
+
+#[test]
+fn two_signers_do_not_run_on_one_store() {
+    let place = Place::new();
+    let _signer = place.serve(&[]);
+    let output = place.command(&["serve", "--dev"]).arg("--socket").arg(place.path("run/other.sock")).output().unwrap();
+    assert!(!output.status.success() && said(&output).contains("another signer runs"), "{}", said(&output));
+}
+
+#[test]
+fn keys_outlive_kill_9_and_open_only_with_the_passphrase() {
+    let place = Place::new();
+    let identity = {
+        let _signer = place.serve(&[]);
+        let reply = ask(&mut place.connect(), &Request::Health {});
+        let Reply::Health { identity, .. } = reply else { panic!() };
+        identity
+    };
+    {
+        let _signer = place.serve(&[]);
+        let Reply::Health { identity: again, .. } = ask(&mut place.connect(), &Request::Health {}) else { panic!() };
+        assert_eq!(again, identity);
+    }
+    let wrong = place.path("wrong");
+    fs::write(&wrong, "another\n").unwrap();
+    fs::set_permissions(&wrong, fs::Permissions::from_mode(0o600)).unwrap();
+    let serve = |file: &Path| {
+        let mut command = place.command(&["serve"]);
+        command.arg("--socket");
+        command.arg(place.path("run/signer.sock")).arg("--passphrase-file").arg(file).output().unwrap()
+    };
+    let output = serve(&wrong);
+    assert!(!output.status.success() && said(&output).contains("wrong passphrase"), "{}", said(&output));
+    assert!(!said(&output).contains("another"), "what was typed is not shown");
+    fs::set_permissions(&wrong, fs::Permissions::from_mode(0o644)).unwrap();
+    assert!(said(&serve(&wrong)).contains("0644"));
+    let output = place.command(&["serve"]).arg("--socket").arg(place.path("run/signer.sock")).output().unwrap();
+    assert_eq!(output.status.code(), Some(40), "nobody is asked: {}", said(&output));
+}
+
+#[test]
+fn a_missing_store_is_named_and_not_made() {
+    let place = Place::new();
+    fs::write(place.path("p"), "p\n").unwrap();
+    fs::set_permissions(place.path("p"), fs::Permissions::from_mode(0o600)).unwrap();
+    let mut command = place.command(&["serve"]);
+    command.arg("--socket");
+    let output = command.arg(place.path("run/s")).arg("--passphrase-file").arg(place.path("p")).output().unwrap();
+    assert!(!output.status.success() && said(&output).contains("trust-signer init"), "{}", said(&output));
+    for arguments in [&["identity"][..], &["audit", "verify"], &["admit", "r.example/a", &"00".repeat(32)]] {
+        assert!(!place.run(arguments).status.success());
+    }
+    assert!(!place.path("data").exists());
+}
+
+#[test]
+fn operators_commands_work_while_the_signer_runs_and_need_no_passphrase() {
+    let place = Place::new();
+    let _signer = place.serve(&[]);
+    let identity = place.run(&["identity"]);
+    let fingerprint = String::from_utf8(identity.stdout).unwrap();
+    assert_eq!(fingerprint.trim().len(), 64);
+    for (name, fingerprint, fine) in [
+        ("r.example/a", "00".repeat(32), true),
+        ("r.example/a", "00".repeat(32), true),
+        ("r.example/a", "00".repeat(31), false),
+        ("r.example/a", "zz".repeat(32), false),
+        ("R.example/a", "00".repeat(32), false),
+        ("r.example", "00".repeat(32), false),
+    ] {
+        assert_eq!(place.run(&["admit", name, &fingerprint]).status.success(), fine, "{name} {fingerprint}");
+    }
+    let audit = place.run(&["audit", "verify"]);
+    assert!(said(&audit).contains("ok: 1 entries"), "{}", said(&audit));
+}
+
+#[test]
+fn a_bad_configuration_is_refused_with_the_reason() {
+    let place = Place::new();
+    for (text, word) in
+        [("lifetime = 7", "lifetime"), ("[[lifetime]]\ncollection = \"r/a\"\ntimestamp = \"8d\"", "7 days")]
+    {
+        fs::write(place.path("c.toml"), text).unwrap();
+        let mut command = place.command(&["serve", "--dev"]);
+        command.arg("--socket");
+        let output = command.arg(place.path("run/s")).arg("--config").arg(place.path("c.toml")).output().unwrap();
+        assert!(!output.status.success() && said(&output).contains(word), "{}", said(&output));
+    }
+}
+
+#[test]
+fn no_flag_takes_a_secret() {
+    for command in [&["serve", "--help"][..], &["init", "--help"], &["admit", "--help"]] {
+        let output = Command::new(PROGRAM).args(command).output().unwrap();
+        let help = said(&output);
+        assert!(!help.contains("--passphrase <") && !help.contains("--passphrase="), "{help}");
+    }
+}
+
+#[test]
+fn a_peer_that_listens_in_the_signers_place_is_not_replaced() {
+    let place = Place::new();
+    fs::create_dir(place.path("run")).unwrap();
+    fs::set_permissions(place.path("run"), fs::Permissions::from_mode(0o700)).unwrap();
+    let listener = UnixListener::bind(place.path("run/signer.sock")).unwrap();
+    let output =
+        place.command(&["serve", "--dev"]).arg("--socket").arg(place.path("run/signer.sock")).output().unwrap();
+    assert!(!output.status.success());
+    listener.set_nonblocking(true).unwrap();
+    let (mut stream, _) = listener.accept().unwrap();
+    let mut got = Vec::new();
+    stream.read_to_end(&mut got).unwrap();
+    assert!(got.is_empty());
+}
