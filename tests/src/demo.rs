@@ -301,7 +301,7 @@ impl Demo {
         self.trust(
             "alice",
             &alice,
-            &["revoke", &v3, "--reason", "contains a leaked key", "--confirm", &v3],
+            &["revoke", &v3, "--reason", "contains a leaked key", "--confirm", &format!("{demo}/api")],
             &DONE,
         )?;
         self.trust("ops", &ops, &["verify", &v3], &refused(17, &["E1022"]))?;

@@ -440,6 +440,53 @@ attacks! {
         assert_ne!(w.client.files()["targets.json"], forged);
     }
 
+    fn a_local_file_that_is_still_the_current_one_authorises_nothing_once_it_is_expired(w) {
+        let key = w.repo.new_key();
+        for (role, file) in [("snapshot", "2.snapshot.json"), ("targets", "1.targets.json"), ("A", "1.A.json")] {
+            let mut repo = trust_tests::simulator::Repository::new();
+            repo.delegate("targets", &trust_tests::simulator::Delegate::new("A", &key, &["*"]));
+            repo.add_target("A", "x", b"x");
+            let expires = w.now.plus_secs(days(1)).unwrap();
+            repo.role(role).set_expires(expires);
+            repo.publish();
+            w.restart(repo);
+            assert_eq!(w.lookup("x").unwrap().role(), Some("A"));
+            w.now = w.now.plus_secs(days(2)).unwrap();
+            w.repo.publish_timestamp();
+            w.repo.wire.take_requests();
+            let failure = w.lookup("x").unwrap_err();
+            assert_eq!(failure.refusal(), Some((role, &Reason::Expired { expires, now: w.now })));
+            // The server may have another copy; it has not.
+            assert_eq!(w.repo.wire.take_requests(), ["2.root.json", "timestamp.json", file]);
+            w.now = w.now.plus_secs(-days(2)).unwrap();
+        }
+    }
+
+    fn both_online_keys_together_still_sign_no_target(w) {
+        // What a thief of snapshot and timestamp keys can do: freeze and withhold for as long as they live, no more.
+        w.repo.add_target("targets", "x", b"good");
+        w.repo.role("targets").bump();
+        w.repo.publish();
+        w.refreshed();
+        let online: Vec<TestKey> =
+            ["timestamp", "snapshot"].iter().flat_map(|r| w.repo.roles[*r].signers.clone()).collect();
+        w.repo.add_target("targets", "x", b"evil");
+        w.repo.role("targets").signers = online.clone();
+        w.repo.role("targets").bump();
+        w.repo.publish();
+        assert_eq!(w.refused(), ("targets".into(), Reason::Signatures { valid: 0, needed: 1 }));
+        // Nor a root that would make them more.
+        w.repo.list_keys("targets", &online, 1);
+        w.repo.root().signers = online;
+        w.repo.publish_next_root();
+        assert!(matches!(w.refused().1, Reason::RootSignatures { valid: 0, .. }));
+        // Nor an older file of targets: the client has seen a newer one.
+        w.repo.wire.remove("2.root.json");
+        w.repo.role("targets").set_version(1);
+        w.repo.publish();
+        assert!(matches!(w.refused().1, Reason::RoleLowered { .. }));
+    }
+
     fn endless_data_stops_at_the_limit_of_each_role(w) {
         w.refreshed();
         for (file, limit) in [("2.root.json", limits::ROOT_BYTES), ("timestamp.json", limits::TIMESTAMP_BYTES)] {

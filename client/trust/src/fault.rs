@@ -23,7 +23,7 @@ pub fn usage(why: &str) -> Problem {
 pub fn arguments(error: &clap::Error) -> Problem {
     let text = error.render().to_string();
     let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
-    let first = lines.next().unwrap_or_default().trim_start_matches("error: ").to_owned();
+    let first = lines.next().unwrap_or_default().trim_start_matches("error: ").trim_end_matches(':').to_owned();
     let mut more: Vec<String> = Vec::new();
     let mut usage = None;
     for line in lines {
@@ -37,7 +37,7 @@ pub fn arguments(error: &clap::Error) -> Problem {
     for line in more {
         let (label, value) = match line.split_once(": ") {
             Some((label @ ("tip" | "note"), value)) => (label.to_owned(), value.to_owned()),
-            _ => ("also".to_owned(), line),
+            _ => ("needed".to_owned(), line),
         };
         problem = problem.fact(&label, value);
     }

@@ -78,7 +78,8 @@ fn expected(session: &Session, change: &Change) -> Versions {
         if role.is_targets() {
             return Some(set.targets().version().get());
         }
-        set.delegated("targets", role.as_str()).map(|file| file.version().get())
+        // Of a role that was delegated before the snapshot still lists the last version: the next one counts on from it.
+        set.snapshot().entry(role.as_str()).map(|entry| entry.version.get())
     };
     let roles = change.roles.keys().filter_map(|role| Some((role.as_str().to_owned(), version(role)?)));
     Versions { root: Some(set.root().version().get()), roles: roles.collect() }
@@ -89,8 +90,19 @@ pub fn publish(app: &App, session: Session, change: &Change) -> Result<(Session,
     let address = session.server.clone().ok_or_else(|| fault::internal("publishing without a server"))?;
     let api = server::api(app, &address)?;
     let request = request(change, expected(&session, change))?;
-    let answer = send(app, &api, &session.collection, &request)?;
+    let answer = match send(app, &api, &session.collection, &request) {
+        Err(problem) if problem.code == Code::Conflict => return Err(with_who(app, &api, &session.collection, problem)),
+        other => other?,
+    };
     confirm(app, session, change, &answer)
+}
+
+/// Says who published first, if the log tells.
+fn with_who(app: &App, api: &ApiClient, collection: &CollectionName, problem: Problem) -> Problem {
+    match app.wait(api.log(collection, None, 1)).ok().and_then(|page| page.entries.into_iter().next()) {
+        Some(entry) => problem.fact("published", format!("by token {} at {}", entry.token, entry.time)),
+        None => problem,
+    }
 }
 
 /// The first publication of a collection. The caller verifies it with a session that this makes possible.
@@ -195,19 +207,15 @@ fn not_published(problem: &Problem) -> Problem {
 
 /// Builds and publishes a change; if somebody else published first, builds it again on what is current then.
 pub fn with_retries<T>(
-    app: &App,
     mut note: impl FnMut(&str),
     mut attempt: impl FnMut() -> Result<T, Problem>,
 ) -> Result<T, Problem> {
-    let _ = app;
     for left in (0..ATTEMPTS).rev() {
         match attempt() {
             Err(problem) if problem.code == Code::Conflict && left > 0 => {
-                let current = problem.facts.iter().find(|(label, _)| label == "current").map(|(_, value)| value.as_str());
-                note(&format!(
-                    "! someone published first ({}); building on the new state",
-                    current.unwrap_or("other versions are current")
-                ));
+                let told = problem.facts.iter().filter(|(label, _)| label == "current" || label == "published");
+                let told: Vec<&str> = told.map(|(_, value)| value.as_str()).collect();
+                note(&format!("! someone published first ({}); building on the new state", told.join("; ")));
             }
             other => return other,
         }

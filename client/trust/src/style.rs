@@ -98,12 +98,14 @@ pub fn minute(time: UtcTime) -> String {
 
 /// Lines of `label  value`, the labels in one column, indented by two.
 pub fn facts<L: AsRef<str>, V: AsRef<str>>(pairs: impl IntoIterator<Item = (L, V)>) -> String {
+    let pairs: Vec<(L, V)> = pairs.into_iter().collect();
+    let width = pairs.iter().map(|(label, _)| label.as_ref().chars().count()).max().unwrap_or(0).max(8);
     let mut out = String::new();
-    for (label, value) in pairs {
+    for (label, value) in &pairs {
         let mut lines = value.as_ref().lines();
-        out.push_str(&format!("  {:<8} {}\n", label.as_ref(), lines.next().unwrap_or_default()));
+        out.push_str(&format!("  {:<width$} {}\n", label.as_ref(), lines.next().unwrap_or_default()));
         for line in lines {
-            out.push_str(&format!("  {:<8} {line}\n", ""));
+            out.push_str(&format!("  {:<width$} {line}\n", ""));
         }
     }
     out

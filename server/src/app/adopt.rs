@@ -45,11 +45,7 @@ impl App {
 
     /// Compares with the signer, and adopts its set if that is ahead.
     pub(super) async fn sync(&self, slot: &Slot) -> Result<(), AppError> {
-        let collection = slot.name().as_str().to_owned();
-        let state = match self.signer.call(Request::State { collection }).await? {
-            Reply::State { state } => state,
-            _ => return Err(AppError::SignerUnavailable(KEPT)),
-        };
+        let state = self.signer_state(slot).await?;
         let view = slot.view();
         if let Some(state) = state
             && view.as_deref().is_none_or(|view| is_ahead(&state, view))
@@ -84,6 +80,14 @@ impl App {
         Ok(())
     }
 
+    async fn signer_state(&self, slot: &Slot) -> Result<Option<CollectionState>, AppError> {
+        let collection = slot.name().as_str().to_owned();
+        match self.signer.call(Request::State { collection }).await? {
+            Reply::State { state } => Ok(state),
+            _ => Err(AppError::SignerUnavailable(KEPT)),
+        }
+    }
+
     async fn signer_files(&self, slot: &Slot) -> Result<CollectionFiles, AppError> {
         let collection = slot.name().as_str().to_owned();
         match self.signer.call(Request::Files { collection }).await? {
@@ -112,26 +116,28 @@ impl App {
         read: &Read,
         why: AppError,
     ) -> Result<PublicationResponse, AppError> {
-        let collection = slot.name().as_str().to_owned();
-        let files = match self.signer.call(Request::Files { collection }).await {
-            Ok(Reply::Files { files }) => files,
-            _ => return Err(AppError::SignerUnavailable(KEPT)),
-        };
-        let why = match files {
-            None => why,
-            Some(files) if holds(&files, read) => {
+        let view = slot.view();
+        let state = self.signer_state(slot).await.map_err(|_| AppError::SignerUnavailable(KEPT))?;
+        let ahead = state.is_some_and(|state| view.as_deref().is_none_or(|view| is_ahead(&state, view)));
+        let why = if ahead {
+            let files = self.signer_files(slot).await.map_err(|_| AppError::SignerUnavailable(KEPT))?;
+            if holds(&files, read) {
                 let after = self.verify_files(slot, files).await?;
                 return self.make_current(slot, id, read, after).await;
             }
-            Some(files) => {
-                let snapshot = files.signed.snapshot_version;
-                if slot.view().is_none_or(|view| view.snapshot_version().get() < snapshot) {
-                    self.adopt(slot, files).await?;
-                    conflict(slot.view().as_deref().map(View::versions).unwrap_or_default())
-                } else {
-                    why
-                }
+            let snapshot = view.as_deref().map(View::snapshot_version);
+            self.adopt(slot, files).await?;
+            let view = slot.view();
+            if view.as_deref().map(View::snapshot_version) == snapshot {
+                why // only the timestamp was newer
+            } else {
+                conflict(view.as_deref().map(View::versions).unwrap_or_default())
             }
+        } else if let Some(view) = view.filter(|view| view.holds(&read.files)) {
+            let after = View::clone(&view);
+            return self.make_current(slot, id, read, after).await;
+        } else {
+            why
         };
         self.end_refused(slot, id, &why).await?;
         Err(match why {

@@ -189,7 +189,8 @@ impl App {
         match self.check(slot, slot.view(), &read, created).await {
             Ok(checked) => self.ask_signer(slot, candidate.id, &read, checked).await,
             // It was good when it was stored: the state has moved, so the signer's is ahead or it is in already.
-            Err(error) => self.settle(slot, candidate.id, &read, error).await,
+            Err(error @ AppError::Refused { .. }) => self.settle(slot, candidate.id, &read, error).await,
+            Err(error) => Err(error),
         }
     }
 

@@ -12,7 +12,7 @@ use trust_tuf::envelope::Unverified;
 use trust_tuf::error::Reason;
 use trust_tuf::limits;
 use trust_tuf::model::{MetaEntry, Role, sha256};
-use trust_tuf::repository::{Checked, Refusal, RepositoryState};
+use trust_tuf::repository::{Checked, Publication, Refusal, RepositoryState};
 use trust_tuf::{CollectionName, RoleName, RoleType, Root, Snapshot, Timestamp, UtcTime, Verified, Version};
 use trust_wire::api::Versions;
 use trust_wire::signer::{CollectionFiles, Signed};
@@ -89,7 +89,7 @@ pub fn etag(bytes: &[u8]) -> String {
 }
 
 /// The current files of a collection.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct View {
     state: RepositoryState,
     roots: Vec<Arc<[u8]>>,
@@ -337,6 +337,14 @@ impl View {
     /// A current file by its name in URLs.
     pub fn file(&self, name: &str) -> Option<&File> {
         self.files.get(name)
+    }
+
+    /// Whether every file of the publication is, byte for byte, in this set.
+    pub fn holds(&self, publication: &Publication) -> bool {
+        publication.roots.iter().all(|root| self.roots.iter().any(|own| own.as_ref() == root.as_slice()))
+            && publication.roles.iter().all(|(name, file)| {
+                self.state.roles().get(name).is_some_and(|role| role.bytes().as_ref() == file.as_slice())
+            })
     }
 
     /// The bytes of all roles together.

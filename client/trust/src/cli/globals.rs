@@ -14,52 +14,52 @@ pub struct Globals {
     #[arg(short, long, global = true, value_enum, value_name = "FORMAT")]
     pub output: Option<Format>,
     /// Write the answer into this file
-    #[arg(long, global = true, value_name = "FILE")]
+    #[arg(long, global = true, value_name = "FILE", hide_short_help = true)]
     pub out: Option<PathBuf>,
     /// No report on stderr but errors
-    #[arg(short, long, global = true)]
+    #[arg(short, long, global = true, hide_short_help = true)]
     pub quiet: bool,
     /// More detail (twice: even more)
-    #[arg(short, long, global = true, action = clap::ArgAction::Count, conflicts_with = "quiet")]
+    #[arg(short, long, global = true, action = clap::ArgAction::Count, conflicts_with = "quiet", hide_short_help = true)]
     pub verbose: u8,
     /// Colour of the text
-    #[arg(long, global = true, value_enum, value_name = "WHEN")]
+    #[arg(long, global = true, value_enum, value_name = "WHEN", hide_short_help = true)]
     pub color: Option<ColorWhen>,
     /// No progress line
-    #[arg(long, global = true)]
+    #[arg(long, global = true, hide_short_help = true)]
     pub no_progress: bool,
     /// Answer ordinary confirmations with yes
     #[arg(short, long, global = true)]
     pub yes: bool,
     /// Answer a destructive confirmation: NAME is the collection's or image's name
-    #[arg(long, global = true, value_name = "NAME")]
+    #[arg(long, global = true, value_name = "NAME", hide_short_help = true)]
     pub confirm: Option<String>,
     /// Never ask
-    #[arg(long, global = true)]
+    #[arg(long, global = true, hide_short_help = true)]
     pub non_interactive: bool,
     /// The context (server and its settings) to use
-    #[arg(long, global = true, value_name = "NAME")]
+    #[arg(long, global = true, value_name = "NAME", hide_short_help = true)]
     pub context: Option<String>,
     /// The server's address
     #[arg(long, global = true, value_name = "URL")]
     pub server: Option<String>,
     /// The configuration file
-    #[arg(long, global = true, value_name = "FILE")]
+    #[arg(long, global = true, value_name = "FILE", hide_short_help = true)]
     pub config: Option<PathBuf>,
     /// Certificate authorities of the server (PEM), in place of the machine's own
-    #[arg(long, global = true, value_name = "FILE")]
+    #[arg(long, global = true, value_name = "FILE", hide_short_help = true)]
     pub ca: Option<PathBuf>,
     /// Certificate authorities of registries (PEM), in place of the machine's own
-    #[arg(long, global = true, value_name = "FILE")]
+    #[arg(long, global = true, value_name = "FILE", hide_short_help = true)]
     pub registry_ca: Option<PathBuf>,
     /// A host that may be reached by plain HTTP (loopback always may)
-    #[arg(long, global = true, value_name = "HOST[:PORT]")]
+    #[arg(long, global = true, value_name = "HOST[:PORT]", hide_short_help = true)]
     pub plain_http: Vec<String>,
     /// No network at all
     #[arg(long, global = true)]
     pub offline: bool,
     /// Deadline of the whole command, for example 60s or 2m
-    #[arg(long, global = true, value_name = "TIME", value_parser = values::duration)]
+    #[arg(long, global = true, value_name = "TIME", value_parser = values::duration, hide_short_help = true)]
     pub timeout: Option<std::time::Duration>,
     /// Accept the published example keys (only with a development server)
     #[arg(long, global = true, hide = true)]

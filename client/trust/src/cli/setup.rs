@@ -187,7 +187,7 @@ pub struct Completion {
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  trust man --dir ./man1")]
 pub struct Man {
-    /// The folder to write to; it must exist
+    /// The folder to write to
     #[arg(long, value_name = "DIR")]
     pub dir: PathBuf,
 }

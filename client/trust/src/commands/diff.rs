@@ -64,6 +64,7 @@ fn version(app: &App, session: &Session, args: &Diff, number: u64) -> Result<Ver
             .scene()
             .problem(Failure::Update(UpdateError { role, reason }))
             .cause("an older version is shown only if the keys that the role has today signed it")
+            .remedy(["compare versions since the keys of the role last changed"])
     };
     let read = Unverified::<Targets>::read(bytes.to_vec(), limits::STATED_BYTES).map_err(|e| refused(e.into()))?;
     let verified = read.verify(&keys).map_err(refused)?;

@@ -15,6 +15,7 @@ use crate::style::Style;
 
 /// Writes the pages.
 pub fn run(args: &Man) -> Result<ManPages, Problem> {
+    std::fs::create_dir_all(&args.dir).map_err(|e| fault::file(&args.dir, &e))?;
     let mut pages = Vec::new();
     let mut command = Cli::command();
     command.build();

@@ -40,7 +40,6 @@ pub fn run(app: &App, printer: &Printer, args: &Revoke) -> Result<Revoked, Probl
     }
     let mut keyring = Keyring::new(app, &args.keys)?;
     publish::with_retries(
-        app,
         |text| printer.note(text),
         || {
             let session = Session::open(app, pin)?;

@@ -53,8 +53,7 @@ pub fn run(app: &App, printer: &Printer, args: &Sign) -> Result<Box<dyn Answer>,
     let mut signed: BTreeMap<usize, SignedImage> = BTreeMap::new();
     for (collection, subjects) in &subjects {
         let (role, publication) = publish::with_retries(
-            app,
-            |text| printer.note(text),
+        |text| printer.note(text),
             || sign_collection(app, &mut keyring, collection, subjects, args),
         )?;
         for (at, subject) in subjects {

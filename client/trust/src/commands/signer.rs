@@ -272,7 +272,6 @@ fn remove(app: &App, printer: &Printer, args: &SignerRemove) -> Result<Box<dyn A
     }
     let mut keyring = Keyring::new(app, &args.keys)?;
     let publication = publish::with_retries(
-        app,
         |text| printer.note(text),
         || {
             let session = Session::open(app, pin)?;

@@ -26,7 +26,6 @@ pub fn run(app: &App, printer: &Printer, args: &Unsign) -> Result<Unsigned, Prob
     }
     let mut keyring = Keyring::new(app, &args.keys)?;
     publish::with_retries(
-        app,
         |text| printer.note(text),
         || {
             let session = Session::open(app, pin)?;
