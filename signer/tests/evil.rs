@@ -18,7 +18,7 @@ use trust_wire::signer::{Reply, Request};
 
 const NAMES: [&str; 2] = ["r.example/a", "r.example/b"];
 const ROLES: [&str; 3] = ["alice", "bob", "ci"];
-const STEPS: u64 = 14;
+const STEPS: u64 = 10;
 
 /// Root key, targets key and online keys of a root.
 type RootKeys = (Key, Key, BTreeMap<String, Vec<PublicKey>>);

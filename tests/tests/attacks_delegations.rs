@@ -72,6 +72,11 @@ attacks! {
                 &[("targets", "A", "*", false), ("A", "B", "*", false), ("A", "C", "*", true), ("A", "D", "*", false), ("B", "E", "*", false), ("targets", "F", "*", false)],
                 &["targets", "A", "B", "E", "C"],
             ),
+            (
+                "terminating below drops what waits at its ancestors",
+                &[("targets", "A", "*", false), ("A", "B", "*", false), ("A", "D", "*", false), ("B", "C", "*", true)],
+                &["targets", "A", "B", "C"],
+            ),
             ("cycle of two", &[("targets", "A", "*", false), ("A", "B", "*", false), ("B", "A", "*", false)], &["targets", "A", "B"]),
             ("cycle of one", &[("targets", "A", "*", false), ("A", "A", "*", false)], &["targets", "A"]),
             (
@@ -295,6 +300,16 @@ attacks! {
             repo.publish();
             w.restart(repo);
             let under_b = ("C".to_owned(), Reason::Signatures { valid: 0, needed: 1 });
+            // Several look-ups in one trusted set: what the first one loaded is no proof for the second one.
+            for paths in [["a1", "b1", "a1"], ["b1", "a1", "b1"]] {
+                w.new_client(w.repo.pinned.clone());
+                for (path, answer) in paths.iter().zip(w.client.lookups(w.now, &paths).unwrap()) {
+                    match *path {
+                        "a1" => assert_eq!(answer.unwrap().role(), Some("C")),
+                        _ => assert_eq!(refused(answer), under_b),
+                    }
+                }
+            }
             for _ in 0..2 {
                 if good_first {
                     assert_eq!(w.lookup("a1").unwrap().role(), Some("C"));

@@ -205,6 +205,52 @@ fn unsigned_members_of_the_envelope_are_refused() {
     check(&state, &[], &[("alice", next(&state, "alice", &[&house.alice], |_| {}))]).unwrap();
 }
 
+#[test]
+fn members_that_not_every_reader_ignores_are_refused() {
+    // tough: the id of a key is the hash of its whole object; what it does not know in a delegation, it does not verify.
+    let house = House::new();
+    let state = house.with_alice();
+    let rule = |name: &str| Rule::Member(name.to_owned());
+    let (online, alice) = (house.timestamp.id(), house.alice.id());
+    let in_root: [(&[&str], &str); 4] = [
+        (&["keys", online, "x-owner"], "x-owner"),
+        (&["keys", online, "keyid_hash_algorithms"], "keyid_hash_algorithms"),
+        (&["keys", online, "keyval", "private"], "private"),
+        (&["roles", "mirrors"], "mirrors"),
+    ];
+    for (path, name) in in_root {
+        let stray = if name == "mirrors" {
+            Value::object([("keyids", Value::Array(vec![])), ("threshold", Value::from(1_u64))])
+        } else {
+            Value::from("")
+        };
+        let root = resigned(state.root().bytes(), &[&house.root], |d| {
+            d.set_version(2);
+            d.set(path, stray.clone());
+        });
+        refused(check(&state, &[root], &[]), "root", rule(name));
+        let first = resigned(&house.root_file(), &[&house.root], |d| d.set(path, stray));
+        first_refused(publication(&[first], &[("targets", house.targets_file())]), "root", rule(name));
+    }
+    let in_targets: [(&[&str], &str); 3] = [
+        (&["delegations", "keys", alice, "x-owner"], "x-owner"),
+        (&["delegations", "keys", alice, "keyval", "x"], "x"),
+        (&["delegations", "x-extra"], "x-extra"),
+    ];
+    for (path, name) in in_targets {
+        let targets = resigned(&house.next_targets(&state, |_| {}), &[&house.targets], |d| d.set(path, ""));
+        refused(check(&state, &[], &[("targets", targets)]), "targets", rule(name));
+    }
+    let targets = resigned(&house.next_targets(&state, |_| {}), &[&house.targets], |d| {
+        let Value::Array(roles) = d.at(&["delegations", "roles"]) else { panic!() };
+        roles[0].as_object_mut().unwrap().insert("x-extra".into(), Value::Null);
+    });
+    refused(check(&state, &[], &[("targets", targets)]), "targets", rule("x-extra"));
+    // Elsewhere they are kept, as the specification wants.
+    let targets = resigned(&house.next_targets(&state, |_| {}), &[&house.targets], |d| d.set(&["x-extra"], ""));
+    check(&state, &[], &[("targets", targets)]).unwrap();
+}
+
 #[track_caller]
 fn key_refused(result: Result<Checked, Refusal>, file: &str, id: &str) {
     match result.map(|_| ()).unwrap_err() {

@@ -145,7 +145,9 @@ fn the_trust_rules_are_linked_with_nothing_that_does_io() {
 #[test]
 fn second_opinions_are_linked_into_no_program() {
     for crate_name in ["ring", "tough", "sigstore-tuf", "ed25519-dalek", "olpc-cjson", "openssl-sys", "rsa"] {
-        assert_eq!(linked_into(crate_name), set(&[]), "{crate_name}");
+        // The crate of the tests itself loads repositories with them.
+        let linked = linked_into(crate_name);
+        assert!(linked.is_subset(&set(&["trust-tests"])), "{crate_name}: {linked:?}");
     }
 }
 

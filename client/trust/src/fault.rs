@@ -21,7 +21,7 @@ pub fn usage(why: &str) -> Problem {
 
 /// Arguments that cannot be read. What was typed is not repeated beyond what the parser says of it.
 pub fn arguments(error: &clap::Error) -> Problem {
-    let text = error.render().to_string();
+    let text = without_values(error, error.render().to_string());
     let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
     let first = lines.next().unwrap_or_default().trim_start_matches("error: ").trim_end_matches(':').to_owned();
     let mut more: Vec<String> = Vec::new();
@@ -45,6 +45,30 @@ pub fn arguments(error: &clap::Error) -> Problem {
         Some(usage) => problem.fact("usage", usage),
         None => problem,
     }
+}
+
+/// The parser's text without what could be a secret: values of unknown arguments, and of those about passphrases.
+fn without_values(error: &clap::Error, text: String) -> String {
+    use clap::error::{ContextKind, ContextValue};
+    const HIDDEN: &str = "(not shown)";
+    let context = |kind| match error.get(kind) {
+        Some(ContextValue::String(text)) => text.clone(),
+        _ => String::new(),
+    };
+    let (argument, value) = (context(ContextKind::InvalidArg), context(ContextKind::InvalidValue));
+    let mut text = text;
+    if argument.contains("passphrase") && !value.is_empty() {
+        text = text.replace(&value, HIDDEN);
+    }
+    if error.kind() == clap::error::ErrorKind::UnknownArgument {
+        let name = argument.split('=').next().unwrap_or_default();
+        let is_flag = name.strip_prefix("--").is_some_and(|rest| {
+            rest.len() <= 32 && rest.starts_with(|c: char| c.is_ascii_lowercase()) && rest.bytes().all(|b| b.is_ascii_lowercase() || b == b'-')
+        });
+        let shown = if is_flag { name } else { HIDDEN };
+        text = text.replace(&argument, shown);
+    }
+    text
 }
 
 /// A bug.
@@ -148,15 +172,12 @@ pub fn no_identity() -> Problem {
 }
 
 /// A digest is needed to sign.
-pub fn digest_needed(image: &Reference, served: Option<&Digest>, why: &str) -> Problem {
-    let problem = Problem::new(Code::NeedConfirmation)
+pub fn digest_needed(image: &Reference, why: &str) -> Problem {
+    Problem::new(Code::NeedConfirmation)
         .headline("the digest to sign is not given, and nobody can confirm the one that the registry names")
         .fact("image", image)
-        .fact("nobody", why);
-    match served {
-        Some(digest) => problem.fact("served", digest).remedy([format!("trust sign {image} --expect DIGEST, with the digest that you built")]),
-        None => problem.remedy([format!("trust sign {image} --expect DIGEST, with the digest that you built")]),
-    }
+        .fact("nobody", why)
+        .remedy([format!("trust sign {image} --expect DIGEST, with the digest that you built")])
 }
 
 /// Rotation would change nothing, or cannot be done.

@@ -83,6 +83,11 @@ impl<'a> Keyring<'a> {
         Ok(Self { app, options, examples, store, sources: [None, None], named: None, open: BTreeMap::new() })
     }
 
+    /// Whether a key may be used at all: the published example keys only where they are allowed.
+    pub fn permits(&self, key: &PublicKey) -> bool {
+        self.examples.permit(key)
+    }
+
     /// What new key files cost to open.
     fn cost(&self) -> ScryptCost {
         if self.app.globals.dev { ScryptCost::DEV } else { ScryptCost::OFFLINE }
@@ -157,6 +162,32 @@ impl<'a> Keyring<'a> {
             *place = Some(PassphraseSource::resolve(inputs).map_err(|e| fault::passphrase(&e))?);
         }
         place.as_mut().ok_or_else(|| fault::internal("no passphrase source"))
+    }
+
+    /// Fails at once if a passphrase will certainly be needed and nobody can give it: before any network is used.
+    pub fn expect_answer(&mut self, kind: Kind) -> Result<(), Problem> {
+        if self.app.terminal.is_interactive() || !matches!(self.source(kind)?, PassphraseSource::Ask) {
+            return Ok(());
+        }
+        let all_encrypted = if self.has_named() {
+            self.named()?.iter().all(|found| found.locked.is_encrypted())
+        } else {
+            let keys = self.store.as_ref().map(|store| store.list().map_err(|e| fault::key(&e))).transpose()?;
+            let keys = keys.unwrap_or_default();
+            let usable = |entry: &trust_keys::KeyEntry| entry.summary.as_ref().is_ok_and(|s| !s.is_encrypted);
+            !keys.is_empty() && !keys.iter().any(usable)
+        };
+        if all_encrypted { Err(self.nobody(kind)) } else { Ok(()) }
+    }
+
+    /// The same for a new key, which always gets a passphrase unless `--no-passphrase` was given.
+    pub fn expect_new_answer(&mut self, kind: Kind) -> Result<(), Problem> {
+        let asks = !self.options.no_passphrase && matches!(self.source(kind)?, PassphraseSource::Ask);
+        if asks && !self.app.terminal.is_interactive() { Err(self.nobody(kind)) } else { Ok(()) }
+    }
+
+    fn nobody(&self, kind: Kind) -> Problem {
+        fault::passphrase(&trust_keys::PassphraseError::NotInteractive { answer: kind.answer().to_owned() })
     }
 
     /// A passphrase that protects a new key or copy; `None` if it is not to be encrypted.

@@ -45,19 +45,39 @@ pub fn run(arguments: Vec<OsString>) -> u8 {
     };
     let Cli { globals, command } = cli;
     let early = settings::early_display(&globals, &environment);
-    let (quiet, out) = (globals.quiet, globals.out.clone());
+    let (quiet, verbose, out) = (globals.quiet, globals.verbose > 0, globals.out.clone());
     let printer = Printer::new(early.format, early.color, quiet, out.clone());
+    // Help must work where the configuration does not.
+    if let Some(answer) = without_settings(&command) {
+        return finish(&printer, answer);
+    }
     let folder = std::env::current_dir().ok();
     let settings = match settings::resolve(&globals, &environment, folder.as_deref()) {
         Ok(settings) => settings,
         Err(error) => return printer.problem(&error.into()),
     };
-    let printer = Printer::new(settings.output.value, settings.color.value, quiet, out);
+    let printer = Printer::new(settings.output.value, settings.color.value, quiet, out).verbose(verbose);
     let app = App::new(globals, settings, environment);
-    match dispatch(&app, &printer, &command) {
+    let answer = dispatch(&app, &printer, &command);
+    finish(&printer, answer)
+}
+
+fn finish(printer: &Printer, answer: Result<Box<dyn Answer>, Problem>) -> u8 {
+    match answer {
         Ok(answer) => printer.answer(&*answer),
         Err(problem) => printer.problem(&problem),
     }
+}
+
+/// The commands that need no settings.
+fn without_settings(command: &Command) -> Option<Result<Box<dyn Answer>, Problem>> {
+    Some(match command {
+        Command::Version(_) => Ok(Box::new(commands::version::run())),
+        Command::Completion(args) => Ok(Box::new(commands::completion::run(args))),
+        Command::Man(args) => commands::man::run(args).map(|answer| -> Box<dyn Answer> { Box::new(answer) }),
+        Command::Help(args) => commands::help::run(args).map(|answer| -> Box<dyn Answer> { Box::new(answer) }),
+        _ => return None,
+    })
 }
 
 fn dispatch(app: &App, printer: &Printer, command: &Command) -> Result<Box<dyn Answer>, Problem> {
@@ -72,10 +92,6 @@ fn dispatch(app: &App, printer: &Printer, command: &Command) -> Result<Box<dyn A
         Command::Context(command) => commands::context::run(app, command),
         Command::Config(command) => commands::config::run(app, command),
         Command::Env(_) => Ok(Box::new(commands::env::run(&app.environment)?)),
-        Command::Version(_) => Ok(Box::new(commands::version::run())),
-        Command::Completion(args) => Ok(Box::new(commands::completion::run(args))),
-        Command::Man(args) => Ok(Box::new(commands::man::run(args)?)),
-        Command::Help(args) => Ok(Box::new(commands::help::run(args)?)),
         Command::Inspect(args) => commands::inspect::run(app, args),
         Command::List(args) => commands::list::run(app, args),
         Command::Log(args) => Ok(Box::new(commands::log::run(app, args)?)),
@@ -84,6 +100,9 @@ fn dispatch(app: &App, printer: &Printer, command: &Command) -> Result<Box<dyn A
         Command::Rotate(args) => Ok(Box::new(commands::rotate::run(app, printer, args)?)),
         Command::Signer(command) => commands::signer::run(app, printer, command),
         Command::Diff(args) => Ok(Box::new(commands::diff::run(app, args)?)),
+        Command::Version(_) | Command::Completion(_) | Command::Man(_) | Command::Help(_) => {
+            without_settings(command).unwrap_or_else(|| Err(fault::internal("a command without an answer")))
+        }
     }
 }
 

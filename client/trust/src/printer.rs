@@ -59,13 +59,20 @@ pub struct Printer {
     format: Format,
     color: ColorWhen,
     quiet: bool,
+    verbose: bool,
     out: Option<PathBuf>,
 }
 
 impl Printer {
     /// A printer in this format. `out` takes what else goes to stdout.
     pub fn new(format: Format, color: ColorWhen, quiet: bool, out: Option<PathBuf>) -> Self {
-        Self { format, color, quiet, out }
+        Self { format, color, quiet, verbose: false, out }
+    }
+
+    /// The same printer, which also tells what a lower layer said of a problem.
+    #[must_use]
+    pub fn verbose(self, verbose: bool) -> Self {
+        Self { verbose, ..self }
     }
 
     /// The document of an answer.
@@ -120,7 +127,12 @@ impl Printer {
                 // A failure goes to stdout even with --out: whoever reads the document must see it.
                 let _ = emit(&mut io::stdout().lock(), line(&problem.json()).as_bytes());
             }
-            Format::Text => self.stderr(&problem_text(problem, Style::of_stderr(self.color))),
+            Format::Text => {
+                self.stderr(&problem_text(problem, Style::of_stderr(self.color)));
+                if let Some(failure) = problem.failure.as_ref().filter(|_| self.verbose) {
+                    self.stderr(&format!("  detail  {}\n", crate::style::plain(&failure.to_string())));
+                }
+            }
         }
         problem.exit()
     }

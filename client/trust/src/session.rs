@@ -9,7 +9,7 @@ use trust_reader::http::HttpTransport;
 use trust_reader::reader::{Options, Reader};
 use trust_reader::state::StateStore;
 use trust_reader::verdict::Problem;
-use trust_tuf::{CollectionName, RoleKeys, RoleName, RoleType, Targets, Verified};
+use trust_tuf::{CollectionName, RoleKeys, RoleName, RoleType, Targets, Verified, example_keys};
 
 use crate::anchors;
 use crate::app::App;
@@ -46,6 +46,7 @@ impl Session {
         if app.settings.offline.value {
             let (collection, store) = (anchor.collection.clone(), store(app, &anchor)?);
             let reader = Reader::offline_with(anchor, store, app.now()?, options(app))?;
+            refuse_example_keys(app, &reader)?;
             return Ok(Self { collection, server: None, reader });
         }
         let address = server::address(app, Some(pin))?;
@@ -66,6 +67,7 @@ impl Session {
             }
             other => other?,
         };
+        refuse_example_keys(app, &reader)?;
         Ok(Self { collection, server: Some(address), reader })
     }
 
@@ -105,6 +107,25 @@ impl Session {
         let delegation = targets.delegations().and_then(|d| d.role(role.as_str()));
         delegation.is_some_and(|d| d.matches(path).unwrap_or(false))
     }
+}
+
+/// A collection whose roles name a published key is everybody's: refused, except while trying things out.
+fn refuse_example_keys(app: &App, reader: &CollectionReader) -> Result<(), Problem> {
+    if app.globals.dev {
+        return Ok(());
+    }
+    let set = reader.trusted();
+    let top = RoleType::ALL.into_iter().map(|role| (role.as_str(), set.root().role(role)));
+    let direct = set.targets().delegations().into_iter().flat_map(|d| d.roles()).map(|d| (d.name(), d.keys()));
+    for (role, keys) in top.chain(direct) {
+        if let Some((_, key)) = keys.keys().find(|(_, key)| example_keys::is_example(key)) {
+            return Err(Problem::new(Code::ExampleKey)
+                .fact("collection", &reader.anchor().collection)
+                .fact("role", role)
+                .fact("key", key.id()));
+        }
+    }
+    Ok(())
 }
 
 fn wants_token(problem: &Problem) -> bool {

@@ -23,6 +23,7 @@ pub mod model;
 pub mod names;
 pub mod repository;
 pub mod reserved;
+mod shape;
 pub mod time;
 pub mod trusted;
 pub mod verify;

@@ -242,8 +242,7 @@ impl Lookup {
         let Some(Frame { role: name, .. }) = self.stack.pop() else { return Ok(()) };
         self.seen.insert(name.clone());
         let visited = Visited { role: name.clone(), version: role.version(), expires: role.expires() };
-        let list =
-            if self.outcome.statements.is_empty() { &mut self.outcome.visited } else { &mut self.outcome.later };
+        let list = if self.outcome.statements.is_empty() { &mut self.outcome.visited } else { &mut self.outcome.later };
         list.push(visited);
         if let Some(target) = role.target(&self.path) {
             let signer = self.current.as_ref().map_or_else(|| name.clone(), |s| s.name.clone());

@@ -14,6 +14,7 @@ use crate::limits;
 use crate::model::{Delegation, MetaEntry, Paths, Role, RoleKeys, Root, Targets, pattern_matches};
 use crate::names::{CollectionName, RoleName, RoleType, Version, is_target_path};
 use crate::reserved;
+use crate::shape;
 use crate::time::UtcTime;
 use crate::verify::Verified;
 
@@ -68,6 +69,9 @@ pub enum Rule {
     /// A member beside `signatures` and `signed`.
     #[error("has members beside `signatures` and `signed`, which nobody signs")]
     Envelope,
+    /// A member that not every reader ignores: in a key, in the delegations, or beside the four roles of a root.
+    #[error("has a member `{0}` in a place where other TUF clients allow none")]
+    Member(String),
     /// A key that we do not write, or whose id is not its content id.
     #[error("key {id} cannot be used for a role: {why}")]
     Key {
@@ -194,6 +198,7 @@ impl RepositoryState {
             return Err(refuse("root", Rule::NextVersion { expected: Version::ONE, got: root.version() }));
         }
         check_root(&root, rules)?;
+        check_members("root", root.bytes())?;
         let before = Self { collection, root: root.clone(), roles: BTreeMap::new(), tombstones: BTreeMap::new() };
         let rest = Publication { roots: later.to_vec(), roles: publication.roles.clone() };
         let mut checked = before.apply(&rest, rules)?;
@@ -254,6 +259,7 @@ impl RepositoryState {
             let chain = delegators(&roles, name);
             if publication.roles.contains_key(name) {
                 check_content(&root, &roles, name, role, rules)?;
+                check_members(name.as_str(), role.bytes())?;
                 check_paths(name, role, &chain)?;
             } else if chain.iter().any(|(delegator, _)| publication.roles.contains_key(*delegator)) {
                 // Narrower paths for a role whose file stays: other clients refuse the whole repository.
@@ -293,6 +299,7 @@ impl RepositoryState {
             let next = read.verify_next(before).map_err(|r| refuse("root", r))?;
             is_next("root", Some(before.version()), next.version())?;
             check_root(&next, rules)?;
+            check_members("root", next.bytes())?;
             roots.push(next);
         }
         Ok(roots)
@@ -416,6 +423,13 @@ fn count_files(publication: &Publication) -> Result<(), Refusal> {
 
 fn envelope_only<R: Role>(file: &Unverified<R>, name: &str) -> Result<(), Refusal> {
     if file.is_only_envelope() { Ok(()) } else { Err(refuse(name, Rule::Envelope)) }
+}
+
+fn check_members(name: &str, bytes: &[u8]) -> Result<(), Refusal> {
+    match shape::stray_member(bytes) {
+        Some(member) => Err(refuse(name, Rule::Member(member.escape_debug().to_string()))),
+        None => Ok(()),
+    }
 }
 
 fn is_next(name: &str, last: Option<Version>, got: Version) -> Result<(), Refusal> {

@@ -170,7 +170,8 @@ fn s9_nothing_is_signed_by_a_clock_that_went_back() {
             if restart {
                 world.restart();
             }
-            assert_eq!(world.publish(&team, &next).unwrap_err().0, "failed");
+            let (rule, reason) = world.publish(&team, &next).unwrap_err();
+            assert!(rule == "failed" && reason.starts_with("S9"), "{rule}: {reason}");
             assert_eq!(world.publish(&team, &files).unwrap(), signed, "what is stored is given");
             assert!(matches!(world.resign(A), Resigned::Done { timestamp_version, .. } if timestamp_version == 2));
         }

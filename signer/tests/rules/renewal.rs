@@ -68,18 +68,40 @@ fn a_store_whose_files_were_changed_signs_nothing_for_that_collection() {
 }
 
 #[test]
-fn an_older_copy_of_the_keys_moved_to_another_collection_does_not_open() {
+fn a_store_whose_admission_was_changed_signs_nothing_for_that_collection() {
     let mut world = World::new();
-    let _other = world.born(B);
-    let mut team = Team::new(A, 7);
-    team.fetch_online_keys(&mut world);
-    let first = team.first(world.now);
-    world.admit(A, &first.roots[0]);
+    let team = world.born(A);
     let db = rusqlite::Connection::open(world.dir.path().join("signer.db")).unwrap();
-    db.execute_batch(
-        "UPDATE online_key SET sealed = (SELECT sealed FROM online_key WHERE collection = 'r.example/b' AND role = 'timestamp') \
-         WHERE collection = 'r.example/a' AND role = 'timestamp'",
-    )
-    .unwrap();
-    assert_eq!(world.publish(&team, &first).unwrap_err().0, "failed");
+    db.execute_batch("UPDATE admitted SET root_sha256 = zeroblob(32)").unwrap();
+    world.restart();
+    let (rule, reason) = world.publish(&team, &team.next_targets(world.now, "x")).unwrap_err();
+    assert!(rule == "failed" && reason.contains("admitted"), "{rule}: {reason}");
+}
+
+#[test]
+fn a_key_that_was_moved_to_another_collection_or_role_in_the_store_does_not_open() {
+    for from in
+        ["collection = 'r.example/b' AND role = 'timestamp'", "collection = 'r.example/b' AND role = 'snapshot'"]
+    {
+        for with_its_id in [false, true] {
+            let mut world = World::new();
+            let _other = world.born(B);
+            let mut team = Team::new(A, 7);
+            team.fetch_online_keys(&mut world);
+            let first = team.first(world.now);
+            world.admit(A, &first.roots[0]);
+            let db = rusqlite::Connection::open(world.dir.path().join("signer.db")).unwrap();
+            let id = if with_its_id {
+                format!(", keyid = (SELECT keyid FROM online_key WHERE {from})")
+            } else {
+                String::new()
+            };
+            db.execute_batch(&format!(
+                "UPDATE online_key SET sealed = (SELECT sealed FROM online_key WHERE {from}){id} \
+                 WHERE collection = 'r.example/a' AND role = 'timestamp'"
+            ))
+            .unwrap();
+            assert_eq!(world.publish(&team, &first).unwrap_err().0, "failed", "{from} {with_its_id}");
+        }
+    }
 }

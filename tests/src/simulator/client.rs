@@ -66,7 +66,12 @@ pub trait Client {
     fn refresh(&mut self, now: UtcTime) -> Result<(), Failure>;
 
     /// One update at this time, then a look-up.
-    fn lookup(&mut self, now: UtcTime, path: &str) -> Result<Answer, Failure>;
+    fn lookup(&mut self, now: UtcTime, path: &str) -> Result<Answer, Failure> {
+        self.lookups(now, &[path])?.pop().unwrap_or_else(|| Err(Failure::Other("no answer".to_owned())))
+    }
+
+    /// One update at this time, then several look-ups in the one trusted set.
+    fn lookups(&mut self, now: UtcTime, paths: &[&str]) -> Result<Vec<Result<Answer, Failure>>, Failure>;
 
     /// The files that are kept: `root.json`, `timestamp.json`, … as received.
     fn files(&self) -> BTreeMap<String, Vec<u8>>;

@@ -97,10 +97,13 @@ impl Client for ReaderClient {
         self.update(now).map(|_| ())
     }
 
-    fn lookup(&mut self, now: UtcTime, path: &str) -> Result<Answer, Failure> {
+    fn lookups(&mut self, now: UtcTime, paths: &[&str]) -> Result<Vec<Result<Answer, Failure>>, Failure> {
         let mut reader = self.update(now)?;
-        let outcome = self.runtime.block_on(reader.lookup(path)).map_err(|problem| failure(&problem))?;
-        Ok(Answer { outcome })
+        let search = |path: &&str| {
+            let outcome = self.runtime.block_on(reader.lookup(path)).map_err(|problem| failure(&problem))?;
+            Ok(Answer { outcome })
+        };
+        Ok(paths.iter().map(search).collect())
     }
 
     fn files(&self) -> BTreeMap<String, Vec<u8>> {

@@ -107,6 +107,12 @@ impl Stages {
         }
     }
 
+    fn search(&mut self, set: &mut TrustedSet, path: &str) -> Result<Answer, Failure> {
+        let mut lookup = Lookup::new(set, path);
+        while self.load(set, &mut lookup)? {}
+        Ok(Answer { outcome: lookup.outcome() })
+    }
+
     fn load(&mut self, set: &mut TrustedSet, lookup: &mut Lookup) -> Result<bool, Failure> {
         let request = match lookup.step(set).map_err(Failure::Undecided)? {
             Step::Done => return Ok(false),
@@ -140,11 +146,9 @@ impl Client for Stages {
         self.update(now).map(|_| ())
     }
 
-    fn lookup(&mut self, now: UtcTime, path: &str) -> Result<Answer, Failure> {
+    fn lookups(&mut self, now: UtcTime, paths: &[&str]) -> Result<Vec<Result<Answer, Failure>>, Failure> {
         let mut set = self.update(now)?;
-        let mut lookup = Lookup::new(&set, path);
-        while self.load(&mut set, &mut lookup)? {}
-        Ok(Answer { outcome: lookup.outcome() })
+        Ok(paths.iter().map(|path| self.search(&mut set, path)).collect())
     }
 
     fn files(&self) -> BTreeMap<String, Vec<u8>> {

@@ -1,8 +1,10 @@
 //! A real stack on loopback: registry, signer and server as processes of their own, and people with folders of their
 //! own. Everything ends, and its folder goes, when the value is dropped.
 
+pub mod disk;
 pub mod images;
 pub mod proxy;
+pub mod scene;
 
 use std::fs;
 use std::io::{self, Read};

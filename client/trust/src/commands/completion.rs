@@ -1,10 +1,11 @@
 //! `trust completion SHELL`
 
 use clap::CommandFactory;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::cli::Cli;
 use crate::cli::setup::Completion;
+use crate::output::CompletionScript;
 use crate::printer::Answer;
 use crate::style::Style;
 
@@ -24,7 +25,7 @@ impl Answer for Script {
     }
 
     fn json(&self) -> Value {
-        json!({"script": self.0})
+        crate::output::value(&CompletionScript { script: self.0.clone() })
     }
 
     fn text(&self, _: Style) -> String {

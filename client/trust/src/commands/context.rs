@@ -132,7 +132,11 @@ impl Answer for Contexts {
 
 impl Answer for ContextChange {
     fn command(&self) -> &'static str {
-        "context"
+        match self.change.as_str() {
+            "added" => "context add",
+            "selected" => "context use",
+            _ => "context remove",
+        }
     }
 
     fn json(&self) -> Value {

@@ -1,13 +1,14 @@
 //! `trust help`: commands, topics, and errors by their id. Topics that are tables are made from those tables.
 
 use clap::CommandFactory;
-use serde_json::{Value, json};
+use serde_json::Value;
 use trust_reader::verdict::Problem;
 use trust_reader::catalogue::{Code, exit};
 
 use crate::cli::Cli;
 use crate::cli::setup::Help;
 use crate::fault;
+use crate::output::HelpText;
 use crate::printer::Answer;
 use crate::settings::environment::VARIABLES;
 use crate::style::{self, Style};
@@ -96,7 +97,7 @@ impl Answer for Topic {
     }
 
     fn json(&self) -> Value {
-        json!({"topic": self.name, "text": self.text})
+        crate::output::value(&HelpText { topic: self.name.clone(), text: self.text.clone() })
     }
 
     fn text(&self, _: Style) -> String {

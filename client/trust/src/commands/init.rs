@@ -50,7 +50,11 @@ pub fn run(app: &App, printer: &Printer, args: &Init) -> Result<Initialised, Pro
     let address = app.server()?;
     let api = server::api(app, &address)?;
 
-    let files = match drafts::load(app, collection)? {
+    let earlier = drafts::load(app, collection)?;
+    if earlier.is_none() {
+        expect_answers(app, args)?;
+    }
+    let files = match earlier {
         Some(files) => {
             printer.note(&format!("  going on with the root of an earlier run of init, {}", anchor::fingerprint(&files.root)));
             files
@@ -133,6 +137,18 @@ fn make(
     RootStage::pinned(files.root.clone(), app.now()?).map_err(|e| fault::draft(&e))?;
     drafts::keep(app, collection, &files)?;
     Ok(files)
+}
+
+/// Fails at once if keys are to be made and nobody can give their passphrases.
+fn expect_answers(app: &App, args: &Init) -> Result<(), Problem> {
+    let mut keyring = Keyring::new(app, &args.keys)?;
+    if args.root_key.is_empty() {
+        keyring.expect_new_answer(Kind::Root)?;
+    }
+    if args.targets_key.is_none() {
+        keyring.expect_new_answer(Kind::Other)?;
+    }
+    Ok(())
 }
 
 fn take(printer: &Printer, keyring: &mut Keyring<'_>, uri: &str, kind: Kind) -> Result<Rc<LocalKey>, Problem> {

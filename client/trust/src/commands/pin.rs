@@ -259,7 +259,7 @@ impl Answer for Pins {
 
 impl Answer for PinChange {
     fn command(&self) -> &'static str {
-        "pin"
+        if self.change == "pinned" { "pin add" } else { "pin remove" }
     }
 
     fn json(&self) -> Value {

@@ -8,7 +8,7 @@ use trust_tuf::{RoleName, TargetInfo, json};
 use crate::app::App;
 use crate::cli::images::Revoke;
 use crate::fault;
-use crate::keyring::Keyring;
+use crate::keyring::{Keyring, Kind};
 use crate::output::Revoked;
 use crate::printer::{Answer, Printer};
 use crate::publish::{self, Change};
@@ -39,6 +39,7 @@ pub fn run(app: &App, printer: &Printer, args: &Revoke) -> Result<Revoked, Probl
         app.terminal.confirm_name(&what, args.image.name(), app.globals.confirm.as_deref())?;
     }
     let mut keyring = Keyring::new(app, &args.keys)?;
+    keyring.expect_answer(Kind::Other)?;
     publish::with_retries(
         |text| printer.note(text),
         || {

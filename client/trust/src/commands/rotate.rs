@@ -43,8 +43,10 @@ pub fn run(app: &App, printer: &Printer, args: &Rotate) -> Result<Rotated, Probl
         return Err(fault::usage("online keys are made by the signer: leave --new-key out"));
     }
     let pin = anchors::pin_of(app, &args.collection)?;
-    let session = Session::open(app, pin)?;
     let mut keyring = Keyring::new(app, &args.keys)?;
+    let kind = if online || args.role == RotatedRole::Root { Kind::Root } else { Kind::Other };
+    keyring.expect_answer(kind)?;
+    let session = Session::open(app, pin)?;
     let work = Work { app, printer, args, keyring: &mut keyring, session };
     match &args.role {
         RotatedRole::Timestamp => work.online(RoleType::Timestamp),

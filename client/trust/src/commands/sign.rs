@@ -14,7 +14,7 @@ use trust_tuf::{Hashes, RoleName, TargetInfo, Targets, json};
 use crate::app::App;
 use crate::cli::images::Sign;
 use crate::fault;
-use crate::keyring::Keyring;
+use crate::keyring::{Keyring, Kind};
 use crate::output::{Publication, Signed, SignedImage};
 use crate::printer::{Answer, Printer};
 use crate::publish::{self, Change};
@@ -43,13 +43,20 @@ pub fn run(app: &App, printer: &Printer, args: &Sign) -> Result<Box<dyn Answer>,
         .iter()
         .map(|image| pin_for(app, image).map(|pin| pin.collection.clone()))
         .collect::<Result<Vec<_>, _>>()?;
+    // What will certainly be asked, and that nobody can answer, is said before anything is contacted.
+    for image in &args.images {
+        if image.digest().is_none() && args.expect.is_none() {
+            may_ask_for_digest(app, image)?;
+        }
+    }
+    let mut keyring = Keyring::new(app, &args.keys)?;
+    keyring.expect_answer(Kind::Other)?;
     let registry = server::registry(app)?;
     let mut subjects: BTreeMap<String, Vec<(usize, Subject)>> = BTreeMap::new();
     for (at, (image, collection)) in args.images.iter().zip(collections).enumerate() {
         let subject = subject(app, printer, &registry, image, args.expect.as_ref(), collection.clone())?;
         subjects.entry(collection).or_default().push((at, subject));
     }
-    let mut keyring = Keyring::new(app, &args.keys)?;
     let mut signed: BTreeMap<usize, SignedImage> = BTreeMap::new();
     for (collection, subjects) in &subjects {
         let (role, publication) = publish::with_retries(
@@ -109,17 +116,22 @@ fn subject(
     Ok(Subject { image: image.clone(), digest, content, collection })
 }
 
-/// The digest that the registry names, if a person confirms it.
-fn seen_by_a_person(app: &App, registry: &RegistryClient, image: &Reference) -> Result<Digest, Problem> {
+/// Fails if the digest would have to be confirmed and must not or cannot be.
+fn may_ask_for_digest(app: &App, image: &Reference) -> Result<(), Problem> {
     if app.settings.require_digest {
         return Err(fault::usage("this context signs a tag only with its digest given").fact("image", image).remedy([
             format!("trust sign {image} --expect DIGEST, with the digest that you built"),
         ]));
     }
-    // Without a person there is no need to ask the registry at all.
-    if !app.terminal.is_interactive() {
-        return Err(fault::digest_needed(image, None, "there is no terminal, or nobody may be asked"));
+    match app.terminal.is_interactive() {
+        true => Ok(()),
+        false => Err(fault::digest_needed(image, "there is no terminal, or nobody may be asked")),
     }
+}
+
+/// The digest that the registry names, if a person confirms it.
+fn seen_by_a_person(app: &App, registry: &RegistryClient, image: &Reference) -> Result<Digest, Problem> {
+    may_ask_for_digest(app, image)?;
     let served = app.wait(async { registry.head_manifest(image).await.map_err(|error| Problem::from(&error)) })?;
     let question = format!("The registry serves {served} for {image}. Is this the image that you want to sign?");
     app.terminal.confirm_seen(&question, "--expect DIGEST")?;

@@ -23,7 +23,7 @@ use crate::cli::keys::KeyOptions;
 use crate::cli::people::{SignerAccept, SignerAdd, SignerCommand, SignerList, SignerRemove};
 use crate::fault;
 use crate::keyring::{self, Keyring, Kind};
-use crate::output::{SignerChange, SignerEntry, Signers};
+use crate::output::{SignerAccepted, SignerChange, SignerEntry, Signers};
 use crate::printer::{Answer, Printer};
 use crate::publish::{self, Change, TARGETS_LIFE};
 use crate::session::Session;
@@ -69,6 +69,7 @@ fn add(app: &App, printer: &Printer, args: &SignerAdd) -> Result<Box<dyn Answer>
         args.keys.key.iter().cloned().partition(|uri| uri.ends_with(".pub"));
     let options = KeyOptions { key: private, ..args.keys.clone() };
     let mut keyring = Keyring::new(app, &options)?;
+    keyring.expect_answer(Kind::Other)?;
     let own: Vec<Rc<LocalKey>> = args
         .signer_key
         .iter()
@@ -88,6 +89,9 @@ fn add(app: &App, printer: &Printer, args: &SignerAdd) -> Result<Box<dyn Answer>
     }
     for key in &keys {
         key.check_registrable().map_err(|e| fault::usage(&e.to_string()))?;
+        if !keyring.permits(key) {
+            return Err(Problem::new(Code::ExampleKey).fact("key", key.id()));
+        }
     }
     if u64::try_from(keys.len()).is_ok_and(|n| args.threshold > n) {
         return Err(fault::usage("the threshold is above the number of the signer's keys"));
@@ -243,9 +247,11 @@ impl Answer for Accepted {
     }
 
     fn json(&self) -> Value {
-        let file = serde_json::from_slice::<Value>(&self.file).unwrap_or(Value::Null);
-        serde_json::json!({
-            "name": self.name.as_str(), "collection": self.collection.as_str(), "keys": self.keys, "file": file,
+        crate::output::value(&SignerAccepted {
+            name: self.name.to_string(),
+            collection: self.collection.to_string(),
+            keys: self.keys.clone(),
+            file: serde_json::from_slice(&self.file).unwrap_or(Value::Null),
         })
     }
 
@@ -271,6 +277,7 @@ fn remove(app: &App, printer: &Printer, args: &SignerRemove) -> Result<Box<dyn A
         app.terminal.confirm_name(&what, args.collection.as_str(), app.globals.confirm.as_deref())?;
     }
     let mut keyring = Keyring::new(app, &args.keys)?;
+    keyring.expect_answer(Kind::Other)?;
     let publication = publish::with_retries(
         |text| printer.note(text),
         || {
@@ -354,7 +361,7 @@ impl Answer for Signers {
 
 impl Answer for SignerChange {
     fn command(&self) -> &'static str {
-        "signer"
+        if self.change == "added" { "signer add" } else { "signer remove" }
     }
 
     fn json(&self) -> Value {

@@ -8,7 +8,7 @@ use trust_reader::verify::digest_of;
 use crate::app::App;
 use crate::cli::images::Unsign;
 use crate::fault;
-use crate::keyring::Keyring;
+use crate::keyring::{Keyring, Kind};
 use crate::output::Unsigned;
 use crate::printer::{Answer, Printer};
 use crate::publish::{self, Change};
@@ -25,6 +25,7 @@ pub fn run(app: &App, printer: &Printer, args: &Unsign) -> Result<Unsigned, Prob
         app.terminal.confirm(&question, app.globals.yes)?;
     }
     let mut keyring = Keyring::new(app, &args.keys)?;
+    keyring.expect_answer(Kind::Other)?;
     publish::with_retries(
         |text| printer.note(text),
         || {

@@ -83,6 +83,19 @@ pub struct SignerChange {
     pub publication: Option<Publication>,
 }
 
+/// `trust signer accept`
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+pub struct SignerAccepted {
+    /// The signer.
+    pub name: String,
+    /// The collection.
+    pub collection: String,
+    /// Ids of the keys that signed.
+    pub keys: Vec<String>,
+    /// The signer's first file, for `trust signer add --accept`.
+    pub file: serde_json::Value,
+}
+
 /// `trust list` without a collection
 #[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct Collections {

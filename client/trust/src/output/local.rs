@@ -99,6 +99,22 @@ pub struct ManPages {
     pub pages: Vec<String>,
 }
 
+/// `trust help`
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+pub struct HelpText {
+    /// The topic.
+    pub topic: String,
+    /// What it says.
+    pub text: String,
+}
+
+/// `trust completion`
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+pub struct CompletionScript {
+    /// The script for the shell.
+    pub script: String,
+}
+
 /// `trust key list`
 #[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct Keys {

@@ -1,0 +1,267 @@
+//! `-o json` of every command, also where it fails: exactly one document on stdout, whose `exit` is the exit code of the
+//! process, and which `schemas/output.json` describes. That file is generated from the types of the program.
+
+mod cli_world;
+
+use std::path::{Path, PathBuf};
+
+use cli_world::{Run, World};
+use serde_json::Value;
+use trust_tests::stack::Person;
+use trust_tests::stack::proxy::Answer;
+
+fn stored_schema() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../schemas/output.json")
+}
+
+#[test]
+fn the_schema_of_the_output_is_the_one_of_the_types() {
+    let text = format!("{}\n", serde_json::to_string_pretty(&trust::output::schema()).unwrap());
+    if std::env::var_os("UPDATE_SCHEMAS").is_some() {
+        std::fs::write(stored_schema(), &text).unwrap();
+    }
+    let stored = std::fs::read_to_string(stored_schema()).unwrap_or_default();
+    assert!(stored == text, "schemas/output.json differs from the types: UPDATE_SCHEMAS=1 writes it");
+}
+
+#[test]
+fn the_schema_refuses_what_no_command_may_print() {
+    let validator = jsonschema::validator_for(&trust::output::schema()).unwrap();
+    let good = serde_json::json!({"schema": "trust/v1", "command": "config path", "ok": true, "exit": 0, "path": "/a"});
+    assert!(validator.is_valid(&good), "{:?}", validator.validate(&good).err().map(|e| e.to_string()));
+    let change = |member: &str, value: Value| {
+        let mut document = good.clone();
+        document[member] = value;
+        document
+    };
+    for (why, document) in [
+        ("success with another exit code than 0", change("exit", 10.into())),
+        ("refusal with exit code 0", change("ok", false.into())),
+        ("a command that does not exist", change("command", "verfy".into())),
+        ("members of another command", change("command", "resolve".into())),
+        ("another form", change("schema", "trust/v2".into())),
+        ("a member of another type", change("path", 1.into())),
+        ("nothing", serde_json::json!({})),
+        ("a failure without remedy", serde_json::json!({"schema": "trust/v1", "ok": false, "exit": 3, "code": "E0003",
+            "headline": "", "facts": [], "cause": ""})),
+    ] {
+        assert!(!validator.is_valid(&document), "{why}");
+    }
+}
+
+struct Judge {
+    world: World,
+    validator: jsonschema::Validator,
+    commands: std::collections::BTreeSet<String>,
+    codes: std::collections::BTreeSet<String>,
+}
+
+impl Judge {
+    fn judge(&mut self, person: &Person, arguments: &[&str], exit: i32) -> Value {
+        let mut words = arguments.to_vec();
+        // Before `--`, where `exec` stops reading flags.
+        let end = words.iter().position(|w| *w == "--").unwrap_or(words.len());
+        words.splice(end..end, ["-o", "json"]);
+        let run = self.world.run(person, &words);
+        self.document(&run, exit)
+    }
+
+    fn document(&mut self, run: &Run, exit: i32) -> Value {
+        let seen = format!("exit {} (expected {exit})\n{}", run.exit, run.said());
+        let name = run.line.clone();
+        self.world.check(&format!("{name}: exit code"), run.exit == exit, &seen);
+        let mut documents = serde_json::Deserializer::from_str(&run.out).into_iter::<Value>();
+        let first = documents.next().and_then(Result::ok);
+        let alone = first.is_some() && documents.next().is_none() && run.out.ends_with('\n');
+        self.world.check(&format!("{name}: exactly one document"), alone, &seen);
+        let document = first.unwrap_or_default();
+        self.world.check(&format!("{name}: `exit` is the exit code"), document["exit"] == run.exit, &seen);
+        let ok = document["ok"] == (run.exit == 0);
+        self.world.check(&format!("{name}: `ok` only with exit code 0"), ok, &seen);
+        let wrong: Vec<String> = self.validator.iter_errors(&document).map(|e| format!("{}: {e}", e.instance_path())).collect();
+        self.world.check(&format!("{name}: schema"), wrong.is_empty(), &format!("{}\n{seen}", wrong.join("\n")));
+        self.world.check(&format!("{name}: no report on stderr"), run.err.is_empty(), &seen);
+        if let Some(command) = document["command"].as_str() {
+            self.commands.insert(command.to_owned());
+        }
+        if let Some(code) = document["code"].as_str() {
+            self.codes.insert(code.to_owned());
+        }
+        document
+    }
+}
+
+#[test]
+fn every_command_prints_one_document_that_says_its_exit_code() {
+    let validator = jsonschema::validator_for(&trust::output::schema()).unwrap();
+    let world = World::start();
+    let mut judge = Judge { world, validator, commands: Default::default(), codes: Default::default() };
+    setup(&mut judge);
+    images(&mut judge);
+    people(&mut judge);
+    this_machine(&mut judge);
+    failures(&mut judge);
+    let schema = trust::output::schema();
+    let all = schema["$defs"]["answer"]["properties"]["command"]["enum"].as_array().unwrap().clone();
+    let missing: Vec<&str> =
+        all.iter().filter_map(Value::as_str).filter(|name| !judge.commands.contains(*name)).collect();
+    judge.world.check("every command of the schema was run", missing.is_empty(), &missing.join(", "));
+    let codes = judge.codes.len();
+    judge.world.check("many different failures", codes >= 18, &format!("{:?}", judge.codes));
+    judge.world.finish(300);
+}
+
+fn setup(judge: &mut Judge) {
+    let (alice, ops, demo) = (judge.world.alice.clone(), judge.world.ops.clone(), judge.world.demo.clone());
+    judge.judge(&ops, &["init", &demo], 31);
+    judge.judge(&alice, &["init", &demo], 12);
+    let dry = judge.judge(&alice, &["init", &demo, "--dry-run"], 0);
+    let root = dry["fingerprint"].as_str().unwrap_or_default().to_owned();
+    let mut admit = judge.world.stack.admit(&demo, &root);
+    judge.world.run_command(&mut admit);
+    let made = judge.judge(&alice, &["init", &demo], 0);
+    judge.world.check("init: the fingerprint stays", made["fingerprint"] == root.as_str(), &made.to_string());
+    judge.judge(&alice, &["init", &demo], 32);
+    judge.judge(&ops, &["pin", "add", &demo, &"0".repeat(64)], 16);
+    judge.judge(&ops, &["pin", "add", &demo, &root], 0);
+    judge.judge(&ops, &["pin", "list"], 0);
+    judge.judge(&ops, &["pin", "show", &demo], 0);
+    judge.judge(&ops, &["pin", "show", &demo, "--root"], 0);
+}
+
+fn images(judge: &mut Judge) {
+    let (alice, ops, demo) = (judge.world.alice.clone(), judge.world.ops.clone(), judge.world.demo.clone());
+    let api = judge.world.push("api", "demo/api:v1", false);
+    let web = judge.world.push("web", "demo/web:v1", true);
+    let other = judge.world.push("other", "demo/api:unsigned", false);
+    let (api_v1, web_v1, unsigned) = (format!("{demo}/api:v1"), format!("{demo}/web:v1"), format!("{demo}/api:unsigned"));
+    judge.judge(&alice, &["sign", &format!("{api_v1}@{}", api.digest), "--dry-run"], 0);
+    let signed = judge.judge(&alice, &["sign", &format!("{api_v1}@{}", api.digest)], 0);
+    judge.world.check("sign: digest", signed["images"][0]["digest"] == api.digest.as_str(), &signed.to_string());
+    judge.judge(&alice, &["sign", &web_v1, "--expect", &web.digest], 0);
+    judge.judge(&alice, &["sign", &web_v1, "--expect", &api.digest], 13);
+    judge.judge(&alice, &["sign", &web_v1], 40);
+    let all = judge.judge(&ops, &["verify", &api_v1, &web_v1], 0);
+    let listed = all["images"].as_array().map(Vec::len);
+    judge.world.check("verify: one entry an image", listed == Some(2), &all.to_string());
+    let mixed = judge.judge(&ops, &["verify", &api_v1, &unsigned], 10);
+    let each = mixed["images"][0]["ok"] == true && mixed["images"][1]["ok"] == false;
+    judge.world.check("verify: each image its own verdict", each, &mixed.to_string());
+    let alone = judge.judge(&ops, &["verify", &unsigned], 10);
+    judge.world.check("verify: the id of one failure stands above", alone["code"] == "E1001", &alone.to_string());
+    judge.world.push_again(&other, "demo/api:v1");
+    let moved = judge.judge(&ops, &["verify", &api_v1], 13);
+    judge.world.check("verify: E1403", moved["code"] == "E1403", &moved.to_string());
+    judge.world.push_again(&api, "demo/api:v1");
+    let resolved = judge.judge(&ops, &["resolve", &api_v1], 0);
+    let name = format!("{demo}/api@{}", api.digest);
+    judge.world.check("resolve: NAME@DIGEST", resolved["resolved"] == name.as_str(), &resolved.to_string());
+    judge.judge(&ops, &["resolve", &api_v1, "--offline"], 0);
+    judge.judge(&ops, &["resolve", &unsigned], 10);
+    judge.judge(&ops, &["exec", "--", "docker", "pull", &unsigned], 10);
+    judge.judge(&ops, &["exec", "--", "docker", "compose", "up"], 2);
+    judge.judge(&ops, &["list", &demo], 0);
+    judge.judge(&ops, &["list", &demo, "--digests"], 0);
+    judge.judge(&ops, &["list"], 0);
+    judge.judge(&ops, &["inspect", &demo, &web_v1], 0);
+    judge.judge(&ops, &["inspect", &demo, &unsigned], 10);
+    judge.judge(&ops, &["log", &demo], 0);
+    judge.judge(&ops, &["diff", &demo], 0);
+    judge.judge(&ops, &["diff", &demo, "--from", "99"], 2);
+    for command in ["list", "log"] {
+        let lines = judge.world.run(&ops, &[command, &demo, "-o", "jsonl"]);
+        let each = !lines.out.is_empty() && lines.out.lines().all(|l| serde_json::from_str::<Value>(l).is_ok_and(|v| v.is_object()));
+        judge.world.check(&format!("{command} -o jsonl: a document a line"), lines.exit == 0 && each, &lines.said());
+    }
+    let refused = judge.world.run(&ops, &["verify", &api_v1, "-o", "jsonl"]);
+    judge.document(&refused, 2);
+    let (variable, file) = (judge.world.run_with(&ops, &["resolve", &api_v1], |c| { c.env("TRUST_OUTPUT", "json"); }), ops.home.join("answer.json"));
+    judge.document(&variable, 0);
+    let out = file.display().to_string();
+    let into = judge.world.run(&ops, &["resolve", &api_v1, "-o", "json", "--out", &out]);
+    let written: Value = serde_json::from_slice(&std::fs::read(&file).unwrap_or_default()).unwrap_or_default();
+    judge.world.check("--out FILE takes the document", into.out.is_empty() && written["ok"] == true, &into.said());
+}
+
+fn people(judge: &mut Judge) {
+    let (alice, ops, demo) = (judge.world.alice.clone(), judge.world.ops.clone(), judge.world.demo.clone());
+    let api_v1 = format!("{demo}/api:v1");
+    let by_digest = format!("{api_v1}@{}", judge.world.images["api"].digest);
+    judge.judge(&alice, &["key", "list"], 0);
+    judge.judge(&alice, &["key", "generate", "alice", "--no-passphrase"], 0);
+    judge.judge(&alice, &["key", "generate", "alice", "--no-passphrase"], 42);
+    judge.judge(&alice, &["key", "show", "alice"], 0);
+    judge.judge(&alice, &["key", "show", "nobody"], 42);
+    judge.judge(&alice, &["key", "export", "alice"], 0);
+    let backup = alice.home.join("backup.pem").display().to_string();
+    let passphrase = alice.home.join("passphrase").display().to_string();
+    let private = ["key", "export", "alice", "--private", "--no-passphrase", "--out", &backup, "--new-passphrase-file", &passphrase];
+    judge.judge(&alice, &private, 0);
+    judge.judge(&alice, &["key", "import", &format!("file:{backup}"), "again"], 0);
+    judge.judge(&alice, &["signer", "add", "alice", &demo, "--signer-key", "alice", "--no-passphrase", "--dry-run"], 0);
+    judge.judge(&alice, &["signer", "add", "alice", &demo, "--signer-key", "alice", "--no-passphrase"], 0);
+    judge.judge(&ops, &["key", "generate", "qa", "--no-passphrase"], 0);
+    judge.judge(&ops, &["signer", "accept", "qa", &demo, "--key", "qa", "--no-passphrase"], 0);
+    judge.judge(&ops, &["signer", "list", &demo], 0);
+    judge.judge(&alice, &["sign", &by_digest, "--as", "alice", "--no-passphrase"], 0);
+    judge.judge(&alice, &["sign", &by_digest, "--as", "mallory"], 42);
+    judge.judge(&ops, &["verify", &api_v1, "--signer", "alice"], 0);
+    judge.judge(&ops, &["verify", &api_v1, "--signer", "qa"], 12);
+    judge.judge(&alice, &["unsign", &api_v1, "--as", "alice", "--no-passphrase"], 40);
+    judge.judge(&alice, &["unsign", &api_v1, "--as", "alice", "--no-passphrase", "--yes"], 0);
+    judge.judge(&alice, &["signer", "remove", "alice", &demo], 40);
+    judge.judge(&alice, &["signer", "remove", "alice", &demo, "--confirm", &demo], 0);
+    judge.judge(&alice, &["revoke", &api_v1, "--reason", "a test"], 40);
+    judge.judge(&alice, &["revoke", &api_v1, "--reason", "a test", "--confirm", &format!("{demo}/api")], 0);
+    judge.judge(&ops, &["verify", &api_v1], 17);
+    judge.judge(&ops, &["rotate", "targets", &demo], 42);
+    judge.judge(&alice, &["rotate", "snapshot", &demo, "--emergency"], 0);
+    judge.judge(&alice, &["rotate", "targets", &demo], 0);
+}
+
+fn this_machine(judge: &mut Judge) {
+    let (ops, demo) = (judge.world.ops.clone(), judge.world.demo.clone());
+    let server = judge.world.server.url();
+    judge.judge(&ops, &["context", "add", "eu", "--server", &server], 0);
+    judge.judge(&ops, &["context", "list"], 0);
+    judge.judge(&ops, &["context", "use", "us"], 3);
+    judge.judge(&ops, &["context", "use", "eu"], 0);
+    judge.judge(&ops, &["context", "use", "default"], 0);
+    judge.judge(&ops, &["context", "remove", "eu"], 0);
+    judge.judge(&ops, &["config", "show", "--origin"], 0);
+    judge.judge(&ops, &["config", "path"], 0);
+    judge.judge(&ops, &["env"], 0);
+    judge.judge(&ops, &["version"], 0);
+    judge.judge(&ops, &["help", "exit-codes"], 0);
+    judge.judge(&ops, &["help", "E9999"], 2);
+    judge.judge(&ops, &["completion", "fish"], 0);
+    let man = ops.home.join("man").display().to_string();
+    judge.judge(&ops, &["man", "--dir", &man], 0);
+    judge.judge(&ops, &["pin", "remove", &demo], 40);
+    judge.judge(&ops, &["pin", "remove", &demo, "--confirm", &demo, "--dry-run"], 0);
+}
+
+fn failures(judge: &mut Judge) {
+    let (ops, demo) = (judge.world.ops.clone(), judge.world.demo.clone());
+    let web_v1 = format!("{demo}/web:v1");
+    judge.judge(&ops, &[], 2);
+    judge.judge(&ops, &["verfy"], 2);
+    judge.judge(&ops, &["verify"], 2);
+    judge.judge(&ops, &["verify", "Ubuntu:v1"], 2);
+    judge.judge(&ops, &["verify", "r.example/a:v1"], 10);
+    judge.judge(&ops, &["resolve", &web_v1, "--server", "http://127.0.0.1:1"], 30);
+    judge.judge(&ops, &["resolve", &web_v1, "--server", "http://trust.example.com"], 3);
+    judge.judge(&ops, &["resolve", &web_v1, "--server", "ftp://a b"], 3);
+    judge.judge(&ops, &["resolve", &web_v1, "--context", "nowhere"], 3);
+    let server = judge.world.server.url();
+    for (status, exit) in [(401, 31), (403, 31), (429, 33), (500, 34), (503, 34), (418, 34), (302, 34)] {
+        judge.world.server.answer("/_metadata/timestamp.json", Answer::status(status));
+        let document = judge.judge(&ops, &["resolve", &web_v1, "--server", &server], exit);
+        let several = judge.judge(&ops, &["verify", &web_v1, &web_v1, "--server", &server], exit);
+        let same = several["images"][0]["code"] == document["code"] && several["images"][1]["code"] == document["code"];
+        judge.world.check(&format!("status {status}: verify and resolve agree"), same, &several.to_string());
+    }
+    judge.world.server.honest();
+    judge.judge(&ops, &["resolve", &web_v1], 0);
+    judge.judge(&ops, &["pin", "remove", &demo, "--confirm", &demo], 0);
+}

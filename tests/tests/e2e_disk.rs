@@ -1,0 +1,191 @@
+//! Full disks: the server's, the signer's, the client's. A clean error, reads that go on, nothing half written, and when
+//! there is space again everything continues.
+
+use std::path::Path;
+use std::time::Duration;
+
+use trust_tests::stack::disk::{Disk, in_namespace};
+use trust_tests::stack::scene::{Scene, Watch, ask, assert_exit};
+use trust_tests::stack::{Options, Stack, run};
+
+const SOON: Duration = Duration::from_secs(8);
+
+/// The codes with which a publication may fail while a service has no space: server or signer not available.
+const UNAVAILABLE: i32 = 34;
+
+/// A scene of which this folder lies on a small disk.
+fn scene(dir: &Path, name: &str, folder: impl FnOnce(&Stack) -> std::path::PathBuf, kilobytes: usize) -> (Scene, Disk) {
+    let stack = Stack::registry_only(dir).unwrap();
+    let disk = Disk::mount(&folder(&stack), kilobytes).unwrap();
+    let stack = stack.with_services(Options::default()).unwrap();
+    (Scene::on(stack, dir, name), disk)
+}
+
+#[test]
+fn a_server_without_space_refuses_publications_with_34_and_serves_reads_and_goes_on_afterwards() {
+    in_namespace("a server without space", || {
+        let dir = tempfile::tempdir().unwrap();
+        let (scene, disk) = scene(dir.path(), "full-server", Stack::server_data, 16 * 1024);
+        let mut acknowledged = vec!["v0".to_owned()];
+        let mut refused = Vec::new();
+        let watch = Watch::start(&scene);
+        // Each step of the publication is the one that finds no more space: the candidate, its promotion, the timestamp.
+        for (n, free) in [0_u64, 8, 16, 24, 32, 48, 64, 96].into_iter().enumerate() {
+            let before = scene.versions();
+            disk.fill_but(free).unwrap();
+            let tag = format!("f{n}");
+            let output = scene.sign(&tag);
+            let said = String::from_utf8_lossy(&output.stderr).into_owned();
+            let code = output.status.code();
+            assert!(matches!(code, Some(0 | UNAVAILABLE)), "{free} KiB free: {code:?} {said}");
+            assert_eq!(scene.resolve("v0"), Some(0), "{free} KiB free: reads go on");
+            if free == 0 {
+                assert_eq!(code, Some(UNAVAILABLE), "{said}");
+                assert_eq!(scene.versions(), before, "nothing became current");
+                assert!(said.contains("disk"), "the message names the disk: {said}");
+            }
+            disk.empty().unwrap();
+            if code != Some(0) {
+                refused.push(free);
+                assert_exit(&scene.sign(&tag), 0, "again, with space");
+            }
+            assert!(scene.comes(&tag, SOON), "{tag}");
+            acknowledged.push(tag);
+        }
+        println!("refused with so many KiB free: {refused:?}");
+        let report = watch.report();
+        assert_eq!((report.wrong, report.down), (Vec::new(), 0));
+        scene.check(&acknowledged);
+    });
+}
+
+#[test]
+fn a_server_that_is_started_on_a_full_disk_says_so_or_serves_and_loses_nothing() {
+    in_namespace("a server started without space", || {
+        let dir = tempfile::tempdir().unwrap();
+        let (mut scene, disk) = scene(dir.path(), "full-start", Stack::server_data, 16 * 1024);
+        assert_exit(&scene.sign("v1"), 0, "sign");
+        let (before, address) = (scene.versions(), scene.stack.server_address());
+        if let Some(server) = scene.stack.server.as_mut() {
+            server.kill();
+        }
+        disk.fill().unwrap();
+        match scene.stack.start_server(Some(address.clone())) {
+            Ok(()) => assert_eq!(scene.versions(), before, "reads go on"),
+            Err(error) => {
+                let log = std::fs::read_to_string(scene.stack.dir.join("server.log")).unwrap();
+                assert!(log.contains("full"), "{error}: {log}");
+            }
+        }
+        disk.empty().unwrap();
+        scene.stack.start_server(Some(address)).unwrap();
+        assert_exit(&scene.sign("v2"), 0, "sign, with space");
+        scene.check(&["v0".to_owned(), "v1".to_owned(), "v2".to_owned()]);
+    });
+}
+
+#[test]
+fn a_signer_without_space_signs_nothing_and_the_same_publication_succeeds_afterwards() {
+    in_namespace("a signer without space", || {
+        let dir = tempfile::tempdir().unwrap();
+        let (scene, disk) = scene(dir.path(), "full-signer", Stack::signer_data, 16 * 1024);
+        let before = scene.versions();
+        disk.fill().unwrap();
+        let refused = scene.sign("f0");
+        assert_exit(&refused, UNAVAILABLE, "the signer's disk is full");
+        // Nothing leaves it: neither this snapshot nor another timestamp, however often it is asked.
+        std::thread::sleep(Duration::from_millis(1_500));
+        assert_eq!(scene.versions(), before);
+        assert_eq!(scene.metadata(&format!("{}.snapshot.json", before.1 + 1)).status, 404);
+        assert_eq!(scene.resolve("v0"), Some(0), "reads go on");
+        assert_ne!(scene.resolve("f0"), Some(0));
+        let state = ask(&scene.stack.server_address(), "GET", "/livez", &[]).unwrap();
+        assert_eq!(state.status, 200);
+        disk.empty().unwrap();
+        // It was kept, and goes on by itself; the same command then says that it is done.
+        assert!(scene.comes("f0", SOON), "the kept publication goes on when there is space");
+        assert_exit(&scene.sign("f0"), 0, "the same publication again");
+        assert_exit(&scene.sign("f1"), 0, "the next");
+        scene.check(&["v0", "f0", "f1"].map(str::to_owned));
+    });
+}
+
+#[test]
+fn a_client_without_space_ends_with_35_and_its_state_is_whole() {
+    in_namespace("a client without space", || {
+        let dir = tempfile::tempdir().unwrap();
+        let scene = Scene::start(dir.path(), "full-client", Options::default());
+        let person = scene.stack.person("cramped", None).unwrap();
+        let disk = Disk::mount(&person.home.join("state"), 512).unwrap();
+        scene.pin(&person);
+        assert_exit(&scene.resolve_as(&person, "v0"), 0, "with space");
+        let offline = |what: &str, exit: i32| {
+            let reference = format!("{}/app:v0", scene.collection);
+            let output = run(person.trust().args(["resolve", "--offline", &reference])).unwrap();
+            assert_exit(&output, exit, what);
+        };
+        let stored = files(&person.state());
+        assert!(!stored.is_empty());
+        assert_exit(&scene.sign("v1"), 0, "something new");
+        disk.fill().unwrap();
+        for tag in ["v0", "v1"] {
+            let output = scene.resolve_as(&person, tag);
+            assert_exit(&output, 35, tag);
+            assert!(output.stdout.is_empty(), "no digest without a state to keep");
+            let said = String::from_utf8_lossy(&output.stderr);
+            assert!(said.contains("E3505"), "{said}");
+        }
+        for (path, bytes) in &stored {
+            if path.extension().is_some_and(|e| e == "json") {
+                let now = std::fs::read(path).unwrap();
+                assert!(now == *bytes || serde_json::from_slice::<serde_json::Value>(&now).is_ok(), "{}", path.display());
+                assert!(!now.is_empty(), "{} is half written", path.display());
+            }
+        }
+        offline("what it had verified is still there", 0);
+        disk.empty().unwrap();
+        for tag in ["v0", "v1"] {
+            assert_exit(&scene.resolve_as(&person, tag), 0, "with space again");
+        }
+        let left: Vec<_> = files(&person.state()).into_keys().filter(|p| p.to_string_lossy().contains(".new")).collect();
+        assert!(left.is_empty(), "left behind: {left:?}");
+    });
+}
+
+#[test]
+fn a_first_use_on_a_full_disk_is_refused_and_leaves_nothing_that_counts_as_a_state() {
+    in_namespace("a first use without space", || {
+        let dir = tempfile::tempdir().unwrap();
+        let scene = Scene::start(dir.path(), "full-first", Options::default());
+        let person = scene.stack.person("cramped", None).unwrap();
+        scene.pin(&person);
+        let state = person.home.join("state");
+        let _ = std::fs::remove_dir_all(&state);
+        let disk = Disk::mount(&state, 256).unwrap();
+        for free in [0, 4, 8, 12, 16] {
+            disk.fill_but(free).unwrap();
+            let output = scene.resolve_as(&person, "v0");
+            let code = output.status.code();
+            assert!(code == Some(35) || code == Some(0) && free > 0, "{free} KiB free: {code:?}");
+            assert_eq!(code == Some(0), !output.stdout.is_empty(), "a digest only with 0");
+            disk.empty().unwrap();
+        }
+        assert_exit(&scene.resolve_as(&person, "v0"), 0, "with space");
+    });
+}
+
+fn files(folder: &Path) -> std::collections::BTreeMap<std::path::PathBuf, Vec<u8>> {
+    let mut found = std::collections::BTreeMap::new();
+    let mut waiting = vec![folder.to_owned()];
+    while let Some(folder) = waiting.pop() {
+        for entry in std::fs::read_dir(&folder).unwrap().flatten() {
+            let path = entry.path();
+            if path.is_dir() {
+                waiting.push(path);
+            } else {
+                found.insert(path.clone(), std::fs::read(&path).unwrap());
+            }
+        }
+    }
+    found
+}
