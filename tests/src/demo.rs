@@ -220,7 +220,10 @@ impl Demo {
         self.trust("alice", &alice, &["sign", &web_name, "--expect", &web.digest], &DONE)?;
         self.trust("ops", &ops, &["verify", &api_name, &web_name], &refused(0, &[&api.digest, &web.digest]))?;
         let resolved = self.trust("ops", &ops, &["resolve", &api_name], &DONE)?;
-        self.check("resolve printed NAME@DIGEST and nothing else", resolved.trim() == format!("{demo}/api@{}", api.digest));
+        self.check(
+            "resolve printed NAME@DIGEST and nothing else",
+            resolved.trim() == format!("{demo}/api@{}", api.digest),
+        );
 
         let out = self.images.join("pulled");
         let skopeo = tool("skopeo").unwrap_or_default();
@@ -269,7 +272,8 @@ impl Demo {
         self.push(&signed.api, "demo/api:v1")?;
 
         say("\n• the registry serves another manifest under the signed digest");
-        let lie = std::fs::read(self.images.join("other/blobs/sha256").join(other.digest.trim_start_matches("sha256:")))?;
+        let lie =
+            std::fs::read(self.images.join("other/blobs/sha256").join(other.digest.trim_start_matches("sha256:")))?;
         let answer = Answer::ok(lie).header("content-type", "application/vnd.oci.image.manifest.v1+json");
         self.cast.registry.answer(&format!("/manifests/{}", signed.api.digest), answer.clone());
         self.cast.registry.answer("/demo/api/manifests/v1", answer.header("docker-content-digest", &signed.api.digest));
@@ -369,7 +373,12 @@ impl Demo {
         self.trust("ops", &ops, &["verify", web, "--signer", "alice", "--signer", "qa"], &refused(12, &["E1004"]))?;
         self.trust("alice", &alice, &["sign", &by_digest, "--as", "alice", "--key", "alice"], &DONE)?;
         self.trust("qa", &qa, &["sign", &by_digest, "--as", "qa", "--key", "qa"], &DONE)?;
-        self.trust("ops", &ops, &["verify", web, "--signer", "alice", "--signer", "qa"], &refused(0, &["alice", "qa"]))?;
+        self.trust(
+            "ops",
+            &ops,
+            &["verify", web, "--signer", "alice", "--signer", "qa"],
+            &refused(0, &["alice", "qa"]),
+        )?;
         self.trust("ops", &ops, &["list", demo], &refused(0, &["web:v1"]))?;
         self.trust("ops", &ops, &["inspect", demo], &refused(0, &["alice", "qa"]))?;
         self.trust("ops", &ops, &["log", demo], &DONE)?;

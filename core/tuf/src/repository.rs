@@ -11,7 +11,7 @@ use crate::envelope::Unverified;
 use crate::error::Reason;
 use crate::example_keys;
 use crate::limits;
-use crate::model::{Delegation, MetaEntry, Paths, Role, RoleKeys, Root, Targets, pattern_matches};
+use crate::model::{Delegation, MetaEntry, Paths, Role, RoleKeys, Root, Targets};
 use crate::names::{CollectionName, RoleName, RoleType, Version, is_target_path};
 use crate::reserved;
 use crate::shape;
@@ -255,8 +255,9 @@ impl RepositoryState {
         if let Some((name, _)) = left.iter().find(|(name, _)| publication.roles.contains_key(*name)) {
             return Err(refuse(name.as_str(), Rule::Undelegated));
         }
+        let parents = parents(&roles);
         for (name, role) in &roles {
-            let chain = delegators(&roles, name);
+            let chain = delegators(&parents, name);
             if publication.roles.contains_key(name) {
                 check_content(&root, &roles, name, role, rules)?;
                 check_members(name.as_str(), role.bytes())?;
@@ -581,23 +582,22 @@ fn check_paths(name: &RoleName, role: &Targets, chain: &[(&RoleName, &Delegation
     Ok(())
 }
 
+type Parents<'a> = BTreeMap<&'a str, (&'a RoleName, &'a Delegation)>;
+
+/// Who delegates to each role. One delegator each: the walk refused two.
+fn parents(roles: &BTreeMap<RoleName, Verified<Targets>>) -> Parents<'_> {
+    let all = roles.iter().flat_map(|(name, role)| role.delegations().into_iter().map(move |d| (name, d)));
+    all.flat_map(|(name, delegations)| delegations.roles().iter().map(move |d| (d.name(), (name, d)))).collect()
+}
+
 /// The delegations on the way from `targets` to this role, each with its delegator.
-fn delegators<'a>(
-    roles: &'a BTreeMap<RoleName, Verified<Targets>>,
-    name: &RoleName,
-) -> Vec<(&'a RoleName, &'a Delegation)> {
+fn delegators<'a>(parents: &Parents<'a>, name: &RoleName) -> Vec<(&'a RoleName, &'a Delegation)> {
     let mut chain = Vec::new();
     let mut wanted = name.as_str();
     while wanted != "targets" && chain.len() <= limits::ROLES_PER_COLLECTION {
-        let found = roles.iter().find_map(|(delegator, role)| Some((delegator, role.delegations()?.role(wanted)?)));
-        let Some((delegator, delegation)) = found else { break };
-        chain.push((delegator, delegation));
+        let Some((delegator, delegation)) = parents.get(wanted) else { break };
+        chain.push((*delegator, *delegation));
         wanted = delegator.as_str();
     }
     chain
-}
-
-/// Whether a pattern that this repository would publish is for this path.
-pub fn pattern_is_for(pattern: &str, path: &str) -> bool {
-    pattern_matches(pattern, path)
 }

@@ -14,8 +14,9 @@ use nix::sched::{CloneFlags, unshare};
 pub fn in_namespace<T: Send>(name: &str, test: impl FnOnce() -> T + Send) -> Option<T> {
     std::thread::scope(|scope| {
         let thread = scope.spawn(|| {
-            let private = unshare(CloneFlags::CLONE_NEWNS)
-                .and_then(|()| mount(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | MsFlags::MS_PRIVATE, None::<&str>));
+            let private = unshare(CloneFlags::CLONE_NEWNS).and_then(|()| {
+                mount(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | MsFlags::MS_PRIVATE, None::<&str>)
+            });
             match private {
                 Ok(()) => Some(test()),
                 Err(error) => {

@@ -123,8 +123,10 @@ impl Drop for Proxy {
     }
 }
 
-/// The head of an HTTP message: its first line and its headers.
-fn head(reader: &mut impl BufRead) -> io::Result<Option<(String, Vec<(String, String)>)>> {
+/// The head of an HTTP message: its first line and its headers, names in lower case.
+type Head = (String, Vec<(String, String)>);
+
+fn head(reader: &mut impl BufRead) -> io::Result<Option<Head>> {
     let mut first = String::new();
     if reader.read_line(&mut first)? == 0 {
         return Ok(None);
