@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 use tokio::net::TcpListener;
@@ -18,6 +19,9 @@ use crate::config::{Config, File};
 use crate::signer_link::{SignerLink, SocketLink};
 use crate::store::{Event, SqliteStore, Store, TokenRow};
 use crate::{api, dev, listen};
+
+/// How long the start waits for the comparison with the signer.
+const FIRST_ROUND: Duration = Duration::from_secs(2);
 
 /// What ends a command: one sentence for people.
 #[derive(Debug, thiserror::Error)]
@@ -217,7 +221,16 @@ impl Running {
         let listener =
             TcpListener::bind(config.listen).await.map_err(|e| Failure(format!("{}: {e}", config.listen)))?;
         let address = listener.local_addr().map_err(Failure::from)?;
-        let mut background = tokio::spawn(Arc::clone(&app).run());
+        // A store that was put back from an old copy is behind the signer, whose set is adopted in the first round: before
+        // that clients would be shown versions that go back. A signer that does not answer holds reads up no longer.
+        let (compared, first_round) = tokio::sync::oneshot::channel();
+        let worker = Arc::clone(&app);
+        let mut background = tokio::spawn(async move {
+            worker.round().await;
+            drop(compared.send(()));
+            worker.run().await;
+        });
+        drop(tokio::time::timeout(FIRST_ROUND, first_round).await);
         if acceptor.is_none() && !address.ip().is_loopback() {
             tracing::warn!("tokens come over plain HTTP: put TLS in front, or give --tls-cert and --tls-key");
         }

@@ -78,7 +78,6 @@ fn a_signer_that_is_gone_means_34_and_the_publication_is_there_when_it_is_starte
     assert_exit(&scene.sign("refused"), UNAVAILABLE, "no signer, and an open publication");
     assert_eq!(scene.versions(), before);
     assert!(becomes_ready(&scene, 503));
-    // The server's restart in between forgets nothing, and shows nothing before the signer has answered or it is sure.
     scene.stack.start_signer().unwrap();
     assert!(scene.comes("kept", RECOVERY), "it was kept");
     assert_ne!(scene.resolve("refused"), Some(0), "wholly there or wholly absent");
@@ -259,7 +258,7 @@ fn looker(scene: &Scene, person: &Person, stop: &Arc<AtomicBool>) -> Loop<usize>
                 Some(30 | 34) => {}
                 code => return Err(format!("{code:?} {}", String::from_utf8_lossy(&output.stderr))),
             }
-            std::thread::sleep(Duration::from_millis(30));
+            std::thread::sleep(Duration::from_millis(80));
         }
         Ok(found)
     })

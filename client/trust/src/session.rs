@@ -6,10 +6,12 @@ use trust_image::Reference;
 use trust_reader::anchor::Anchor;
 use trust_reader::catalogue::Code;
 use trust_reader::http::HttpTransport;
+use trust_reader::problems::Failure;
 use trust_reader::reader::{Options, Reader};
 use trust_reader::state::StateStore;
 use trust_reader::verdict::Problem;
-use trust_tuf::{CollectionName, RoleKeys, RoleName, RoleType, Targets, Verified, example_keys};
+use trust_tuf::lookup::LookupError;
+use trust_tuf::{CollectionName, Reason, RoleKeys, RoleName, RoleType, Targets, UtcTime, Verified, example_keys, limits};
 
 use crate::anchors;
 use crate::app::App;
@@ -53,13 +55,46 @@ impl Session {
         Self::online(app, anchor, address)
     }
 
+    /// Opens a collection in order to publish in it. What people signed may have expired: it is read as at its last valid
+    /// second, so that they can sign its next version. Nothing is ever verified for use in such a session.
+    pub fn for_change(app: &App, pin: &Pin) -> Result<Self, Problem> {
+        let mut at = app.now()?;
+        // Each turn goes back to before one more expiry: every role that can be expired, and the root.
+        for _ in 0..limits::ROLES_PER_LOOKUP {
+            let opened = Self::online_at(app, anchors::load(app, pin)?, server::address(app, Some(pin))?, at);
+            let expired = match opened {
+                Ok(mut session) => {
+                    let unloaded = session.load_all(app)?;
+                    match unloaded.iter().filter_map(|(_, problem)| offline_expiry(problem)).min() {
+                        Some(expired) => expired,
+                        None => return Ok(session),
+                    }
+                }
+                Err(problem) => match offline_expiry(&problem) {
+                    Some(expired) => expired,
+                    None => return Err(problem),
+                },
+            };
+            match expired.plus_secs(-1).filter(|before| *before < at) {
+                Some(before) => at = before,
+                None => break,
+            }
+        }
+        Self::open(app, pin)
+    }
+
     /// Updates from this server. Reading is anonymous; a server that wants a token gets it.
     pub fn online(app: &App, anchor: Anchor, address: String) -> Result<Self, Problem> {
+        Self::online_at(app, anchor, address, app.now()?)
+    }
+
+    fn online_at(app: &App, anchor: Anchor, address: String, at: UtcTime) -> Result<Self, Problem> {
         let collection = anchor.collection.clone();
         let refresh = |transport: HttpTransport| {
             let store = store(app, &anchor)?;
-            let now = app.now()?;
-            app.wait(Reader::refresh_with(anchor.clone(), store, transport, now, options(app)))
+            // The clock is only checked where it is the clock that judges.
+            let options = Options { check_clock: at == app.now()?, ..options(app) };
+            app.wait(Reader::refresh_with(anchor.clone(), store, transport, at, options))
         };
         let reader = match refresh(server::anonymous(app, &address)?) {
             Err(problem) if wants_token(&problem) && app.settings.token.is_some() => {
@@ -126,6 +161,18 @@ fn refuse_example_keys(app: &App, reader: &CollectionReader) -> Result<(), Probl
         }
     }
     Ok(())
+}
+
+/// When a file that people sign expired, if that is the problem. The online roles are not theirs to renew.
+fn offline_expiry(problem: &Problem) -> Option<UtcTime> {
+    let error = match problem.failure.as_deref()? {
+        Failure::Update(error) | Failure::Lookup(LookupError::Role(error)) => error,
+        _ => return None,
+    };
+    match error.reason {
+        Reason::Expired { expires, .. } if error.role != "timestamp" && error.role != "snapshot" => Some(expires),
+        _ => None,
+    }
 }
 
 fn wants_token(problem: &Problem) -> bool {

@@ -68,8 +68,11 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        self.signal("CONT");
-        self.kill();
+        // One that was waited for is gone, and its number may be another's.
+        if self.is_running() {
+            self.signal("CONT");
+            self.kill();
+        }
     }
 }
 
@@ -263,7 +266,6 @@ impl Stack {
         command.args(["serve", "--data"]).arg(self.signer_data()).arg("--socket").arg(self.socket());
         command.arg("--passphrase-file").arg(self.signer_passphrase());
         command.arg("--config").arg(self.dir.join("signer.toml")).arg("--ready-file").arg(&ready);
-        command.envs(self.options.environment.clone());
         let mut process = Process::start("trust-signer", &mut command, &self.dir.join("signer.log"))?;
         wait_for_file(&mut process, &ready)?;
         self.signer = Some(process);
@@ -283,7 +285,6 @@ impl Stack {
             let (cert, key) = self.certificate()?;
             command.arg("--tls-cert").arg(cert).arg("--tls-key").arg(key);
         }
-        command.envs(self.options.environment.clone());
         let mut process = Process::start("trust-server", &mut command, &self.dir.join("server.log"))?;
         let address = wait_for_file(&mut process, &ready)?;
         let scheme = if self.options.tls { "https" } else { "http" };
@@ -338,6 +339,7 @@ impl Stack {
     fn program(&self, name: &str) -> Command {
         let mut command = Command::new(built(name));
         command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
+        command.envs(self.options.environment.clone());
         command
     }
 

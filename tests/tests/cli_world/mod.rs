@@ -4,6 +4,8 @@
 //! Invariant: nothing here calls the library of the command; only the built program is judged.
 #![allow(dead_code, reason = "each test file uses a part")]
 
+pub mod hostile;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;

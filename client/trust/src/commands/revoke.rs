@@ -43,7 +43,7 @@ pub fn run(app: &App, printer: &Printer, args: &Revoke) -> Result<Revoked, Probl
     publish::with_retries(
         |text| printer.note(text),
         || {
-            let session = Session::open(app, pin)?;
+            let session = Session::for_change(app, pin)?;
             attempt(app, &mut keyring, session, args)
         },
     )

@@ -46,7 +46,7 @@ pub fn run(app: &App, printer: &Printer, args: &Rotate) -> Result<Rotated, Probl
     let mut keyring = Keyring::new(app, &args.keys)?;
     let kind = if online || args.role == RotatedRole::Root { Kind::Root } else { Kind::Other };
     keyring.expect_answer(kind)?;
-    let session = Session::open(app, pin)?;
+    let session = Session::for_change(app, pin)?;
     let work = Work { app, printer, args, keyring: &mut keyring, session };
     match &args.role {
         RotatedRole::Timestamp => work.online(RoleType::Timestamp),

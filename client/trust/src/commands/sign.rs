@@ -147,7 +147,7 @@ fn sign_collection(
     args: &Sign,
 ) -> Result<(RoleName, Option<Publication>), Problem> {
     let pin = app.settings.pin(collection).ok_or_else(|| fault::not_pinned(collection))?;
-    let mut session = Session::open(app, pin)?;
+    let mut session = Session::for_change(app, pin)?;
     let mut paths = Vec::new();
     for (_, subject) in subjects {
         paths.extend(subject.paths()?);

@@ -106,7 +106,7 @@ fn add(app: &App, printer: &Printer, args: &SignerAdd) -> Result<Box<dyn Answer>
     };
     let pin = anchors::pin_of(app, &args.collection)?;
     // Not repeated after a race: another change of signers is to be looked at first.
-    let session = Session::open(app, pin)?;
+    let session = Session::for_change(app, pin)?;
     if session.keys_of(&args.name).is_some() {
         return Err(fault::usage(&format!("{} has a signer `{}` already", args.collection, args.name))
             .remedy(["to give them a new key: trust rotate signer:NAME", "to change paths: remove the signer, then add them"]));
@@ -281,7 +281,7 @@ fn remove(app: &App, printer: &Printer, args: &SignerRemove) -> Result<Box<dyn A
     let publication = publish::with_retries(
         |text| printer.note(text),
         || {
-            let session = Session::open(app, pin)?;
+            let session = Session::for_change(app, pin)?;
             let mut draft = signing::next_version(app, session.reader.trusted().targets())?;
             if !draft.remove_delegation(args.name.as_str()) {
                 let known: Vec<String> = session.signers().iter().map(RoleName::to_string).collect();
