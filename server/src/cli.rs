@@ -227,10 +227,11 @@ impl Running {
         let worker = Arc::clone(&app);
         let mut background = tokio::spawn(async move {
             worker.round().await;
-            drop(compared.send(()));
+            // Nobody waits any more if this took too long.
+            let _ = compared.send(());
             worker.run().await;
         });
-        drop(tokio::time::timeout(FIRST_ROUND, first_round).await);
+        let _ = tokio::time::timeout(FIRST_ROUND, first_round).await;
         if acceptor.is_none() && !address.ip().is_loopback() {
             tracing::warn!("tokens come over plain HTTP: put TLS in front, or give --tls-cert and --tls-key");
         }

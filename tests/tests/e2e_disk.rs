@@ -111,6 +111,47 @@ fn a_signer_without_space_signs_nothing_and_the_same_publication_succeeds_afterw
 }
 
 #[test]
+fn a_signer_that_is_started_on_a_full_disk_says_so_or_serves_and_loses_nothing() {
+    in_namespace("a signer started without space", || {
+        let dir = tempfile::tempdir().unwrap();
+        let (mut scene, disk) = scene(dir.path(), "full-signer-start", Stack::signer_data, 16 * 1024);
+        scene.stack.signer.as_mut().unwrap().kill();
+        disk.fill().unwrap();
+        if let Err(error) = scene.stack.start_signer() {
+            let log = std::fs::read_to_string(scene.stack.dir.join("signer.log")).unwrap();
+            assert!(log.contains("full"), "{error}: {log}");
+        }
+        assert_eq!(scene.resolve("v0"), Some(0), "reads go on");
+        assert_exit(&scene.sign("v1"), UNAVAILABLE, "no signatures");
+        disk.empty().unwrap();
+        scene.stack.start_signer().unwrap();
+        assert!(scene.comes("v1", SOON));
+        scene.check(&["v0", "v1"].map(str::to_owned));
+    });
+}
+
+#[test]
+fn a_publisher_without_space_is_told_so_and_never_told_that_something_is_published() {
+    in_namespace("a publisher without space", || {
+        let dir = tempfile::tempdir().unwrap();
+        let scene = Scene::start(dir.path(), "full-publisher", Options::default());
+        let state = scene.alice.home.join("state");
+        std::fs::remove_dir_all(&state).unwrap();
+        let disk = Disk::mount(&state, 512).unwrap();
+        assert_eq!(scene.resolve_as(&scene.alice, "v0").status.code(), Some(0));
+        disk.fill().unwrap();
+        // The server takes the files, but this machine cannot keep the timestamp that would prove it.
+        let output = scene.sign("v1");
+        assert_exit(&output, 35, "no space for what it must remember");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(said.contains("E3505") && said.contains("could not be verified") && !said.contains('✓'), "{said}");
+        disk.empty().unwrap();
+        assert_exit(&scene.sign("v1"), 0, "with space");
+        scene.check(&["v0", "v1"].map(str::to_owned));
+    });
+}
+
+#[test]
 fn a_client_without_space_ends_with_35_and_its_state_is_whole() {
     in_namespace("a client without space", || {
         let dir = tempfile::tempdir().unwrap();
@@ -138,7 +179,11 @@ fn a_client_without_space_ends_with_35_and_its_state_is_whole() {
         for (path, bytes) in &stored {
             if path.extension().is_some_and(|e| e == "json") {
                 let now = std::fs::read(path).unwrap();
-                assert!(now == *bytes || serde_json::from_slice::<serde_json::Value>(&now).is_ok(), "{}", path.display());
+                assert!(
+                    now == *bytes || serde_json::from_slice::<serde_json::Value>(&now).is_ok(),
+                    "{}",
+                    path.display()
+                );
                 assert!(!now.is_empty(), "{} is half written", path.display());
             }
         }
@@ -147,7 +192,8 @@ fn a_client_without_space_ends_with_35_and_its_state_is_whole() {
         for tag in ["v0", "v1"] {
             assert_exit(&scene.resolve_as(&person, tag), 0, "with space again");
         }
-        let left: Vec<_> = files(&person.state()).into_keys().filter(|p| p.to_string_lossy().contains(".new")).collect();
+        let left: Vec<_> =
+            files(&person.state()).into_keys().filter(|p| p.to_string_lossy().contains(".new")).collect();
         assert!(left.is_empty(), "left behind: {left:?}");
     });
 }

@@ -62,7 +62,9 @@ fn scene(dir: &Path) -> Scene {
 #[test]
 fn expired_roles_are_refused_and_can_be_renewed_by_those_who_hold_their_keys() {
     if shifted(1).is_none_or(|clock| clock.is_empty()) {
-        println!("SKIPPED: expired_roles_are_refused_and_can_be_renewed_by_those_who_hold_their_keys: faketime is missing");
+        println!(
+            "SKIPPED: expired_roles_are_refused_and_can_be_renewed_by_those_who_hold_their_keys: faketime is missing"
+        );
         return;
     }
     let dir = tempfile::tempdir().unwrap();

@@ -305,9 +305,16 @@ fn chaos(name: &str, kills: usize, victim: impl Fn(&mut Scene)) {
 
 #[test]
 fn a_server_killed_ten_times_under_publications_loses_nothing_that_it_acknowledged() {
+    let turn = std::cell::Cell::new(false);
     chaos("killed-server", 10, |scene| {
-        let address = scene.stack.server_address();
-        scene.stack.server.as_mut().unwrap().kill();
+        let (address, server) = (scene.stack.server_address(), scene.stack.server.as_mut().unwrap());
+        // Every other time it is asked to stop.
+        if turn.replace(!turn.get()) {
+            server.signal("TERM");
+            assert!(server.wait(RECOVERY).is_some(), "it ends when it is asked to");
+        } else {
+            server.kill();
+        }
         scene.stack.start_server(Some(address)).unwrap();
     });
 }
@@ -372,8 +379,18 @@ fn metadata_is_answered_as_caches_need_it() {
         assert_eq!(get(file, &[]).status, 200, "{file} stays");
     }
     for file in [
-        "root.json", "0.root.json", "01.root.json", "9.snapshot.json", "1.timestamp.json", "1.nobody.json", "..%2fserver.db",
-        "1.root.json/", "%2e%2e/1.root.json", "1.root.json%00", "timestamp.json.gz", "",
+        "root.json",
+        "0.root.json",
+        "01.root.json",
+        "9.snapshot.json",
+        "1.timestamp.json",
+        "1.nobody.json",
+        "..%2fserver.db",
+        "1.root.json/",
+        "%2e%2e/1.root.json",
+        "1.root.json%00",
+        "timestamp.json.gz",
+        "",
     ] {
         let answer = get(file, &[]);
         assert_eq!((answer.status, cache(&answer).as_str()), (404, "no-store"), "{file}");

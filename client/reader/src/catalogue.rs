@@ -314,8 +314,8 @@ catalogue! {
         ["name the authority's file, or ask the people who run the registry"];
     LoginNeeded "E3101" FORBIDDEN: "the server asks for a token",
         "no token was sent, or it is expired or revoked", ["set TRUST_TOKEN_FILE or TRUST_TOKEN to a valid token"];
-    Forbidden "E3102" FORBIDDEN: "the token does not allow this",
-        "its scope does not cover the collection or the action", ["ask an administrator for a token with this scope"];
+    Forbidden "E3102" FORBIDDEN: "the server does not allow this",
+        "the scope of the token does not cover the collection or the action, or no token was sent", ["ask an administrator for a token with this scope"];
     RegistryLogin "E3111" FORBIDDEN: "the registry asks for a login",
         "no credentials are stored for it, or they are not accepted", ["log in with docker login or podman login"];
     RegistryForbidden "E3112" FORBIDDEN: "the registry denies access",

@@ -57,6 +57,12 @@ pub enum Failure {
     /// The server has no timestamp of the collection, and none was ever stored.
     #[error("the server does not have this collection")]
     NoCollection,
+    /// Offline, and a stored file is not the one that the stored list names.
+    #[error("{file}: not the file that was stored last")]
+    StoredOther {
+        /// The file.
+        file: &'static str,
+    },
     /// Offline, and nothing is stored.
     #[error("nothing is stored")]
     NothingStored,
@@ -102,6 +108,12 @@ impl Scene {
                 self.start(Code::ClockBack).fact("clock", now).fact("last update", seen)
             }
             Failure::NoCollection => self.start(Code::NoSuchCollection),
+            Failure::StoredOther { file } => self
+                .start(Code::StateDamaged)
+                .headline("a file of the stored state is not the one that belongs there")
+                .fact("file", file)
+                .cause("an update was interrupted, or the file was cut off, changed or taken away")
+                .remedy(["run the command once with network: the file is fetched and checked again"]),
             Failure::NothingStored => self.start(Code::NothingStored),
         };
         problem.because(failure)

@@ -258,6 +258,23 @@ impl StateStore {
         }
     }
 
+    /// Whether a stored file is the one that the record speaks of, or the record speaks of none. Any other one counts only
+    /// if it verifies: damage that raises a version must not take the floor away.
+    pub(crate) fn is_accounted_for(&self, file: StateFile<'_>, bytes: &[u8]) -> bool {
+        let mark = match file {
+            StateFile::Timestamp => &self.record.timestamp,
+            StateFile::Snapshot => &self.record.snapshot,
+            StateFile::Root | StateFile::Targets | StateFile::Role(_) => &None,
+        };
+        mark.as_ref().is_none_or(|mark| mark.sha256 == sha256(bytes))
+    }
+
+    /// What is said of a stored file that is neither the recorded one nor verifies.
+    pub(crate) fn unaccounted_for(&self, file: StateFile<'_>) -> StateError {
+        let why = "it is not what was stored, and no trusted root speaks for it";
+        StateError::Damaged { path: self.folder.path(&file.name()), why }
+    }
+
     /// Begins with this pinned root. If it is not of the chain that is stored, an operator has pinned something else:
     /// the record of the old chain is given up. (A stored timestamp or snapshot that still verifies stays a floor.)
     pub fn begin(&mut self, fingerprint: &str, same_chain: bool) -> Result<(), StateError> {

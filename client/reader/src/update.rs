@@ -9,14 +9,15 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::time::Instant;
+use trust_tuf::envelope::Unverified;
 use trust_tuf::model::{Role, sha256};
 use trust_tuf::trusted::{Freshness, RootStage, SnapshotStage, TimestampStage, TrustedSet};
-use trust_tuf::{Reason, UpdateError, UtcTime, Version, limits};
+use trust_tuf::{Reason, RoleType, Root, Snapshot, Timestamp, UpdateError, UtcTime, Version, limits};
 
 use crate::anchor::Anchor;
 use crate::layout::{Layout, file_name};
 use crate::problems::Failure;
-use crate::state::StateStore;
+use crate::state::{StateFile, StateStore};
 use crate::transport::{FetchError, Transport};
 
 /// How far the clock may be behind the last successful update, in seconds.
@@ -97,7 +98,7 @@ pub(crate) async fn online<T: Transport>(
 
     let mut stage = root.stage.finish()?;
     let consistent = stage.root().consistent_snapshot();
-    offer_timestamp(&mut stage, store)?;
+    offer_timestamp(&mut stage, anchor, store, now)?;
     let received = match remote.demand("timestamp.json", limits::TIMESTAMP_BYTES).await {
         // A collection that was there before has not vanished: then something is wrong with the server.
         Err(Failure::Fetch { error: FetchError::NotFound, .. }) if store.timestamp()?.is_none() => {
@@ -116,7 +117,7 @@ pub(crate) async fn online<T: Transport>(
     if freshness == Freshness::New {
         store.keep_timestamp(stage.timestamp().version(), stage.timestamp().bytes())?;
     }
-    let stage = snapshot(stage, store, remote, consistent).await?;
+    let stage = snapshot(stage, anchor, store, remote, now, consistent).await?;
     let set = match stage {
         Ok(set) => set,
         Err(stage) => {
@@ -138,30 +139,36 @@ pub(crate) fn offline(anchor: &Anchor, store: &StateStore, now: UtcTime) -> Resu
         check_root_seen(&root.stage, store)?;
     }
     let mut stage = root.stage.finish()?;
-    offer_timestamp(&mut stage, store)?;
+    offer_timestamp(&mut stage, anchor, store, now)?;
     let mut stage = stage.accept_local().ok_or(Failure::NothingStored)??;
-    if let Some(bytes) = store.snapshot()? {
-        stage.offer_local(bytes);
-    }
+    offer_snapshot(&mut stage, anchor, store, now)?;
     let mut stage = match stage.accept_local() {
         Ok(stage) => stage,
-        Err(stage) => judged(stage.accept(store.snapshot()?.ok_or(Failure::NothingStored)?))?,
+        Err(stage) => judged(SNAPSHOT, stage.accept(store.snapshot()?.ok_or_else(|| missing(store, SNAPSHOT))?))?,
     };
     if let Some(bytes) = store.targets("targets")? {
         stage.offer_local(bytes);
     }
     let set = match stage.accept_local() {
         Ok(set) => set,
-        Err(stage) => judged(stage.accept(store.targets("targets")?.ok_or(Failure::NothingStored)?))?,
+        Err(stage) => judged(TARGETS, stage.accept(store.targets("targets")?.ok_or_else(|| missing(store, TARGETS))?))?,
     };
     Ok(Updated { set, pinned_version: root.pinned_version, warnings: Vec::new() })
 }
 
+const SNAPSHOT: &str = "snapshot.json";
+const TARGETS: &str = "targets.json";
+
+/// A file that is not there: never stored, if no update ever came to its end.
+fn missing(store: &StateStore, file: &'static str) -> Failure {
+    if store.refreshed().is_none() { Failure::NothingStored } else { Failure::StoredOther { file } }
+}
+
 /// A stored file that was not taken, judged once more for its reason. One that is simply not the one that is wanted
-/// was left by an interrupted update.
-fn judged<S>(accepted: Result<S, UpdateError>) -> Result<S, Failure> {
+/// was left by an interrupted update, or changed since.
+fn judged<S>(file: &'static str, accepted: Result<S, UpdateError>) -> Result<S, Failure> {
     accepted.map_err(|error| match error.reason {
-        Reason::Hash | Reason::Length { .. } | Reason::WrongVersion { .. } => Failure::NothingStored,
+        Reason::Hash | Reason::Length { .. } | Reason::WrongVersion { .. } => Failure::StoredOther { file },
         _ => error.into(),
     })
 }
@@ -244,11 +251,59 @@ fn check_root_seen(stage: &RootStage, store: &StateStore) -> Result<(), Failure>
     }
 }
 
-fn offer_timestamp(stage: &mut TimestampStage, store: &StateStore) -> Result<(), Failure> {
-    if let Some(bytes) = store.timestamp()? {
-        stage.offer_local(bytes);
+fn offer_timestamp(
+    stage: &mut TimestampStage,
+    anchor: &Anchor,
+    store: &StateStore,
+    now: UtcTime,
+) -> Result<(), Failure> {
+    let Some(bytes) = store.timestamp()? else { return Ok(()) };
+    if stage.offer_local(bytes.clone()) {
+        return Ok(());
     }
-    Ok(())
+    let verifies = |root: &Root| {
+        let file = Unverified::<Timestamp>::read(bytes.as_slice(), limits::TIMESTAMP_BYTES);
+        file.is_ok_and(|file| file.verify(root.role(RoleType::Timestamp)).is_ok())
+    };
+    check_accounted_for(StateFile::Timestamp, &bytes, anchor, store, now, verifies)
+}
+
+fn offer_snapshot(stage: &mut SnapshotStage, anchor: &Anchor, store: &StateStore, now: UtcTime) -> Result<(), Failure> {
+    let Some(bytes) = store.snapshot()? else { return Ok(()) };
+    if stage.offer_local(bytes.clone()) {
+        return Ok(());
+    }
+    let verifies = |root: &Root| {
+        let file = Unverified::<Snapshot>::read(bytes.as_slice(), limits::STATED_BYTES);
+        file.is_ok_and(|file| file.verify(root.role(RoleType::Snapshot)).is_ok())
+    };
+    check_accounted_for(StateFile::Snapshot, &bytes, anchor, store, now, verifies)
+}
+
+/// A stored file that does not verify under the newest root is no floor (5.3.11). That is fine for the recorded one, whose
+/// keys were rotated away, and for one that an interrupted run stored before they were: some root of the chain spoke for
+/// it. One that nobody ever signed is damage, and would take the floor away without a word.
+fn check_accounted_for(
+    file: StateFile<'_>,
+    bytes: &[u8],
+    anchor: &Anchor,
+    store: &StateStore,
+    now: UtcTime,
+    verifies: impl Fn(&Root) -> bool,
+) -> Result<(), Failure> {
+    if store.is_accounted_for(file, bytes) {
+        return Ok(());
+    }
+    let mut chain = RootStage::pinned(anchor.root.clone(), now)?;
+    loop {
+        if verifies(chain.root()) {
+            return Ok(());
+        }
+        let next = chain.root().version().next().map(|next| store.root(next)).transpose()?.flatten();
+        if !next.is_some_and(|root| chain.advance_local(root).is_ok()) {
+            return Err(store.unaccounted_for(file).into());
+        }
+    }
 }
 
 /// The signatures of a timestamp do not fit. Perhaps a cache hides a new root: it is asked for once more, past caches,
@@ -268,7 +323,7 @@ async fn retry_timestamp<T: Transport>(
         return Err(other_root(anchor, remote, now, error).await);
     }
     let mut stage = roots.finish()?;
-    offer_timestamp(&mut stage, store)?;
+    offer_timestamp(&mut stage, anchor, store, now)?;
     Ok(stage.accept(received.to_vec())?)
 }
 
@@ -292,13 +347,13 @@ async fn other_root<T: Transport>(
 
 async fn snapshot<T: Transport>(
     mut stage: SnapshotStage,
+    anchor: &Anchor,
     store: &mut StateStore,
     remote: &Remote<'_, T>,
+    now: UtcTime,
     consistent: bool,
 ) -> Result<Result<TrustedSet, trust_tuf::trusted::TargetsStage>, Failure> {
-    if let Some(bytes) = store.snapshot()? {
-        stage.offer_local(bytes);
-    }
+    offer_snapshot(&mut stage, anchor, store, now)?;
     let mut stage = match stage.accept_local() {
         Ok(stage) => stage,
         Err(stage) => {

@@ -61,7 +61,7 @@ fn fetch(app: &App, pin: &Pin, collection: &CollectionName) -> Result<Anchor, Pr
 /// Reads a root file of at most the limit.
 pub fn read_root(path: &Path) -> Result<Vec<u8>, Problem> {
     let mut root = Vec::new();
-    let file = std::fs::File::open(path).map_err(|e| fault::file(path, &e))?;
+    let file = crate::settings::paths::open_now(path).map_err(|e| fault::file(path, &e))?;
     file.take(limits::ROOT_BYTES.saturating_add(1)).read_to_end(&mut root).map_err(|e| fault::file(path, &e))?;
     if u64::try_from(root.len()).is_ok_and(|n| n > limits::ROOT_BYTES) {
         return Err(fault::bad_file(path, "too large for a root file"));

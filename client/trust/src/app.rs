@@ -1,12 +1,12 @@
 //! What every command runs with: settings, clock, terminal, and the parts that are made only when they are needed.
 //!
 //! Invariant: making an [`App`] contacts nobody, reads no key and starts no runtime, so that `trust resolve --offline` is
-//! quick. The deadline of the command counts from here.
+//! quick. The deadline of the command counts the time that it waits for others, not for the person at the terminal.
 
-use std::cell::OnceCell;
+use std::cell::{Cell, OnceCell};
 use std::future::Future;
 use std::path::PathBuf;
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use trust_reader::verdict::Problem;
 use trust_tuf::UtcTime;
@@ -29,7 +29,7 @@ pub struct App {
     pub environment: Environment,
     /// A person at a terminal, or nobody.
     pub terminal: Terminal,
-    deadline: Option<Instant>,
+    waited: Cell<Duration>,
     runtime: OnceCell<tokio::runtime::Runtime>,
 }
 
@@ -37,8 +37,7 @@ impl App {
     /// A run with these settings.
     pub fn new(globals: Globals, settings: Settings, environment: Environment) -> Self {
         let terminal = Terminal::find(&settings.non_interactive);
-        let deadline = Instant::now().checked_add(settings.timeout.value);
-        Self { globals, settings, environment, terminal, deadline, runtime: OnceCell::new() }
+        Self { globals, settings, environment, terminal, waited: Cell::default(), runtime: OnceCell::new() }
     }
 
     /// The time of this machine, whole seconds.
@@ -60,15 +59,12 @@ impl App {
                 self.runtime.get_or_init(|| made)
             }
         };
-        runtime.block_on(async {
-            match self.deadline {
-                None => work.await,
-                Some(deadline) => match tokio::time::timeout_at(deadline.into(), work).await {
-                    Ok(result) => result,
-                    Err(_) => Err(fault::deadline(self.settings.timeout.value)),
-                },
-            }
-        })
+        let began = Instant::now();
+        let left = self.settings.timeout.value.saturating_sub(self.waited.get());
+        // The timer is made inside: it belongs to the runtime.
+        let result = runtime.block_on(async { tokio::time::timeout(left, work).await });
+        self.waited.set(self.waited.get().saturating_add(began.elapsed()));
+        result.unwrap_or_else(|_| Err(fault::deadline(self.settings.timeout.value)))
     }
 
     /// Refuses what needs a network when there must be none.
@@ -103,7 +99,7 @@ fn read_token(path: &PathBuf) -> Result<zeroize::Zeroizing<String>, Problem> {
     use std::io::Read;
     use std::os::unix::fs::MetadataExt;
     let bad = |why: String| fault::token(&format!("token file {}: {why}", path.display()));
-    let file = std::fs::File::open(path).map_err(|e| bad(e.to_string()))?;
+    let file = crate::settings::paths::open_now(path).map_err(|e| bad(e.to_string()))?;
     let metadata = file.metadata().map_err(|e| bad(e.to_string()))?;
     if metadata.is_file() && metadata.mode() & 0o077 != 0 {
         return Err(bad(format!("mode {:04o} lets others read it; run: chmod 600", metadata.mode() & 0o7777)));

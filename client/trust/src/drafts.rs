@@ -32,7 +32,9 @@ pub fn load(app: &App, collection: &CollectionName) -> Result<Option<FirstFiles>
         match std::fs::metadata(&path) {
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
             Err(e) => Err(fault::file(&path, &e)),
-            Ok(found) if found.len() > limits::PUBLISH_BYTES => Err(fault::bad_file(&path, "too large for a role file")),
+            Ok(found) if found.len() > limits::PUBLISH_BYTES => {
+                Err(fault::bad_file(&path, "too large for a role file"))
+            }
             Ok(_) => std::fs::read(&path).map(Some).map_err(|e| fault::file(&path, &e)),
         }
     };

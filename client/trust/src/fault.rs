@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use trust_image::{Digest, Reference, TargetError};
 use trust_keys::{FileError, KeyFileError, KeyUriError, PassphraseError, SignError, StoreError};
-use trust_reader::verdict::Problem;
 use trust_reader::catalogue::Code;
+use trust_reader::verdict::Problem;
 
 use crate::settings::{Origin, SettingsError};
 use crate::style::plain;
@@ -21,6 +21,9 @@ pub fn usage(why: &str) -> Problem {
 
 /// Arguments that cannot be read. What was typed is not repeated beyond what the parser says of it.
 pub fn arguments(error: &clap::Error) -> Problem {
+    if let Some(problem) = no_reference(error) {
+        return problem;
+    }
     let text = without_values(error, error.render().to_string());
     let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
     let first = lines.next().unwrap_or_default().trim_start_matches("error: ").trim_end_matches(':').to_owned();
@@ -41,10 +44,26 @@ pub fn arguments(error: &clap::Error) -> Problem {
         };
         problem = problem.fact(&label, value);
     }
-    match usage {
-        Some(usage) => problem.fact("usage", usage),
-        None => problem,
+    let Some(usage) = usage else { return problem };
+    let command: Vec<&str> =
+        usage.split(' ').take_while(|word| word.bytes().all(|b| b.is_ascii_lowercase() || b == b'-') && !word.starts_with('-')).collect();
+    let help = format!("look at: {} --help", command.join(" "));
+    problem.fact("usage", usage).remedy([help])
+}
+
+/// A value that is no image reference.
+fn no_reference(error: &clap::Error) -> Option<Problem> {
+    let text = |kind| match error.get(kind) {
+        Some(clap::error::ContextValue::String(text)) => Some(text.as_str()),
+        _ => None,
+    };
+    let is_reference = text(clap::error::ContextKind::InvalidArg).is_some_and(|name| name.starts_with("<REF>"));
+    if error.kind() != clap::error::ErrorKind::ValueValidation || !is_reference {
+        return None;
     }
+    let why = std::error::Error::source(error)?;
+    let given = text(clap::error::ContextKind::InvalidValue).unwrap_or_default();
+    Some(Problem::new(Code::BadReference).headline(why).fact("given", format!("`{given}`")))
 }
 
 /// The parser's text without what could be a secret: values of unknown arguments, and of those about passphrases.
@@ -63,7 +82,9 @@ fn without_values(error: &clap::Error, text: String) -> String {
     if error.kind() == clap::error::ErrorKind::UnknownArgument {
         let name = argument.split('=').next().unwrap_or_default();
         let is_flag = name.strip_prefix("--").is_some_and(|rest| {
-            rest.len() <= 32 && rest.starts_with(|c: char| c.is_ascii_lowercase()) && rest.bytes().all(|b| b.is_ascii_lowercase() || b == b'-')
+            rest.len() <= 32
+                && rest.starts_with(|c: char| c.is_ascii_lowercase())
+                && rest.bytes().all(|b| b.is_ascii_lowercase() || b == b'-')
         });
         let shown = if is_flag { name } else { HIDDEN };
         text = text.replace(&argument, shown);
@@ -128,8 +149,8 @@ pub fn terminal(error: &std::io::Error) -> Problem {
 /// Somebody would have to confirm.
 pub fn confirmation_needed(question: &str, answer: &str, why: &str) -> Problem {
     Problem::new(Code::NeedConfirmation)
-        .fact("question", question.trim_end_matches('?'))
-        .fact("nobody", why)
+        .fact("to confirm", question.trim_end_matches('?'))
+        .fact("no prompt", why)
         .remedy([format!("answer with {answer}")])
 }
 
@@ -176,7 +197,7 @@ pub fn digest_needed(image: &Reference, why: &str) -> Problem {
     Problem::new(Code::NeedConfirmation)
         .headline("the digest to sign is not given, and nobody can confirm the one that the registry names")
         .fact("image", image)
-        .fact("nobody", why)
+        .fact("no prompt", why)
         .remedy([format!("trust sign {image} --expect DIGEST, with the digest that you built")])
 }
 
@@ -205,10 +226,7 @@ pub fn no_key_for(role: &str, needed: u64, have: usize, listed: &[String]) -> Pr
 
 /// A key that was named is none of the role's.
 pub fn key_not_of_role(role: &str, key: &str, listed: &[String]) -> Problem {
-    Problem::new(Code::KeyNotAllowed)
-        .fact("key", plain(key))
-        .fact("role", role)
-        .fact("its keys", listed.join(", "))
+    Problem::new(Code::KeyNotAllowed).fact("key", plain(key)).fact("role", role).fact("its keys", listed.join(", "))
 }
 
 /// A passphrase.
@@ -217,14 +235,20 @@ pub fn passphrase(error: &PassphraseError) -> Problem {
         PassphraseError::NotInteractive { answer } => {
             Problem::new(Code::NeedPassphrase).remedy([format!("use {answer}")])
         }
-        PassphraseError::Aborted { reason } => Problem::new(Code::Interrupted).headline("no passphrase was entered").fact("why", reason),
+        PassphraseError::Aborted { reason } => {
+            Problem::new(Code::Interrupted).headline("no passphrase was entered").cause(reason)
+        }
         other => configuration(&other.to_string()),
     }
 }
 
 /// A key URI.
 pub fn key_uri(error: &KeyUriError) -> Problem {
-    usage(&error.to_string())
+    match error {
+        // The "scheme" may be the beginning of something that was pasted here by mistake.
+        KeyUriError::UnknownScheme { .. } => usage("this is no key URI; use a key name, file:PATH, env:VAR or -"),
+        other => usage(&other.to_string()),
+    }
 }
 
 /// A key, or its file.
@@ -232,10 +256,19 @@ pub fn key(error: &StoreError) -> Problem {
     let code = match error {
         StoreError::Passphrase(error) => return passphrase(error),
         StoreError::File(error) => return key_path(error),
-        StoreError::WrongPassphrase { .. } | StoreError::KeyFile(KeyFileError::WrongPassphrase) => Code::WrongPassphrase,
+        StoreError::WrongPassphrase { .. } | StoreError::KeyFile(KeyFileError::WrongPassphrase) => {
+            Code::WrongPassphrase
+        }
         StoreError::Unknown { .. } | StoreError::NoStore { .. } | StoreError::VariableUnset { .. } => Code::KeyMissing,
         StoreError::Example { .. } => Code::ExampleKey,
         StoreError::Name => return usage(&error.to_string()),
+        StoreError::NotEncrypted { key } => {
+            return Problem::new(Code::KeyRefused)
+                .headline("the key is not encrypted")
+                .fact("key", plain(key))
+                .cause("whoever reads its file can sign, so that somebody has to want this")
+                .remedy(["protect it: trust key import with a passphrase", "or use it as it is: --no-passphrase"]);
+        }
         _ => Code::KeyRefused,
     };
     Problem::new(code).fact("key", plain(&error.to_string()))
@@ -291,7 +324,9 @@ impl From<SettingsError> for Problem {
         };
         match error {
             SettingsError::NoContext { .. } => problem.remedy(["look at: trust context list"]),
-            SettingsError::NoHome { .. } => problem.remedy(["set HOME, or the three XDG variables (trust help environment)"]),
+            SettingsError::NoHome { .. } => {
+                problem.remedy(["set HOME, or the three XDG variables (trust help environment)"])
+            }
             _ => problem,
         }
     }
@@ -303,7 +338,10 @@ pub fn no_such_signer(name: &str, collection: &str, known: &[String]) -> Problem
         .headline(format!("{collection} has no signer `{name}`"))
         .cause("only roles that `targets` delegates directly can sign under their name")
         .fact("signers", known.join(", "))
-        .remedy([format!("trust signer add {name} {collection}, by whoever holds the targets key")])
+        .remedy([
+            format!("check the name: trust signer list {collection}"),
+            format!("a new signer is added by whoever holds the targets key: trust signer add {name} {collection}"),
+        ])
 }
 
 /// A path that a role may not list.
@@ -320,7 +358,10 @@ pub fn no_role_for_my_keys(collection: &str, known: &[String]) -> Problem {
     Problem::new(Code::KeyNotAllowed)
         .headline(format!("no key of this machine may sign in {collection}"))
         .fact("signers", known.join(", "))
-        .remedy(["name a key of one of the signers with --key URI", "or ask whoever holds the targets key: trust signer add"])
+        .remedy([
+            "name a key of one of the signers with --key URI",
+            "or ask whoever holds the targets key: trust signer add",
+        ])
 }
 
 /// Several roles list keys of this machine.
@@ -338,7 +379,9 @@ pub fn serves_another(image: &Reference, digest: &Digest, served: &Digest) -> Pr
         .fact("to sign", digest)
         .fact("served", served)
         .cause("the tag was pushed again, or the digest is that of another image")
-        .remedy(["push the image that you want to sign under this tag, or sign the digest that is served if you made it"])
+        .remedy([
+            "push the image that you want to sign under this tag, or sign the digest that is served if you made it",
+        ])
 }
 
 /// Facts that cannot be signed.

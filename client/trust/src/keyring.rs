@@ -10,8 +10,8 @@ use std::rc::Rc;
 
 use trust_keys::{
     Algorithm, ExampleKeys, FileError, KeyName, KeyPlaces, KeyStore, KeyUri, LocalKey, LockedKey, Passphrase,
-    PassphraseInputs, PassphraseSource, PassphraseVariable, PromptInfo, PromptPurpose, Protection, ScryptCost, SigningKey,
-    StoreError, locate,
+    PassphraseInputs, PassphraseSource, PassphraseVariable, PromptInfo, PromptPurpose, Protection, ScryptCost,
+    SigningKey, StoreError, locate,
 };
 use trust_reader::verdict::Problem;
 use trust_tuf::draft::Draft;
@@ -36,7 +36,9 @@ pub enum Kind {
 impl Kind {
     fn variables(self) -> [&'static str; 4] {
         match self {
-            Self::Root => ["TRUST_ROOT_PASSPHRASE", "DOCKER_CONTENT_TRUST_ROOT_PASSPHRASE", "NOTARY_ROOT_PASSPHRASE", ""],
+            Self::Root => {
+                ["TRUST_ROOT_PASSPHRASE", "DOCKER_CONTENT_TRUST_ROOT_PASSPHRASE", "NOTARY_ROOT_PASSPHRASE", ""]
+            }
             Self::Other => [
                 "TRUST_PASSPHRASE",
                 "DOCKER_CONTENT_TRUST_REPOSITORY_PASSPHRASE",
@@ -118,9 +120,12 @@ impl<'a> Keyring<'a> {
         let variable = |name: &str| environment.raw(name);
         let mut stdin = std::io::stdin().lock();
         let stdin: &mut dyn Read = &mut stdin;
-        let mut places =
-            KeyPlaces { store: self.store.as_ref(), variable: &variable, stdin, examples: self.examples };
-        locate(&uri, &mut places).map_err(|e| fault::key(&e))
+        let mut places = KeyPlaces { store: self.store.as_ref(), variable: &variable, stdin, examples: self.examples };
+        locate(&uri, &mut places).map_err(|e| match &e {
+            // What is wrong with the content does not say where the content was.
+            StoreError::KeyFile(_) | StoreError::Key(_) => fault::key(&e).fact("given", &uri),
+            _ => fault::key(&e),
+        })
     }
 
     /// Opens a key, asking for its passphrase if that is needed.
@@ -149,11 +154,12 @@ impl<'a> Keyring<'a> {
             Kind::Other => other,
         };
         if place.is_none() {
-            let variables = kind.variables().into_iter().filter(|name| !name.is_empty()).map(|name| PassphraseVariable {
-                name: name.to_owned(),
-                value: environment.raw(name),
-                file: environment.raw(&format!("{name}_FILE")),
-            });
+            let variables =
+                kind.variables().into_iter().filter(|name| !name.is_empty()).map(|name| PassphraseVariable {
+                    name: name.to_owned(),
+                    value: environment.raw(name),
+                    file: environment.raw(&format!("{name}_FILE")),
+                });
             let inputs = PassphraseInputs {
                 file: options.passphrase_file.clone(),
                 descriptor: options.passphrase_fd,
@@ -210,7 +216,9 @@ impl<'a> Keyring<'a> {
         let mut ask = |info: &PromptInfo| app.terminal.passphrase(info, kind.answer());
         let passphrase = self.source(kind)?.obtain(&info, &mut ask).map_err(|e| fault::passphrase(&e))?;
         if passphrase.is_empty() {
-            return Err(fault::usage("a new key is not protected by an empty passphrase; give one, or say --no-passphrase"));
+            return Err(fault::usage(
+                "a new key is not protected by an empty passphrase; give one, or say --no-passphrase",
+            ));
         }
         Ok(Some(passphrase))
     }

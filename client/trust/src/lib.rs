@@ -108,9 +108,8 @@ fn dispatch(app: &App, printer: &Printer, command: &Command) -> Result<Box<dyn A
 
 /// The arguments could not be read, or ask for help. Also this ends with one document if `-o json` is among them.
 fn not_parsed(error: &clap::Error, arguments: &[OsString], environment: &Environment) -> u8 {
-    let format = asked_format(arguments).or_else(|| {
-        settings::early_display(&cli::Globals::default(), environment).format.into()
-    });
+    let format = asked_format(arguments)
+        .or_else(|| settings::early_display(&cli::Globals::default(), environment).format.into());
     let printer = Printer::new(format.unwrap_or_default(), ColorWhen::Auto, false, None);
     match error.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {

@@ -29,7 +29,10 @@ pub fn ask(
         OnlineKeysRequest { roles: roles.iter().map(|role| role.as_str().to_owned()).collect(), nonce: nonce.clone() };
     let answer = app.wait(api.online_keys(collection, &request))?;
     let refused = |found: &dyn std::fmt::Display| {
-        Problem::new(Code::SignerIdentity).fact("collection", collection).fact("expected", identity).fact("found", found)
+        Problem::new(Code::SignerIdentity)
+            .fact("collection", collection)
+            .fact("expected", identity)
+            .fact("found", found)
     };
     if answer.proofs.len() != roles.len() {
         return Err(refused(&format!("{} proofs for {} roles", answer.proofs.len(), roles.len())));

@@ -7,8 +7,8 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
-use trust_reader::verdict::Problem;
 use trust_reader::catalogue::exit;
+use trust_reader::verdict::Problem;
 
 use crate::cli::globals::{ColorWhen, Format};
 use crate::fault;
@@ -78,7 +78,8 @@ impl Printer {
     /// The document of an answer.
     pub fn document(answer: &dyn Answer) -> Value {
         let exit = exit_of(answer);
-        let mut document = json!({"schema": SCHEMA, "command": answer.command(), "ok": exit == exit::DONE, "exit": exit});
+        let mut document =
+            json!({"schema": SCHEMA, "command": answer.command(), "ok": exit == exit::DONE, "exit": exit});
         if let (Some(members), Value::Object(own)) = (document.as_object_mut(), answer.json()) {
             for (name, value) in own {
                 members.entry(name).or_insert(value);
@@ -95,7 +96,8 @@ impl Printer {
             (Format::Json, _) => write_answer(out, &line(&Self::document(answer))),
             (Format::Jsonl, Some(lines)) => write_answer(out, &lines.iter().map(line).collect::<String>()),
             (Format::Jsonl, None) => {
-                return self.problem(&fault::usage(&format!("`{}` has no `-o jsonl`; use `-o json`", answer.command())));
+                return self
+                    .problem(&fault::usage(&format!("`{}` has no `-o jsonl`; use `-o json`", answer.command())));
             }
             (Format::Text, _) => {
                 let report = answer.report(Style::of_stderr(self.color));

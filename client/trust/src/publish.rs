@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use trust_reader::api::ApiClient;
-use trust_reader::catalogue::Code;
+use trust_reader::catalogue::{Code, exit};
 use trust_reader::verdict::Problem;
 use trust_tuf::model::Role;
 use trust_tuf::{CollectionName, RoleName, UtcTime};
@@ -25,8 +25,8 @@ use crate::session::Session;
 pub const ROOT_LIFE: i64 = 365 * 86_400;
 /// Life of `targets` and of a signer's file, in seconds.
 pub const TARGETS_LIFE: i64 = 180 * 86_400;
-/// How often a publication is built, if others publish first.
-const ATTEMPTS: usize = 3;
+/// How often a publication is built, if others publish first: once, and three times again.
+const ATTEMPTS: usize = 4;
 /// How often the new timestamp is looked for: a cache on the way may still show the old one.
 const LOOKS: u32 = 6;
 
@@ -91,7 +91,9 @@ pub fn publish(app: &App, session: Session, change: &Change) -> Result<(Session,
     let api = server::api(app, &address)?;
     let request = request(change, expected(&session, change))?;
     let answer = match send(app, &api, &session.collection, &request) {
-        Err(problem) if problem.code == Code::Conflict => return Err(with_who(app, &api, &session.collection, problem)),
+        Err(problem) if problem.code == Code::Conflict => {
+            return Err(with_who(app, &api, &session.collection, problem));
+        }
         other => other?,
     };
     confirm(app, session, change, &answer)
@@ -106,7 +108,12 @@ fn with_who(app: &App, api: &ApiClient, collection: &CollectionName, problem: Pr
 }
 
 /// The first publication of a collection. The caller verifies it with a session that this makes possible.
-pub fn publish_first(app: &App, api: &ApiClient, collection: &CollectionName, change: &Change) -> Result<PublicationResponse, Problem> {
+pub fn publish_first(
+    app: &App,
+    api: &ApiClient,
+    collection: &CollectionName,
+    change: &Change,
+) -> Result<PublicationResponse, Problem> {
     let request = request(change, Versions::default())?;
     send(app, api, collection, &request)
 }
@@ -196,9 +203,15 @@ fn claimed_version(file: &[u8]) -> Option<u64> {
     trust_tuf::json::parse(file).ok()?.get("signed")?.get("version")?.as_u64()
 }
 
-/// What was sent could not be verified: that is the message, whatever stood in the way.
+/// What was sent could not be verified: that is the message, whatever stood in the way; but where this machine itself is
+/// at fault, nothing is said about the server.
 fn not_published(problem: &Problem) -> Problem {
+    const UNKNOWN: &str = "the server took the files; whether they are current could not be verified";
+    if problem.exit() == exit::LOCAL {
+        return problem.clone().fact("not confirmed", UNKNOWN);
+    }
     let mut out = Problem::new(Code::NotPublished).fact("found", format!("{}: {}", problem.id(), problem.headline));
+    out = out.cause(UNKNOWN);
     for (label, value) in &problem.facts {
         out = out.fact(label, value);
     }

@@ -11,7 +11,9 @@ use trust_reader::reader::{Options, Reader};
 use trust_reader::state::StateStore;
 use trust_reader::verdict::Problem;
 use trust_tuf::lookup::LookupError;
-use trust_tuf::{CollectionName, Reason, RoleKeys, RoleName, RoleType, Targets, UtcTime, Verified, example_keys, limits};
+use trust_tuf::{
+    CollectionName, Reason, RoleKeys, RoleName, RoleType, Targets, UtcTime, Verified, example_keys, limits,
+};
 
 use crate::anchors;
 use crate::app::App;

@@ -138,9 +138,14 @@ mod tests {
 
     #[test]
     fn names_from_elsewhere_cannot_steer_a_terminal() {
-        for hostile in ["\u{1b}[2J", "a\rb", "a\nb", "\u{202e}evil", "\u{2066}x", "\u{200b}", "\u{7}", "\u{9b}31m", "\u{feff}"] {
+        for hostile in
+            ["\u{1b}[2J", "a\rb", "a\nb", "\u{202e}evil", "\u{2066}x", "\u{200b}", "\u{7}", "\u{9b}31m", "\u{feff}"]
+        {
             let shown = plain(hostile);
-            assert!(!shown.chars().any(|c| c.is_control() || "\u{202e}\u{2066}\u{200b}\u{feff}".contains(c)), "{shown:?}");
+            assert!(
+                !shown.chars().any(|c| c.is_control() || "\u{202e}\u{2066}\u{200b}\u{feff}".contains(c)),
+                "{shown:?}"
+            );
         }
         assert_eq!(plain("pay/api é 界"), "pay/api é 界");
     }

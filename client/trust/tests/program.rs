@@ -132,7 +132,9 @@ fn a_variable_with_junk_is_an_error_for_every_command_that_resolves() {
             vec!["verify", "--offline", "r.example/pay/x:v1"],
             vec!["exec", "--offline", "--", "docker", "run", "r.example/pay/x:v1"],
         ] {
-            for (value, expected) in [(None, 10), (Some("0"), 10), (Some("1"), 10), (Some("true"), 10), (Some(""), 10), (Some("junk"), 3)] {
+            for (value, expected) in
+                [(None, 10), (Some("0"), 10), (Some("1"), 10), (Some("true"), 10), (Some(""), 10), (Some("junk"), 3)]
+            {
                 let mut command = home.command(&arguments);
                 if let Some(value) = value {
                     command.env(variable, value);
@@ -171,7 +173,10 @@ fn a_token_file_that_others_can_read_is_refused() {
     let home = Home::new();
     let token = home.secret("token", "abc");
     std::fs::set_permissions(&token, std::fs::Permissions::from_mode(0o644)).unwrap();
-    home.config(&format!("context = 'a'\n{}", PINNED.replace("identity", &format!("token_file = '{token}'\nidentity"))));
+    home.config(&format!(
+        "context = 'a'\n{}",
+        PINNED.replace("identity", &format!("token_file = '{token}'\nidentity"))
+    ));
     let output = home.run(&["log", "r.example/pay"]);
     assert_eq!(code(&output), 3, "{}", stderr(&output));
     assert!(stderr(&output).contains("chmod 600"), "{}", stderr(&output));
@@ -228,7 +233,8 @@ fn keys_are_made_listed_shown_exported_and_imported() {
 
     let copy = home.path().join("copy.pem");
     let new = home.secret("new", "other");
-    let export = ["key", "export", "alice", "--private", "--passphrase-file", &pass, "--new-passphrase-file", &new, "--dev"];
+    let export =
+        ["key", "export", "alice", "--private", "--passphrase-file", &pass, "--new-passphrase-file", &new, "--dev"];
     let refused = home.run(&export);
     assert_eq!(code(&refused), 2, "a private key never goes to stdout: {}", stderr(&refused));
     let exported = home.run(&[&export[..], &["--out", copy.to_str().unwrap()]].concat());
@@ -262,7 +268,14 @@ fn an_unencrypted_key_needs_to_be_wanted() {
 fn help_works_where_the_configuration_does_not() {
     let home = Home::new();
     home.config("nonsense = [");
-    for arguments in [vec!["help", "config"], vec!["help", "E1403"], vec!["version"], vec!["--help"], vec!["sign", "-h"], vec!["completion", "bash"]] {
+    for arguments in [
+        vec!["help", "config"],
+        vec!["help", "E1403"],
+        vec!["version"],
+        vec!["--help"],
+        vec!["sign", "-h"],
+        vec!["completion", "bash"],
+    ] {
         let output = home.run(&arguments);
         assert_eq!(code(&output), 0, "{arguments:?}: {}", stderr(&output));
         assert!(!output.stdout.is_empty(), "{arguments:?}");
@@ -275,7 +288,8 @@ fn help_works_where_the_configuration_does_not() {
 #[test]
 fn a_reader_that_goes_away_is_no_error_and_no_panic() {
     let home = Home::new();
-    let mut child = home.command(&["completion", "bash"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut child =
+        home.command(&["completion", "bash"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     drop(child.stdout.take());
     let mut text = String::new();
     child.stderr.take().unwrap().read_to_string(&mut text).unwrap();

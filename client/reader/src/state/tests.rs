@@ -76,6 +76,64 @@ async fn an_older_file_put_back_and_a_changed_one_are_noticed() {
     assert_eq!(repo.refresh(dir.path()).await.unwrap_err().code, Code::StateDamaged);
 }
 
+/// The file with the version that it states for itself (the last one in canonical order) raised to 99.
+fn with_a_raised_version(path: &std::path::Path) {
+    let text = std::fs::read_to_string(path).unwrap();
+    let at = text.rfind("\"version\":").unwrap() + "\"version\":".len();
+    let end = at + text[at..].find(|c: char| !c.is_ascii_digit()).unwrap();
+    std::fs::write(path, format!("{}99{}", &text[..at], &text[end..])).unwrap();
+}
+
+#[tokio::test]
+async fn damage_that_raises_a_version_does_not_open_the_way_for_a_rollback() {
+    for file in ["timestamp.json", "snapshot.json"] {
+        let (mut repo, dir) = (Repo::new(), tempdir().unwrap());
+        let old = Repo { server: crate::testing::Server::default(), ..repo.clone() };
+        repo.bump();
+        repo.refresh(dir.path()).await.unwrap();
+        with_a_raised_version(&folder(dir.path()).join(file));
+        let before = on_disk(dir.path());
+        // A server that shows the world as it was before.
+        let mut replay = old;
+        replay.publish_root();
+        replay.publish();
+        for repo in [&replay, &repo] {
+            for problem in [
+                repo.refresh(dir.path()).await.map(drop).unwrap_err(),
+                repo.offline_at(dir.path(), now()).map(drop).unwrap_err(),
+            ] {
+                let expected = match (file, std::ptr::eq(repo, &raw const replay)) {
+                    // The timestamp, still whole, refuses the replay first.
+                    ("snapshot.json", true) if problem.code == Code::TimestampRollback => Code::TimestampRollback,
+                    _ => Code::StateDamaged,
+                };
+                assert_eq!(problem.code, expected, "{file}: {}", problem.text());
+            }
+        }
+        assert_eq!(on_disk(dir.path()), before, "{file}: nothing was replaced");
+    }
+}
+
+#[tokio::test]
+async fn a_file_stored_by_an_interrupted_run_under_keys_that_left_since_is_no_damage() {
+    for file in ["timestamp.json", "snapshot.json"] {
+        let (mut repo, dir) = (Repo::new(), tempdir().unwrap());
+        repo.refresh(dir.path()).await.unwrap();
+        let record = std::fs::read(folder(dir.path()).join("format")).unwrap();
+        repo.bump();
+        repo.refresh(dir.path()).await.unwrap();
+        // As if the run had ended before the record.
+        std::fs::write(folder(dir.path()).join("format"), record).unwrap();
+        repo.rotate(|r| match file {
+            "timestamp.json" => r.timestamp_seed = 30,
+            _ => r.snapshot_seed = 31,
+        });
+        repo.bump();
+        repo.refresh(dir.path()).await.unwrap();
+        assert_eq!(on_disk(dir.path()), [2, 3, 3, 3], "{file}");
+    }
+}
+
 #[tokio::test]
 async fn damaged_targets_and_roots_are_fetched_again() {
     let (mut repo, dir) = (Repo::new(), tempdir().unwrap());

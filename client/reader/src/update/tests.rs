@@ -400,7 +400,7 @@ async fn offline_uses_only_what_is_stored_and_says_when_it_has_expired() {
     repo.bump();
     repo.server.fail("2.snapshot.json", FetchError::Timeout);
     repo.refresh(dir.path()).await.unwrap_err();
-    assert_eq!(repo.offline_at(dir.path(), now()).unwrap_err().code, Code::NothingStored);
+    assert_eq!(repo.offline_at(dir.path(), now()).unwrap_err().code, Code::StateDamaged);
 }
 
 #[tokio::test]

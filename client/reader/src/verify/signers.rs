@@ -34,7 +34,12 @@ pub(super) fn check(
             let known = required == "targets"
                 || set.targets().delegations().is_some_and(|d| d.roles().iter().any(|r| r.name() == required));
             let missing = problem(Code::SignerMissing).fact("required", required);
-            return Err(if known { missing } else { missing.cause("the collection has no signer of this name") });
+            return Err(match known {
+                true => missing,
+                false => missing
+                    .cause("the collection has no signer of this name")
+                    .remedy(["check the name: trust signer list COLLECTION"]),
+            });
         }
     }
     let mut required: Vec<&str> = require.signers.iter().map(String::as_str).collect();

@@ -94,6 +94,6 @@ pub enum ColorWhen {
 #[derive(Debug, Clone, Default, Args)]
 pub struct Change {
     /// Do everything but the change itself, and say what it would be
-    #[arg(long)]
+    #[arg(long, help_heading = None::<&'static str>)]
     pub dry_run: bool,
 }

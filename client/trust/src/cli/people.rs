@@ -34,7 +34,9 @@ pub enum SignerCommand {
         trust signer remove alice registry.example.com/pay --confirm registry.example.com/pay")]
     Remove(SignerRemove),
     /// List the signers of a collection, with their keys and paths
-    #[command(after_help = "Examples:\n  trust signer list registry.example.com/pay\n  trust signer list registry.example.com/pay -o json")]
+    #[command(
+        after_help = "Examples:\n  trust signer list registry.example.com/pay\n  trust signer list registry.example.com/pay -o json"
+    )]
     List(SignerList),
 }
 

@@ -176,7 +176,9 @@ pub struct Version {}
 
 /// `trust completion`
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  trust completion bash\n  trust completion zsh --out _trust\n  trust completion fish")]
+#[command(
+    after_help = "Examples:\n  trust completion bash\n  trust completion zsh --out _trust\n  trust completion fish"
+)]
 pub struct Completion {
     /// The shell
     #[arg(value_name = "SHELL", value_enum)]

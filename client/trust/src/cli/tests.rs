@@ -22,7 +22,8 @@ fn no_argument_takes_a_secret_as_its_value() {
             seen += 1;
             let name = argument.get_id().as_str().to_lowercase();
             let takes_value = argument.get_action().takes_values();
-            let suspicious = ["pass", "secret", "token", "pin_", "password", "credential"].iter().any(|w| name.contains(w));
+            let suspicious =
+                ["pass", "secret", "token", "pin_", "password", "credential"].iter().any(|w| name.contains(w));
             let by_reference = name.ends_with("_file") || name.ends_with("_fd");
             assert!(!(takes_value && suspicious && !by_reference), "{path}: --{name} could carry a secret");
             assert!(argument.get_env().is_none(), "{path}: --{name}: variables are read by the settings");
@@ -70,7 +71,20 @@ fn shell_words(line: &str) -> Vec<String> {
 
 #[test]
 fn every_command_that_needs_a_key_has_the_same_flags() {
-    for command in ["init", "sign", "unsign", "revoke", "rotate", "signer add", "signer accept", "signer remove", "key generate", "key export", "key import", "key show"] {
+    for command in [
+        "init",
+        "sign",
+        "unsign",
+        "revoke",
+        "rotate",
+        "signer add",
+        "signer accept",
+        "signer remove",
+        "key generate",
+        "key export",
+        "key import",
+        "key show",
+    ] {
         let mut at = Cli::command();
         for name in command.split(' ') {
             at = at.find_subcommand(name).unwrap().clone();

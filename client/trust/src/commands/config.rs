@@ -15,9 +15,7 @@ use crate::style::{self, Style};
 pub fn run(app: &App, command: &ConfigCommand) -> Result<Box<dyn Answer>, Problem> {
     Ok(match command {
         ConfigCommand::Show(args) => Box::new(Shown { report: report(&app.settings), origin: args.origin }),
-        ConfigCommand::Path(_) => {
-            Box::new(ConfigPath { path: app.settings.paths.config.display().to_string() })
-        }
+        ConfigCommand::Path(_) => Box::new(ConfigPath { path: app.settings.paths.config.display().to_string() }),
     })
 }
 

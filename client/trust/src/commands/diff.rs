@@ -75,7 +75,8 @@ fn version(app: &App, session: &Session, args: &Diff, number: u64) -> Result<Ver
 }
 
 fn digests(file: &Targets) -> BTreeMap<String, String> {
-    let text = |info: &trust_tuf::TargetInfo| digest_of(info).map_or_else(|| "no known hash".to_owned(), |d| d.to_string());
+    let text =
+        |info: &trust_tuf::TargetInfo| digest_of(info).map_or_else(|| "no known hash".to_owned(), |d| d.to_string());
     file.targets().map(|(path, info)| (path.to_owned(), text(&info))).collect()
 }
 
@@ -86,7 +87,9 @@ fn delegations(file: &Targets) -> BTreeMap<String, Delegation> {
 fn compare(args: &Diff, (from, older): (u64, &Targets), (to, newer): (u64, &Targets)) -> Difference {
     let (old, new) = (digests(older), digests(newer));
     let (old_signers, new_signers) = (delegations(older), delegations(newer));
-    let same = |a: &Delegation, b: &Delegation| a.keys() == b.keys() && a.paths() == b.paths() && a.terminating() == b.terminating();
+    let same = |a: &Delegation, b: &Delegation| {
+        a.keys() == b.keys() && a.paths() == b.paths() && a.terminating() == b.terminating()
+    };
     let only = |a: &BTreeMap<String, String>, b: &BTreeMap<String, String>| -> BTreeMap<String, String> {
         a.iter().filter(|(path, _)| !b.contains_key(*path)).map(|(p, d)| (p.clone(), d.clone())).collect()
     };

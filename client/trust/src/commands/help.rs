@@ -2,8 +2,8 @@
 
 use clap::CommandFactory;
 use serde_json::Value;
-use trust_reader::verdict::Problem;
 use trust_reader::catalogue::{Code, exit};
+use trust_reader::verdict::Problem;
 
 use crate::cli::Cli;
 use crate::cli::setup::Help;
@@ -58,9 +58,11 @@ fn unknown(topic: &str) -> Problem {
 
 fn exit_codes() -> String {
     let mut rows = vec![["CODE", "MEANING", "TRY AGAIN"].map(str::to_owned).to_vec()];
-    rows.extend(exit::TABLE.iter().map(|(code, meaning, retry)| {
-        vec![code.to_string(), (*meaning).to_owned(), (*retry).to_owned()]
-    }));
+    rows.extend(
+        exit::TABLE
+            .iter()
+            .map(|(code, meaning, retry)| vec![code.to_string(), (*meaning).to_owned(), (*retry).to_owned()]),
+    );
     format!(
         "Exit codes of trust. With several images the code is the worst one.\n`trust exec` ends with the code of the tool \
          that it ran.\n\n{}",

@@ -43,7 +43,8 @@ pub fn run(app: &App, printer: &Printer, args: &Init) -> Result<Initialised, Pro
         return Err(Problem::new(Code::NameTaken)
             .headline(format!("{collection} is pinned on this machine already"))
             .fact("pinned", &pin.fingerprint)
-            .remedy(["use it: trust sign", "or choose another name"]));
+            .cause("init makes a new collection, and this one is in use here")
+            .remedy(["use it: trust sign NAME:TAG@DIGEST", "or choose another name"]));
     }
     let identity = online_keys::identity(app, args.identity.as_ref())?;
     let grant = args.grant.as_deref().map(read_grant).transpose()?;
@@ -56,7 +57,10 @@ pub fn run(app: &App, printer: &Printer, args: &Init) -> Result<Initialised, Pro
     }
     let files = match earlier {
         Some(files) => {
-            printer.note(&format!("  going on with the root of an earlier run of init, {}", anchor::fingerprint(&files.root)));
+            printer.note(&format!(
+                "  going on with the root of an earlier run of init, {}",
+                anchor::fingerprint(&files.root)
+            ));
             files
         }
         None => make(app, printer, &api, args, &identity)?,
@@ -77,7 +81,9 @@ pub fn run(app: &App, printer: &Printer, args: &Init) -> Result<Initialised, Pro
         Ok(answer) => Some(answer),
         // An earlier run may have published and not heard of it: what is there decides, below.
         Err(problem) if problem.code == Code::Conflict => None,
-        Err(problem) if problem.code == Code::SignerRefused => return Err(not_admitted(problem, collection, &fingerprint)),
+        Err(problem) if problem.code == Code::SignerRefused => {
+            return Err(not_admitted(problem, collection, &fingerprint));
+        }
         Err(problem) => return Err(problem),
     };
     let session = Session::online(app, Anchor { collection: collection.clone(), root: files.root.clone() }, address)
@@ -106,7 +112,9 @@ fn make(
     }
     let online = [RoleType::Timestamp, RoleType::Snapshot];
     let online = online_keys::ask(app, api, collection, &online, identity)?;
-    let [timestamp, snapshot] = online.as_slice() else { return Err(fault::internal("two online keys were asked for")) };
+    let [timestamp, snapshot] = online.as_slice() else {
+        return Err(fault::internal("two online keys were asked for"));
+    };
 
     let mut keyring = Keyring::new(app, &args.keys)?;
     let slug = slug(collection);
@@ -117,7 +125,10 @@ fn make(
     }
     let distinct = keyring::publics(&root_keys);
     let too_few = u64::try_from(distinct.len()).is_ok_and(|n| args.root_threshold > n);
-    if too_few || (1..distinct.len()).any(|at| distinct.get(..at).is_some_and(|before| distinct.get(at).is_some_and(|key| before.contains(key)))) {
+    if too_few
+        || (1..distinct.len())
+            .any(|at| distinct.get(..at).is_some_and(|before| distinct.get(at).is_some_and(|key| before.contains(key))))
+    {
         return Err(fault::usage("the root threshold needs as many distinct root keys: give --root-key for each"));
     }
     let targets_name = args.targets_key.clone().unwrap_or_else(|| format!("{slug}-targets"));
@@ -132,7 +143,8 @@ fn make(
     root.set_role(RoleType::Timestamp, std::slice::from_ref(timestamp), 1);
     root.set_role(RoleType::Snapshot, std::slice::from_ref(snapshot), 1);
     let targets = Draft::targets(publish::expires(app, TARGETS_LIFE)?);
-    let files = FirstFiles { root: keyring::sign(&root, &root_keys)?, targets: keyring::sign(&targets, &[targets_key])? };
+    let files =
+        FirstFiles { root: keyring::sign(&root, &root_keys)?, targets: keyring::sign(&targets, &[targets_key])? };
     // Our own files, judged as everybody else will judge them.
     RootStage::pinned(files.root.clone(), app.now()?).map_err(|e| fault::draft(&e))?;
     drafts::keep(app, collection, &files)?;
@@ -177,7 +189,7 @@ pub fn slug(collection: &CollectionName) -> String {
 
 fn read_grant(path: &Path) -> Result<Vec<u8>, Problem> {
     let mut grant = Vec::new();
-    let file = std::fs::File::open(path).map_err(|e| fault::file(path, &e))?;
+    let file = crate::settings::paths::open_now(path).map_err(|e| fault::file(path, &e))?;
     file.take(MAX_GRANT_BYTES + 1).read_to_end(&mut grant).map_err(|e| fault::file(path, &e))?;
     if u64::try_from(grant.len()).is_ok_and(|n| n > MAX_GRANT_BYTES) {
         return Err(fault::bad_file(path, "too large for a grant"));
@@ -186,13 +198,11 @@ fn read_grant(path: &Path) -> Result<Vec<u8>, Problem> {
 }
 
 fn not_admitted(problem: Problem, collection: &CollectionName, fingerprint: &str) -> Problem {
-    problem
-        .fact("root", fingerprint)
-        .remedy([
-            "ask the signer's operator to admit this root, and compare the fingerprint with them:".to_owned(),
-            format!("trust-signer admit {collection} {fingerprint}"),
-            format!("then run again: trust init {collection}    (keys and root were kept)"),
-        ])
+    problem.fact("root", fingerprint).remedy([
+        "ask the signer's operator to admit this root, and compare the fingerprint with them:".to_owned(),
+        format!("trust-signer admit {collection} {fingerprint}"),
+        format!("then run again: trust init {collection}    (keys and root were kept)"),
+    ])
 }
 
 fn taken(problem: &Problem, collection: &CollectionName) -> Problem {
@@ -263,7 +273,9 @@ impl Answer for Initialised {
             ("keep", "a copy of the root key on two media: trust key export NAME --private --out FILE".to_owned()),
         ]));
         if self.root_keys.len() == 1 {
-            text.push_str("  later    several people should hold root keys, for example 2 of 3 (--root-key, --root-threshold)\n");
+            text.push_str(
+                "  later    several people should hold root keys, for example 2 of 3 (--root-key, --root-threshold)\n",
+            );
         }
         text
     }
@@ -275,11 +287,17 @@ mod tests {
 
     #[test]
     fn every_collection_gives_a_key_name() {
-        for name in ["registry.example.com/pay", "127.0.0.1:5000/demo", &format!("r.example/{}", "a".repeat(200)), "[::1]:5000/a"] {
+        for name in [
+            "registry.example.com/pay",
+            "127.0.0.1:5000/demo",
+            &format!("r.example/{}", "a".repeat(200)),
+            "[::1]:5000/a",
+        ] {
             let slug = slug(&CollectionName::parse(name).unwrap());
             assert!(trust_keys::KeyName::parse(&format!("{slug}-targets")).is_ok(), "{slug}");
         }
-        let long = |c: &str| slug(&CollectionName::parse(&format!("r.example/{}{}", c.repeat(2), "a".repeat(100))).unwrap());
+        let long =
+            |c: &str| slug(&CollectionName::parse(&format!("r.example/{}{}", c.repeat(2), "a".repeat(100))).unwrap());
         assert_ne!(long("x"), long("y"), "long names that differ at the front do not share a key");
     }
 }

@@ -184,8 +184,14 @@ fn statement_text(statement: &StatementReport) -> String {
         .flatten()
         .filter_map(|p| {
             let name = style::plain(p.get("platform")?.as_str()?);
-            let labels: Vec<String> = p.get("labels").and_then(Value::as_object).into_iter().flatten()
-                .map(|(key, value)| format!("{}={}", style::plain(key), style::plain(value.as_str().unwrap_or_default())))
+            let labels: Vec<String> = p
+                .get("labels")
+                .and_then(Value::as_object)
+                .into_iter()
+                .flatten()
+                .map(|(key, value)| {
+                    format!("{}={}", style::plain(key), style::plain(value.as_str().unwrap_or_default()))
+                })
                 .collect();
             Some(if labels.is_empty() { name } else { format!("{name}  {}", labels.join(" ")) })
         })

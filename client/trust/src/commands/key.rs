@@ -247,7 +247,10 @@ impl Answer for KeyReport {
         let kind = self.key.kind.as_deref().unwrap_or_default();
         let mut text = format!("{} key {} ({kind})\n", style.good(&self.change), self.key.name);
         if self.key.encrypted == Some(false) {
-            text.push_str(&format!("{} the key is not encrypted: whoever reads the file can sign\n", style.warn("note")));
+            text.push_str(&format!(
+                "{} the key is not encrypted: whoever reads the file can sign\n",
+                style.warn("note")
+            ));
         }
         if let Some(file) = &self.public_file {
             text.push_str(&style::facts([("hand out", file)]));

@@ -88,7 +88,9 @@ fn nested_paths(session: &Session, collection: &CollectionName, digests: bool) -
         if !seen.insert(name.clone()) {
             continue;
         }
-        let Some(file) = set.delegated("targets", &name).or_else(|| delegated_anywhere(session, &name)) else { continue };
+        let Some(file) = set.delegated("targets", &name).or_else(|| delegated_anywhere(session, &name)) else {
+            continue;
+        };
         for child in file.delegations().into_iter().flat_map(|d| d.roles()) {
             if let Some(file) = set.delegated(&name, child.name()) {
                 let wanted = |path: &&str| {
@@ -103,10 +105,7 @@ fn nested_paths(session: &Session, collection: &CollectionName, digests: bool) -
     found
 }
 
-fn delegated_anywhere<'a>(
-    session: &'a Session,
-    name: &str,
-) -> Option<&'a trust_tuf::Verified<trust_tuf::Targets>> {
+fn delegated_anywhere<'a>(session: &'a Session, name: &str) -> Option<&'a trust_tuf::Verified<trust_tuf::Targets>> {
     let set = session.reader.trusted();
     session.signers().iter().find_map(|signer| set.delegated(signer.as_str(), name))
 }
@@ -167,7 +166,11 @@ impl Answer for Collections {
     }
 
     fn report(&self, _: Style) -> String {
-        if self.collections.is_empty() { "nothing is pinned; see: trust pin add --help\n".to_owned() } else { String::new() }
+        if self.collections.is_empty() {
+            "nothing is pinned; see: trust pin add --help\n".to_owned()
+        } else {
+            String::new()
+        }
     }
 
     fn lines(&self) -> Option<Vec<Value>> {

@@ -3,11 +3,12 @@
 use serde_json::Value;
 use trust_reader::anchor::{self, Anchor};
 use trust_reader::catalogue::Code;
-use trust_reader::transport::Transport;
+use trust_reader::problems::{Failure, Scene};
+use trust_reader::transport::{FetchError, Transport};
 use trust_reader::verdict::Problem;
 use trust_tuf::model::Role;
 use trust_tuf::trusted::RootStage;
-use trust_tuf::{Root, RoleType, Verified, limits};
+use trust_tuf::{RoleType, Root, Verified, limits};
 
 use crate::anchors;
 use crate::app::App;
@@ -102,10 +103,11 @@ fn first_use(app: &App, args: &PinAdd) -> Result<Vec<u8>, Problem> {
     let address = server::address(app, None)?;
     let transport = server::anonymous(app, &address)?;
     let path = trust_reader::layout::Layout::of(&args.collection).metadata("1.root.json");
-    let scene = trust_reader::problems::Scene::online(args.collection.as_str(), &address);
+    let scene = Scene::online(args.collection.as_str(), &address);
     let bytes = app.wait(async {
-        transport.fetch(&path, limits::ROOT_BYTES).await.map_err(|error| {
-            scene.problem(trust_reader::problems::Failure::Fetch { file: "1.root.json".to_owned(), error })
+        transport.fetch(&path, limits::ROOT_BYTES).await.map_err(|error| match error {
+            FetchError::NotFound => scene.problem(Failure::NoCollection),
+            error => scene.problem(Failure::Fetch { file: "1.root.json".to_owned(), error }),
         })
     })?;
     let question = format!("Trust root {} for {}?", anchor::fingerprint(&bytes), args.collection);
@@ -225,7 +227,8 @@ impl Answer for PinReport {
         ];
         for role in &self.roles {
             let keys: Vec<String> = role.keys.iter().map(|id| style::short(id)).collect();
-            facts.push((style::plain(&role.role), format!("{} of {}: {}", role.threshold, keys.len(), keys.join(", "))));
+            facts
+                .push((style::plain(&role.role), format!("{} of {}: {}", role.threshold, keys.len(), keys.join(", "))));
         }
         style::facts(facts)
     }

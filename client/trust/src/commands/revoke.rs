@@ -59,7 +59,8 @@ fn attempt(app: &App, keyring: &mut Keyring<'_>, mut session: Session, args: &Re
         }
     };
     let delegated = session.reader.trusted().targets().delegations().is_some_and(|d| d.role(ROLE).is_some());
-    let role = if delegated { RoleName::parse(ROLE).unwrap_or_else(|_| RoleName::targets()) } else { RoleName::targets() };
+    let role =
+        if delegated { RoleName::parse(ROLE).unwrap_or_else(|_| RoleName::targets()) } else { RoleName::targets() };
     let file = session.role(app, role.as_str())?;
     let statement = json::Value::object([
         ("reason", json::Value::from(args.reason.as_str())),
@@ -72,11 +73,7 @@ fn attempt(app: &App, keyring: &mut Keyring<'_>, mut session: Session, args: &Re
     let mut draft = signing::next_version(app, &file)?;
     draft.set_target(&path, &info);
     let bytes = signing::sign_as(&session, keyring, &role, &draft, true)?;
-    let change = Change {
-        roles: [(role, bytes)].into(),
-        blobs: vec![(path.clone(), content)],
-        ..Change::default()
-    };
+    let change = Change { roles: [(role, bytes)].into(), blobs: vec![(path.clone(), content)], ..Change::default() };
     let publication = match args.change.dry_run {
         true => None,
         false => Some(publish::publish(app, session, &change)?.1),

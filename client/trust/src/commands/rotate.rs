@@ -37,7 +37,9 @@ pub fn run(app: &App, printer: &Printer, args: &Rotate) -> Result<Rotated, Probl
     app.need_network("rotating a key")?;
     let online = matches!(args.role, RotatedRole::Timestamp | RotatedRole::Snapshot);
     if !online && (args.finish || args.emergency) {
-        return Err(fault::usage("--finish and --emergency go with timestamp and snapshot: other roles rotate in one step"));
+        return Err(fault::usage(
+            "--finish and --emergency go with timestamp and snapshot: other roles rotate in one step",
+        ));
     }
     if online && args.new_key.is_some() {
         return Err(fault::usage("online keys are made by the signer: leave --new-key out"));
@@ -213,7 +215,8 @@ impl Work<'_, '_> {
             let known: Vec<String> = self.session.signers().iter().map(RoleName::to_string).collect();
             return Err(fault::no_such_signer(name.as_str(), self.args.collection.as_str(), &known));
         };
-        let stem = format!("{}-{name}", slug(&self.args.collection)).chars().take(60).collect::<String>().replace('.', "-");
+        let stem =
+            format!("{}-{name}", slug(&self.args.collection)).chars().take(60).collect::<String>().replace('.', "-");
         let new = self.new_key(&stem, Kind::Other)?;
         let publics = self.replaced(name.as_str(), &keys, &new)?;
         let delegation = self.delegation(name, &keys, &publics)?;
@@ -227,7 +230,8 @@ impl Work<'_, '_> {
         let file = self.sign_anew(name.as_str(), &file, &keys, &publics, &new)?;
         let roles = [(RoleName::targets(), targets), (name.clone(), file)].into();
         let change = Change { roles, ..Change::default() };
-        let told = Told { role: format!("signer:{name}"), old: ids(&keys), new: id_texts(&publics), finish_after: None };
+        let told =
+            Told { role: format!("signer:{name}"), old: ids(&keys), new: id_texts(&publics), finish_after: None };
         self.finish(&change, told)
     }
 
@@ -305,7 +309,8 @@ impl Answer for Rotated {
     }
 
     fn report(&self, style: Style) -> String {
-        let short = |keys: &[String]| keys.iter().map(|id| style::plain(&style::short(id))).collect::<Vec<_>>().join(", ");
+        let short =
+            |keys: &[String]| keys.iter().map(|id| style::plain(&style::short(id))).collect::<Vec<_>>().join(", ");
         let head = match &self.publication {
             Some(publication) => format!(
                 "{} {} of {}   root v{}, {}\n",

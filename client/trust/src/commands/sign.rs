@@ -60,7 +60,7 @@ pub fn run(app: &App, printer: &Printer, args: &Sign) -> Result<Box<dyn Answer>,
     let mut signed: BTreeMap<usize, SignedImage> = BTreeMap::new();
     for (collection, subjects) in &subjects {
         let (role, publication) = publish::with_retries(
-        |text| printer.note(text),
+            |text| printer.note(text),
             || sign_collection(app, &mut keyring, collection, subjects, args),
         )?;
         for (at, subject) in subjects {
@@ -119,9 +119,9 @@ fn subject(
 /// Fails if the digest would have to be confirmed and must not or cannot be.
 fn may_ask_for_digest(app: &App, image: &Reference) -> Result<(), Problem> {
     if app.settings.require_digest {
-        return Err(fault::usage("this context signs a tag only with its digest given").fact("image", image).remedy([
-            format!("trust sign {image} --expect DIGEST, with the digest that you built"),
-        ]));
+        return Err(fault::usage("this context signs a tag only with its digest given")
+            .fact("image", image)
+            .remedy([format!("trust sign {image} --expect DIGEST, with the digest that you built")]));
     }
     match app.terminal.is_interactive() {
         true => Ok(()),
@@ -198,9 +198,10 @@ impl Subject {
     ) -> Result<TargetInfo, Problem> {
         let facts_fault = |error: trust_image::FactsError| fault::facts(&self.image, &error);
         let path = target::digest_path(&self.collection, &self.image, &self.digest).map_err(|e| fault::target(&e))?;
-        let old = file.target(&path).and_then(|info| info.custom).and_then(|custom| {
-            ImageFacts::from_custom(&custom.to_json()).ok().flatten()
-        });
+        let old = file
+            .target(&path)
+            .and_then(|info| info.custom)
+            .and_then(|custom| ImageFacts::from_custom(&custom.to_json()).ok().flatten());
         let mut facts = self.content.facts(signed_at, std::iter::empty()).map_err(facts_fault)?;
         for tag in old.iter().flat_map(|facts| &facts.tags).chain(tags) {
             facts.add_tag(tag).map_err(facts_fault)?;
@@ -248,7 +249,9 @@ impl Answer for Signed {
                 image.signer,
                 published_text(publication)
             ),
-            None => format!("{} {}  as {}: nothing was published\n", style.warn("dry run"), image.reference, image.signer),
+            None => {
+                format!("{} {}  as {}: nothing was published\n", style.warn("dry run"), image.reference, image.signer)
+            }
         };
         self.images.iter().map(line).collect()
     }

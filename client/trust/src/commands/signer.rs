@@ -85,7 +85,9 @@ fn add(app: &App, printer: &Printer, args: &SignerAdd) -> Result<Box<dyn Answer>
         }
     }
     if keys.is_empty() || keys.len() > MAX_KEYS {
-        return Err(fault::usage("give the signer's public key: --public-key FILE, or --signer-key URI if it is on this machine"));
+        return Err(fault::usage(
+            "give the signer's public key: --public-key FILE, or --signer-key URI if it is on this machine",
+        ));
     }
     for key in &keys {
         key.check_registrable().map_err(|e| fault::usage(&e.to_string()))?;
@@ -108,8 +110,10 @@ fn add(app: &App, printer: &Printer, args: &SignerAdd) -> Result<Box<dyn Answer>
     // Not repeated after a race: another change of signers is to be looked at first.
     let session = Session::for_change(app, pin)?;
     if session.keys_of(&args.name).is_some() {
-        return Err(fault::usage(&format!("{} has a signer `{}` already", args.collection, args.name))
-            .remedy(["to give them a new key: trust rotate signer:NAME", "to change paths: remove the signer, then add them"]));
+        return Err(fault::usage(&format!("{} has a signer `{}` already", args.collection, args.name)).remedy([
+            "to give them a new key: trust rotate signer:NAME",
+            "to change paths: remove the signer, then add them",
+        ]));
     }
     let due = first_version(&session, &args.name);
     let file = match accepted {
@@ -119,12 +123,9 @@ fn add(app: &App, printer: &Printer, args: &SignerAdd) -> Result<Box<dyn Answer>
     let mut draft = signing::next_version(app, session.reader.trusted().targets())?;
     draft.set_delegation(&new);
     let targets = signing::sign_as(&session, &mut keyring, &RoleName::targets(), &draft, false)?;
-    let change = Change {
-        roles: [(RoleName::targets(), targets), (args.name.clone(), file)].into(),
-        ..Change::default()
-    };
-    let publication =
-        if args.change.dry_run { None } else { Some(publish::publish(app, session, &change)?.1) };
+    let change =
+        Change { roles: [(RoleName::targets(), targets), (args.name.clone(), file)].into(), ..Change::default() };
+    let publication = if args.change.dry_run { None } else { Some(publish::publish(app, session, &change)?.1) };
     Ok(Box::new(SignerChange {
         change: "added".to_owned(),
         name: args.name.to_string(),
@@ -173,7 +174,7 @@ fn first_file(app: &App, args: &SignerAdd, own: &[Rc<LocalKey>], due: Version) -
 fn read_accepted(path: &Path) -> Result<Vec<u8>, Problem> {
     let mut bytes = Vec::new();
     let limit = limits::TIMESTAMP_BYTES;
-    let file = std::fs::File::open(path).map_err(|e| fault::file(path, &e))?;
+    let file = crate::settings::paths::open_now(path).map_err(|e| fault::file(path, &e))?;
     file.take(limit.saturating_add(1)).read_to_end(&mut bytes).map_err(|e| fault::file(path, &e))?;
     if u64::try_from(bytes.len()).is_ok_and(|n| n > limit) {
         return Err(fault::bad_file(path, "too large for an empty role file"));
@@ -183,15 +184,20 @@ fn read_accepted(path: &Path) -> Result<Vec<u8>, Problem> {
 
 /// Checks the signer's file before anything is signed because of it: empty, of the right version, signed by their keys.
 fn checked(file: Vec<u8>, name: &RoleName, new: &NewDelegation, due: Version) -> Result<Vec<u8>, Problem> {
-    let refused = |why: String| Problem::new(Code::KeyNotAllowed).headline(format!("the first file of `{name}` cannot be used")).cause(why);
-    let read = Unverified::<Targets>::read(file.as_slice(), limits::TARGETS_BYTES).map_err(|e| refused(e.to_string()))?;
+    let refused = |why: String| {
+        Problem::new(Code::KeyNotAllowed).headline(format!("the first file of `{name}` cannot be used")).cause(why)
+    };
+    let read =
+        Unverified::<Targets>::read(file.as_slice(), limits::TARGETS_BYTES).map_err(|e| refused(e.to_string()))?;
     if read.claimed_version() != due {
         return Err(refused(format!("it has version {}, and {due} is due", read.claimed_version())));
     }
     let document = json::parse(&file).map_err(|e| refused(e.to_string()))?;
     let signed = document.get("signed");
     let is_empty = |member: &str| {
-        signed.and_then(|s| s.get(member)).is_none_or(|m| m.as_object().is_some_and(std::collections::BTreeMap::is_empty))
+        signed
+            .and_then(|s| s.get(member))
+            .is_none_or(|m| m.as_object().is_some_and(std::collections::BTreeMap::is_empty))
     };
     if !is_empty("targets") || !is_empty("delegations") {
         return Err(refused("it is not empty".to_owned()));
@@ -335,6 +341,11 @@ fn paths_of(session: &Session, name: &RoleName) -> Vec<String> {
     }
 }
 
+/// Patterns for people.
+fn paths_text(paths: &[String]) -> String {
+    if paths.iter().map(String::as_str).eq(EVERY_IMAGE.iter().copied()) { "every image".to_owned() } else { paths.join(" ") }
+}
+
 impl Answer for Signers {
     fn command(&self) -> &'static str {
         "signer list"
@@ -352,7 +363,7 @@ impl Answer for Signers {
                 style::plain(&signer.name),
                 signer.version.map_or("cannot be used".to_owned(), |v| format!("v{v}")),
                 format!("{} of {}: {}", signer.threshold, keys.len(), keys.join(", ")),
-                style::plain(&signer.paths.join(" ")),
+                style::plain(&paths_text(&signer.paths)),
             ]);
         }
         style::table(&rows)
@@ -381,9 +392,18 @@ impl Answer for SignerChange {
                 self.collection,
                 super::sign::published_text(publication)
             ),
-            None => format!("{} signer {} in {}: nothing was published\n", style.warn("dry run"), self.name, self.collection),
+            None => format!(
+                "{} signer {} in {}: nothing was published\n",
+                style.warn("dry run"),
+                self.name,
+                self.collection
+            ),
         };
-        if self.paths.is_empty() { head } else { format!("{head}{}", style::facts([("may sign", self.paths.join(" "))])) }
+        if self.paths.is_empty() {
+            head
+        } else {
+            format!("{head}{}", style::facts([("may sign", paths_text(&self.paths))]))
+        }
     }
 }
 

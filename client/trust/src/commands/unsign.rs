@@ -50,7 +50,9 @@ fn attempt(app: &App, keyring: &mut Keyring<'_>, mut session: Session, args: &Un
         return Err(fault::signed_another(image, &signed, role.as_str()));
     }
     let mut removed = vec![main.clone()];
-    if args.digest && let Some(digest) = digest_of(&entry) {
+    if args.digest
+        && let Some(digest) = digest_of(&entry)
+    {
         let path = target::digest_path(&collection, image, &digest).map_err(|e| fault::target(&e))?;
         if path != main && file.target(&path).is_some() {
             removed.push(path);
@@ -70,7 +72,8 @@ fn attempt(app: &App, keyring: &mut Keyring<'_>, mut session: Session, args: &Un
         Some(publication)
     };
     let outcome = app.wait(session.reader.lookup(&main))?;
-    let others: Vec<_> = outcome.statements.iter().filter(|s| publication.is_some() || s.signer != role.as_str()).collect();
+    let others: Vec<_> =
+        outcome.statements.iter().filter(|s| publication.is_some() || s.signer != role.as_str()).collect();
     Ok(Unsigned {
         reference: image.to_string(),
         collection,
@@ -113,10 +116,16 @@ impl Answer for Unsigned {
                 self.signer,
                 super::sign::published_text(publication)
             ),
-            None => format!("{} {}  as {}: nothing was published\n", style.warn("dry run"), self.reference, self.signer),
+            None => {
+                format!("{} {}  as {}: nothing was published\n", style.warn("dry run"), self.reference, self.signer)
+            }
         };
         let meaning = match &self.remains {
-            Some(digest) => format!("{} is still signed: {digest}  by {}", self.reference, style::plain(&self.remaining_signers.join(", "))),
+            Some(digest) => format!(
+                "{} is still signed: {digest}  by {}",
+                self.reference,
+                style::plain(&self.remaining_signers.join(", "))
+            ),
             None => format!("{} is not signed any more: verify ends with exit code 10", self.reference),
         };
         let removed = self.removed.iter().map(|path| style::plain(path)).collect::<Vec<_>>().join("\n");

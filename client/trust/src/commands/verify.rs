@@ -143,7 +143,10 @@ fn verified_text(image: &VerifiedImage, needed: u32, now: UtcTime, style: Style)
         .flat_map(|facts| facts.platforms.iter().filter(|p| p.is_runnable()))
         .map(|p| p.platform.as_str())
         .collect();
-    let is_index = image.facts.as_ref().is_some_and(|facts| facts.media_type.contains("index") || facts.media_type.contains("list"));
+    let is_index = image
+        .facts
+        .as_ref()
+        .is_some_and(|facts| facts.media_type.contains("index") || facts.media_type.contains("list"));
     let kind = match (is_index, platforms.is_empty()) {
         (_, true) => String::new(),
         (true, false) => format!("   (index: {})", platforms.join(", ")),
@@ -153,7 +156,7 @@ fn verified_text(image: &VerifiedImage, needed: u32, now: UtcTime, style: Style)
     let when = UtcTime::parse(&image.timestamp_expires).map(|t| style::relative(t, now)).unwrap_or_default();
     let facts = [
         ("digest", format!("{}{}", image.digest, style::plain(&kind))),
-        ("signers", format!("{}   {} of {needed} required", style::plain(&names.join(", ")), names.len())),
+        ("signers", format!("{}   {}", style::plain(&names.join(", ")), counted(names.len(), needed))),
         ("fresh", format!("timestamp v{}, expires {when}", image.versions.timestamp)),
         ("root", root_text(image)),
     ];
@@ -164,9 +167,18 @@ fn verified_text(image: &VerifiedImage, needed: u32, now: UtcTime, style: Style)
     text
 }
 
+/// `1 of 1 required`, or `2, 1 required`.
+fn counted(signers: usize, needed: u32) -> String {
+    match usize::try_from(needed) {
+        Ok(needed) if signers > needed => format!("{signers}, {needed} required"),
+        _ => format!("{signers} of {needed} required"),
+    }
+}
+
 fn root_text(image: &VerifiedImage) -> String {
     let (pinned, current) = (image.root_pinned_version, image.versions.root);
-    let chain = if pinned == current { "the pinned one".to_owned() } else { format!("chain v{pinned} to v{current} checked") };
+    let chain =
+        if pinned == current { "the pinned one".to_owned() } else { format!("chain v{pinned} to v{current} checked") };
     format!("v{current}, {chain}   ({})", style::short(&image.root_fingerprint))
 }
 

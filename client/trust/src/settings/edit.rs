@@ -14,7 +14,10 @@ use super::file::{self, PinEntry};
 use super::{SettingsError, paths};
 
 /// Changes the file by `change`; an error in it leaves the file as it was.
-pub fn edit(path: &Path, change: impl FnOnce(&mut DocumentMut) -> Result<(), SettingsError>) -> Result<(), SettingsError> {
+pub fn edit(
+    path: &Path,
+    change: impl FnOnce(&mut DocumentMut) -> Result<(), SettingsError>,
+) -> Result<(), SettingsError> {
     let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
     paths::create_private_folder(folder).map_err(|e| unwritable(folder, &e))?;
     let lock_path = folder.join(".config.lock");
@@ -22,9 +25,10 @@ pub fn edit(path: &Path, change: impl FnOnce(&mut DocumentMut) -> Result<(), Set
     flock(&lock, FlockOperation::LockExclusive).map_err(|e| unwritable(&lock_path, &e.into()))?;
 
     let text = file::read(path)?.unwrap_or_default();
-    let mut document: DocumentMut = text
-        .parse()
-        .map_err(|e: toml_edit::TomlError| SettingsError::Syntax { path: path.to_owned(), what: e.message().to_owned() })?;
+    let mut document: DocumentMut = text.parse().map_err(|e: toml_edit::TomlError| SettingsError::Syntax {
+        path: path.to_owned(),
+        what: e.message().to_owned(),
+    })?;
     change(&mut document)?;
     replace(path, folder, document.to_string().as_bytes())
 }

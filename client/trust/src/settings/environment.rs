@@ -121,7 +121,8 @@ mod tests {
 
     #[test]
     fn junk_in_a_switch_is_an_error_and_never_off() {
-        for (value, expected) in [("", None), ("0", Some(false)), ("1", Some(true)), ("true", Some(true)), ("false", Some(false))]
+        for (value, expected) in
+            [("", None), ("0", Some(false)), ("1", Some(true)), ("true", Some(true)), ("false", Some(false))]
         {
             let environment = Environment::fixed([("TRUST_REQUIRE", value)]);
             assert_eq!(environment.switch("TRUST_REQUIRE").unwrap(), expected, "{value:?}");

@@ -162,11 +162,16 @@ pub fn check_context_name(name: &str) -> Result<(), &'static str> {
 /// The text of a file; `None` if there is none. Anything else that is not a readable file is an error.
 pub fn read(path: &Path) -> Result<Option<String>, SettingsError> {
     let unreadable = |source: std::io::Error| SettingsError::Unreadable { path: path.to_owned(), kind: source.kind() };
-    let file = match std::fs::File::open(path) {
+    let file = match super::paths::open_now(path) {
         Ok(file) => file,
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         Err(e) => return Err(unreadable(e)),
     };
+    // Settings that are half there would be other settings: a pipe is none, an empty device is.
+    let is_settings = file.metadata().map_err(unreadable)?.is_file() || path == Path::new("/dev/null");
+    if !is_settings {
+        return Err(SettingsError::NoFile { path: path.to_owned() });
+    }
     let mut text = String::new();
     file.take(MAX_CONFIG_BYTES + 1).read_to_string(&mut text).map_err(unreadable)?;
     if u64::try_from(text.len()).is_ok_and(|n| n > MAX_CONFIG_BYTES) {
@@ -221,7 +226,7 @@ mod tests {
     fn an_unreadable_file_is_not_an_absent_one() {
         let folder = tempfile::tempdir().unwrap();
         assert!(read_config(&folder.path().join("none.toml")).unwrap().is_none());
-        assert!(matches!(read_config(folder.path()), Err(SettingsError::Unreadable { .. })));
+        assert!(matches!(read_config(folder.path()), Err(SettingsError::NoFile { .. })));
         let path = folder.path().join("binary.toml");
         std::fs::write(&path, [0xff, 0xfe]).unwrap();
         assert!(matches!(read_config(&path), Err(SettingsError::Unreadable { .. })));

@@ -297,10 +297,8 @@ impl Resolver<'_> {
             return Ok(Sourced::new(format, Origin::Flag("--output")));
         }
         if let Some(text) = self.environment.text("TRUST_OUTPUT")? {
-            let format = format_from(&text).ok_or(SettingsError::Variable {
-                name: "TRUST_OUTPUT",
-                expected: "text, json or jsonl",
-            })?;
+            let format = format_from(&text)
+                .ok_or(SettingsError::Variable { name: "TRUST_OUTPUT", expected: "text, json or jsonl" })?;
             return Ok(Sourced::new(format, Origin::Variable("TRUST_OUTPUT")));
         }
         self.display(paths, |p| p.output.as_ref(), |c| c.output.as_ref(), format_from, "output")
@@ -414,6 +412,12 @@ pub enum SettingsError {
         path: PathBuf,
         /// What the system said.
         kind: std::io::ErrorKind,
+    },
+    /// A folder, pipe or device.
+    #[error("{} is not a regular file", path.display())]
+    NoFile {
+        /// The path.
+        path: PathBuf,
     },
     /// A file cannot be written.
     #[error("cannot write {}: {kind}", path.display())]

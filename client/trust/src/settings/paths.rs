@@ -1,6 +1,6 @@
 //! Where things are: settings, keys, trusted metadata. The XDG folders, and nothing else.
 
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use super::SettingsError;
@@ -56,6 +56,17 @@ impl Paths {
     }
 }
 
+/// Opens a file for reading. A pipe that nobody writes to is empty; it is not waited for.
+pub fn open_now(path: &Path) -> std::io::Result<std::fs::File> {
+    let waiting = rustix::fs::OFlags::NONBLOCK;
+    let flags = i32::try_from(waiting.bits()).map_err(std::io::Error::other)?;
+    let file = std::fs::OpenOptions::new().read(true).custom_flags(flags).open(path)?;
+    // From here on as usual: whoever writes into a pipe may take their time.
+    let kept = rustix::fs::fcntl_getfl(&file)?;
+    rustix::fs::fcntl_setfl(&file, kept.difference(waiting))?;
+    Ok(file)
+}
+
 /// Makes a folder that only its owner can use, with those above it.
 pub fn create_private_folder(path: &Path) -> std::io::Result<()> {
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path)
@@ -76,11 +87,8 @@ mod tests {
 
     #[test]
     fn the_xdg_folders_count() {
-        let environment = Environment::fixed([
-            ("XDG_CONFIG_HOME", "/c"),
-            ("XDG_DATA_HOME", "/d"),
-            ("XDG_STATE_HOME", "/s"),
-        ]);
+        let environment =
+            Environment::fixed([("XDG_CONFIG_HOME", "/c"), ("XDG_DATA_HOME", "/d"), ("XDG_STATE_HOME", "/s")]);
         let paths = Paths::find(&environment, None).unwrap();
         assert_eq!(paths.config, Path::new("/c/trust/config.toml"));
         assert_eq!(paths.keys, Path::new("/d/trust/keys"));

@@ -14,7 +14,8 @@ impl Home {
 
     fn environment(&self, more: &[(&str, &str)]) -> Environment {
         let config = self.folder.path().join("config");
-        let mut all = vec![("HOME", self.folder.path().to_str().unwrap()), ("XDG_CONFIG_HOME", config.to_str().unwrap())];
+        let mut all =
+            vec![("HOME", self.folder.path().to_str().unwrap()), ("XDG_CONFIG_HOME", config.to_str().unwrap())];
         all.extend(more);
         Environment::fixed(all)
     }
@@ -40,7 +41,8 @@ fn a_flag_outranks_a_variable_outranks_a_file() {
     assert_eq!(variable.server.unwrap().value, "https://b.example");
     assert_eq!(variable.output, Sourced::new(Format::Text, Origin::Variable("TRUST_OUTPUT")));
 
-    let globals = Globals { server: Some("https://f.example".to_owned()), output: Some(Format::Jsonl), ..Globals::default() };
+    let globals =
+        Globals { server: Some("https://f.example".to_owned()), output: Some(Format::Jsonl), ..Globals::default() };
     let flag = home.resolve(&globals, &[("TRUST_SERVER", "https://v.example"), ("TRUST_OUTPUT", "text")]).unwrap();
     assert_eq!(flag.server.unwrap(), Sourced::new("https://f.example".to_owned(), Origin::Flag("--server")));
     assert_eq!(flag.output.value, Format::Jsonl);

@@ -49,7 +49,16 @@ fn other_programs_and_subcommands_are_refused() {
     for text in ["sh -c true", "crane pull r.example/a", "", "/bin/dockerd run r.example/a"] {
         assert!(matches!(refused(text), ToolError::Tool(_)), "{text}");
     }
-    for text in ["docker build .", "docker compose up", "docker", "docker image ls", "docker image run a", "skopeo sync a b", "podman kube play x", "docker container pull a"] {
+    for text in [
+        "docker build .",
+        "docker compose up",
+        "docker",
+        "docker image ls",
+        "docker image run a",
+        "skopeo sync a b",
+        "podman kube play x",
+        "docker container pull a",
+    ] {
         assert!(matches!(refused(text), ToolError::Subcommand { .. }), "{text}");
     }
     for text in ["docker run", "docker run --rm", "docker pull", "skopeo copy", "skopeo inspect --raw"] {
@@ -63,7 +72,10 @@ fn other_programs_and_subcommands_are_refused() {
 #[test]
 fn only_the_source_of_a_copy_is_the_image() {
     assert_eq!(found("skopeo copy docker://r.example/a:v1 docker://mirror.example/a:v1"), ["r.example/a:v1"]);
-    assert_eq!(found("skopeo --insecure-policy copy --src-tls-verify=false docker://127.0.0.1:5000/a:v1 dir:out"), ["127.0.0.1:5000/a:v1"]);
+    assert_eq!(
+        found("skopeo --insecure-policy copy --src-tls-verify=false docker://127.0.0.1:5000/a:v1 dir:out"),
+        ["127.0.0.1:5000/a:v1"]
+    );
     assert_eq!(found("skopeo copy --src-creds dir:x docker://r.example/a dir:out"), ["r.example/a:latest"]);
     assert_eq!(found("/usr/bin/skopeo inspect --raw docker://r.example/a:v1"), ["r.example/a:v1"]);
     assert!(matches!(refused("skopeo copy dir:in docker://r.example/a:v1"), ToolError::Source { .. }));
