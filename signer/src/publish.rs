@@ -8,16 +8,19 @@ use trust_tuf::model::{Role, sha256};
 use trust_tuf::repository::{Checked, Publication, Refusal, RepositoryState, Rule};
 use trust_tuf::{CollectionName, RoleName, RoleType, Root, Snapshot, Targets, UtcTime, limits};
 use trust_wire::Base64;
-use trust_wire::signer::Signed;
+use trust_wire::signer::{FRAME_BYTES, Signed};
 
-use crate::collection::Collection;
+use crate::collection::{Collection, due};
 use crate::core::{SignerCore, collection_name};
 use crate::fail_point::fail_point;
 use crate::online_role::OnlineRole;
 use crate::refusal::{No, RuleId, fail, refuse};
 use crate::sign::Signing;
-use crate::store::{Admission, Change, Marks};
+use crate::store::{Admission, Change, Marks, SignedFile};
 use crate::vault::HeldKey;
+
+/// What of a frame is not files: member names, versions, and room for snapshots that name the same files in other words.
+const FRAME_REST: usize = 64 * 1024;
 
 impl SignerCore {
     pub(crate) fn publish(
@@ -37,7 +40,7 @@ impl SignerCore {
                 // If the commit failed the copies in memory are gone, and this one must not come back.
                 match result {
                     Ok(Some(next)) => Ok(self.keep(name, next)),
-                    Ok(None) => Ok(self.keep(name, known)),
+                    Ok(None) => self.answer_again(now, name, known),
                     Err(no @ No::Refused { .. }) => {
                         self.cache.put(name, known);
                         Err(no)
@@ -48,6 +51,25 @@ impl SignerCore {
             None => {
                 let next = self.publish_first(now, &name, &publication, digest, grant.as_ref())?;
                 Ok(self.keep(name, next))
+            }
+        }
+    }
+
+    /// The last publication asked again: the stored files, unless they are due. A server that died between the mark and its
+    /// own transaction may come back after they expired, and could never show them.
+    fn answer_again(&mut self, now: UtcTime, name: CollectionName, known: Collection) -> Result<Signed, No> {
+        let new_snapshot = now >= due(&known.snapshot);
+        if !new_snapshot && now < due(&known.timestamp) {
+            return Ok(self.keep(name, known));
+        }
+        match self.renew(now, &name, &known, new_snapshot) {
+            Ok((after, change)) => {
+                self.commit(now, &[change])?;
+                Ok(self.keep(name, after))
+            }
+            Err(no) => {
+                self.cache.put(name, known);
+                Err(no)
             }
         }
     }
@@ -93,12 +115,57 @@ impl SignerCore {
         }
         self.check_clock(now)?;
         self.take_publication(now, name)?;
+        self.never_again(name, known, publication)?;
         let checked = known
             .state
             .check(publication, &self.rules(now))
             .map_err(|refusal| equivocation(&known.state, publication, &refusal).unwrap_or_else(|| refusal.into()))?;
         never_lowered(known, &checked.state)?;
         self.record(now, name, Some(known), checked, known.keys.clone(), digest, None).map(Some)
+    }
+
+    /// Rule S15 over the whole life of a collection: a role that left with the snapshot key would begin again with version
+    /// 1, and its old files would do for that, or other ones under the same names. Its name is not used again.
+    fn never_again(&self, name: &CollectionName, known: &Collection, publication: &Publication) -> Result<(), No> {
+        for role in publication.roles.keys() {
+            if known.state.roles().contains_key(role) || known.state.tombstones().contains_key(role.as_str()) {
+                continue;
+            }
+            if let Some(version) = self.store.retired(name, role)? {
+                let reason =
+                    format!("`{role}` had version {version} before the snapshot key was replaced: use another name");
+                return Err(refuse(RuleId::S15, reason));
+            }
+        }
+        Ok(())
+    }
+
+    /// All files of a collection must fit into one answer: what could not be handed to a restored server, or to one that is
+    /// a snapshot behind, would be lost for it.
+    fn fits_a_frame(
+        &self,
+        name: &CollectionName,
+        checked: &Checked,
+        snapshot: &SignedFile,
+        timestamp: &SignedFile,
+    ) -> Result<(), No> {
+        // In base64, with quotes, names and separators.
+        let encoded = |bytes: usize| bytes.div_ceil(3).saturating_mul(4).saturating_add(8);
+        let roots = usize::try_from(self.store.root_bytes(name)?).unwrap_or(usize::MAX);
+        let count = usize::try_from(checked.state.root().version().get()).unwrap_or(usize::MAX);
+        let roots = encoded(roots).saturating_add(count.saturating_mul(8));
+        let new = checked.roots.iter().map(|root| encoded(root.bytes().len()));
+        let roles = checked
+            .state
+            .roles()
+            .iter()
+            .map(|(role, file)| encoded(file.bytes().len()).saturating_add(role.as_str().len()));
+        let signed = [snapshot, timestamp].map(|file| encoded(file.bytes.len()));
+        let all = new.chain(roles).chain(signed).fold(roots, usize::saturating_add);
+        if all <= FRAME_BYTES - FRAME_REST {
+            return Ok(());
+        }
+        Err(refuse(RuleId::S13, format!("the files of {name} together would be larger than one answer can hold")))
     }
 
     fn take_publication(&mut self, now: UtcTime, name: &CollectionName) -> Result<(), No> {
@@ -126,6 +193,8 @@ impl SignerCore {
         let (snapshot_record, snapshot) = signing.snapshot(known.map(|k| k.marks.snapshot))?;
         let (timestamp_record, timestamp) = signing.timestamp(known.map(|k| k.marks.timestamp), &snapshot)?;
         signing.judge(&snapshot, &timestamp)?;
+
+        self.fits_a_frame(name, &checked, &snapshot, &timestamp)?;
 
         let root = checked.state.root();
         let (named, dropped) = settle_keys(root, &mut keys);

@@ -115,7 +115,7 @@ impl From<Refusal> for No {
     fn from(refusal: Refusal) -> Self {
         let of_root = refusal.file == "root";
         let rule = match &refusal.rule {
-            PublicationRule::TooMany { .. } => RuleId::S13,
+            PublicationRule::TooMany { .. } | PublicationRule::PathWork => RuleId::S13,
             PublicationRule::Empty | PublicationRule::Incomplete => RuleId::Request,
             _ if of_root => RuleId::S7,
             PublicationRule::NextVersion { .. } => RuleId::S2,

@@ -66,7 +66,7 @@ impl SignerCore {
         }
     }
 
-    fn renew(
+    pub(crate) fn renew(
         &mut self,
         now: UtcTime,
         name: &CollectionName,

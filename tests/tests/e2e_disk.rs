@@ -8,7 +8,8 @@ use trust_tests::stack::disk::{Disk, in_namespace};
 use trust_tests::stack::scene::{Scene, Watch, ask, assert_exit};
 use trust_tests::stack::{Options, Stack, run};
 
-const SOON: Duration = Duration::from_secs(8);
+/// How long is waited for what comes by itself.
+const SOON: Duration = Duration::from_secs(20);
 
 /// The codes with which a publication may fail while a service has no space: server or signer not available.
 const UNAVAILABLE: i32 = 34;
@@ -105,8 +106,24 @@ fn a_signer_without_space_signs_nothing_and_the_same_publication_succeeds_afterw
         // It was kept, and goes on by itself; the same command then says that it is done.
         assert!(scene.comes("f0", SOON), "the kept publication goes on when there is space");
         assert_exit(&scene.sign("f0"), 0, "the same publication again");
+        // Space for a part of what one transaction writes: all of it, or nothing.
+        let mut acknowledged = ["v0", "f0"].map(str::to_owned).to_vec();
+        for free in [4, 16, 32, 48] {
+            disk.fill_but(free).unwrap();
+            let (tag, before) = (format!("p{free}"), scene.versions());
+            let output = scene.sign(&tag);
+            match output.status.code() {
+                Some(0) => {}
+                Some(UNAVAILABLE) => assert_eq!(scene.versions(), before, "{free} KiB free"),
+                code => panic!("{free} KiB free: {code:?} {}", String::from_utf8_lossy(&output.stderr)),
+            }
+            disk.empty().unwrap();
+            assert!(scene.comes(&tag, SOON), "{tag}");
+            acknowledged.push(tag);
+        }
         assert_exit(&scene.sign("f1"), 0, "the next");
-        scene.check(&["v0", "f0", "f1"].map(str::to_owned));
+        acknowledged.push("f1".to_owned());
+        scene.check(&acknowledged);
     });
 }
 

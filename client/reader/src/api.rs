@@ -15,7 +15,7 @@ use trust_wire::api::{
 };
 
 use crate::catalogue::Code;
-use crate::http::{Answer, HttpOptions, HttpTransport};
+use crate::http::{Answer, HttpOptions, HttpTransport, shown_address};
 use crate::problems::{Failure, code_of_fetch};
 use crate::transport::FetchError;
 use crate::verdict::Problem;
@@ -38,7 +38,7 @@ impl ApiClient {
         let whole = options.whole;
         match HttpTransport::new(address, options) {
             Ok(http) => Ok(Self { http, whole }),
-            Err(error) => Err(of_fetch(address, error)),
+            Err(error) => Err(of_fetch(&shown_address(address), error)),
         }
     }
 

@@ -357,6 +357,9 @@ catalogue! {
         "this program does not know its format", ["use the newer program"];
     FileIo "E3507" LOCAL: "a file cannot be read or written",
         "the disk, the permissions or the path are at fault", ["check the path that is named above"];
+    StoredIncomplete "E3508" LOCAL: "what is stored on this machine is not complete",
+        "an update was interrupted, or a file was cut off, changed or taken away",
+        ["run the command once with network: what is missing is fetched and checked again"];
     PublicationRefused "E3601" THRESHOLD: "the server refuses the publication by a rule",
         "a file of it breaks a rule of the collection", ["correct what the rule names, then publish again"];
     SignerRefused "E3602" THRESHOLD: "the signer refuses the publication",

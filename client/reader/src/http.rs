@@ -237,6 +237,16 @@ impl Transport for HttpTransport {
     }
 }
 
+/// An address as it may be shown: a user name or password in it is left out, whether or not the rest is an address.
+pub fn shown_address(address: &str) -> String {
+    let (scheme, rest) = address.split_once("://").unwrap_or(("", address));
+    match rest.rsplit_once('@') {
+        None => address.to_owned(),
+        Some((_, place)) if scheme.is_empty() => format!("…@{place}"),
+        Some((_, place)) => format!("{scheme}://…@{place}"),
+    }
+}
+
 fn read_address(address: &str) -> Result<Url, FetchError> {
     let setup = |why: &str| FetchError::Setup(format!("the server's address cannot be used: {why}"));
     let mut text = address.to_owned();

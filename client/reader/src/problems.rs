@@ -108,12 +108,7 @@ impl Scene {
                 self.start(Code::ClockBack).fact("clock", now).fact("last update", seen)
             }
             Failure::NoCollection => self.start(Code::NoSuchCollection),
-            Failure::StoredOther { file } => self
-                .start(Code::StateDamaged)
-                .headline("a file of the stored state is not the one that belongs there")
-                .fact("file", file)
-                .cause("an update was interrupted, or the file was cut off, changed or taken away")
-                .remedy(["run the command once with network: the file is fetched and checked again"]),
+            Failure::StoredOther { file } => self.start(Code::StoredIncomplete).fact("file", file),
             Failure::NothingStored => self.start(Code::NothingStored),
         };
         problem.because(failure)

@@ -300,7 +300,7 @@ fn check_accounted_for(
             return Ok(());
         }
         let next = chain.root().version().next().map(|next| store.root(next)).transpose()?.flatten();
-        if !next.is_some_and(|root| chain.advance_local(root).is_ok()) {
+        if next.is_none_or(|root| chain.advance_local(root).is_err()) {
             return Err(store.unaccounted_for(file).into());
         }
     }

@@ -217,7 +217,8 @@ pub fn printable(text: &str) -> String {
     out
 }
 
-fn is_unprintable(c: char) -> bool {
+/// Whether a character steers a terminal, is not seen, or turns the direction of the text.
+pub fn is_unprintable(c: char) -> bool {
     c.is_control()
         || matches!(c,
             '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'

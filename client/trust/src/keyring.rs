@@ -240,13 +240,18 @@ impl<'a> Keyring<'a> {
         self.store()?.import(name, key, protection).map_err(|e| fault::key(&e))
     }
 
+    /// Whether [`Keyring::take_or_make`] would make a key of this name.
+    pub fn would_make(&self, uri: &str) -> bool {
+        let is_there = |name| self.store.as_ref().is_some_and(|store| store.ensure_free(&name).is_err());
+        KeyName::parse(uri).is_ok_and(|name| !is_there(name))
+    }
+
     /// The key under this name if it is in the store (opened), else a new one.
     pub fn take_or_make(&mut self, uri: &str, kind: Kind) -> Result<(Rc<LocalKey>, bool), Problem> {
-        if let Ok(name) = KeyName::parse(uri) {
-            let is_there = self.store.as_ref().is_some_and(|store| store.ensure_free(&name).is_err());
-            if !is_there {
-                return self.generate(&name, Algorithm::default(), kind).map(|key| (key, true));
-            }
+        if self.would_make(uri)
+            && let Ok(name) = KeyName::parse(uri)
+        {
+            return self.generate(&name, Algorithm::default(), kind).map(|key| (key, true));
         }
         let locked = self.locate(uri)?;
         self.open_found(&locked, kind).map(|key| (key, false))

@@ -57,6 +57,10 @@ pub fn run(arguments: Vec<OsString>) -> u8 {
         Err(error) => return printer.problem(&error.into()),
     };
     let printer = Printer::new(settings.output.value, settings.color.value, quiet, out).verbose(verbose);
+    // Before anything is done: a command that publishes must not fail after it has.
+    if settings.output.value == Format::Jsonl && !matches!(command, Command::List(_) | Command::Log(_)) {
+        return printer.problem(&fault::usage("this command has no `-o jsonl`; use `-o json`"));
+    }
     let app = App::new(globals, settings, environment);
     let answer = dispatch(&app, &printer, &command);
     finish(&printer, answer)

@@ -176,8 +176,21 @@ fn emit(to: &mut impl Write, bytes: &[u8]) -> io::Result<()> {
     }
 }
 
+/// A document on one line. What could steer a terminal or turn the text is written as an escape: it stands in strings only,
+/// so that the document says the same.
 fn line(document: &Value) -> String {
-    format!("{document}\n")
+    let mut text = String::new();
+    for c in document.to_string().chars() {
+        if c.is_ascii_graphic() || c == ' ' || !trust_reader::verdict::is_unprintable(c) {
+            text.push(c);
+        } else {
+            for unit in c.encode_utf16(&mut [0; 2]) {
+                text.push_str(&format!("\\u{unit:04x}"));
+            }
+        }
+    }
+    text.push('\n');
+    text
 }
 
 /// A problem as text.
@@ -237,6 +250,17 @@ mod tests {
     fn a_command_cannot_say_ok_for_itself() {
         let answer = Several(vec![Problem::new(Code::NotSigned)]);
         assert_eq!(Printer::document(&answer)["ok"], json!(false));
+    }
+
+    #[test]
+    fn a_document_cannot_steer_a_terminal_and_says_the_same() {
+        let hostile = "a\u{1b}[2J\u{9b}31m\u{202e}x\u{7f}\u{e0001}\\ \"é界\"";
+        let document = json!({ "token": hostile, hostile: 1 });
+        let text = line(&document);
+        let shown = text.strip_suffix('\n').unwrap();
+        assert!(!shown.chars().any(trust_reader::verdict::is_unprintable), "{shown}");
+        assert!(shown.contains("é界"));
+        assert_eq!(serde_json::from_str::<Value>(shown).unwrap(), document);
     }
 
     #[test]

@@ -146,13 +146,18 @@ pub fn confirm(
         let mut session = Session { collection: collection.clone(), server: server.clone(), reader };
         if is_current(app, &mut session, change)? {
             let set = session.reader.trusted();
+            // As verified here: the server's own word could name any role.
+            let verified = |role: &RoleName| {
+                let entry = set.snapshot().entry(role.as_str())?;
+                Some((role.as_str().to_owned(), entry.version.get()))
+            };
             let publication = Publication {
                 server: session.server.clone().unwrap_or_default(),
                 sequence: answer.sequence,
                 root: set.root().version().get(),
                 snapshot: set.snapshot().version().get(),
                 timestamp: set.timestamp().version().get(),
-                roles: answer.roles.clone(),
+                roles: change.roles.keys().filter_map(verified).collect(),
             };
             return Ok((session, publication));
         }

@@ -20,6 +20,13 @@ pub fn address(app: &App, pin: Option<&Pin>) -> Result<String, Problem> {
     }
 }
 
+/// Whether the token may be sent there. It is the token of the server that was typed or that the context names. A server
+/// that only a pin names is other people's: it must not fetch our token by asking for one.
+pub fn may_have_token(app: &App, address: &str) -> bool {
+    let bare = |address: &str| address.trim_end_matches('/').to_owned();
+    app.settings.server.as_ref().is_none_or(|own| bare(&own.value) == bare(address))
+}
+
 fn options(app: &App, address: &str, token: Option<Token>) -> HttpOptions {
     let host = address.split_once("://").map_or(address, |(_, rest)| rest).split('/').next().unwrap_or_default();
     HttpOptions {
@@ -36,9 +43,9 @@ pub fn anonymous(app: &App, address: &str) -> Result<HttpTransport, Problem> {
     ApiClient::new(address, options(app, address, None)).map(|client| client.transport().clone())
 }
 
-/// For everything that needs a token. Without one the server says so.
+/// For everything that needs a token. Without one that is for this server, the server says so.
 pub fn api(app: &App, address: &str) -> Result<ApiClient, Problem> {
-    let token = match app.token()? {
+    let token = match app.token()?.filter(|_| may_have_token(app, address)) {
         Some(text) => Some(Token::new(&text).ok_or_else(|| fault::token("it cannot be sent"))?),
         None => None,
     };

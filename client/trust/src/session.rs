@@ -61,9 +61,10 @@ impl Session {
     /// second, so that they can sign its next version. Nothing is ever verified for use in such a session.
     pub fn for_change(app: &App, pin: &Pin) -> Result<Self, Problem> {
         let mut at = app.now()?;
+        let mut by_clock = true;
         // Each turn goes back to before one more expiry: every role that can be expired, and the root.
         for _ in 0..limits::ROLES_PER_LOOKUP {
-            let opened = Self::online_at(app, anchors::load(app, pin)?, server::address(app, Some(pin))?, at);
+            let opened = Self::online_at(app, anchors::load(app, pin)?, server::address(app, Some(pin))?, at, by_clock);
             let expired = match opened {
                 Ok(mut session) => {
                     let unloaded = session.load_all(app)?;
@@ -78,7 +79,7 @@ impl Session {
                 },
             };
             match expired.plus_secs(-1).filter(|before| *before < at) {
-                Some(before) => at = before,
+                Some(before) => (at, by_clock) = (before, false),
                 None => break,
             }
         }
@@ -87,19 +88,22 @@ impl Session {
 
     /// Updates from this server. Reading is anonymous; a server that wants a token gets it.
     pub fn online(app: &App, anchor: Anchor, address: String) -> Result<Self, Problem> {
-        Self::online_at(app, anchor, address, app.now()?)
+        Self::online_at(app, anchor, address, app.now()?, true)
     }
 
-    fn online_at(app: &App, anchor: Anchor, address: String, at: UtcTime) -> Result<Self, Problem> {
+    /// `by_clock`: whether `at` is what the clock shows, so that a clock that went back is refused. Said and not compared: the
+    /// clock goes on while another process is waited for.
+    fn online_at(app: &App, anchor: Anchor, address: String, at: UtcTime, by_clock: bool) -> Result<Self, Problem> {
         let collection = anchor.collection.clone();
         let refresh = |transport: HttpTransport| {
             let store = store(app, &anchor)?;
-            // The clock is only checked where it is the clock that judges.
-            let options = Options { check_clock: at == app.now()?, ..options(app) };
+            let options = Options { check_clock: by_clock, ..options(app) };
             app.wait(Reader::refresh_with(anchor.clone(), store, transport, at, options))
         };
         let reader = match refresh(server::anonymous(app, &address)?) {
-            Err(problem) if wants_token(&problem) && app.settings.token.is_some() => {
+            Err(problem)
+                if wants_token(&problem) && app.settings.token.is_some() && server::may_have_token(app, &address) =>
+            {
                 refresh(server::api(app, &address)?.transport().clone())?
             }
             other => other?,

@@ -44,6 +44,8 @@ pub const SNAPSHOT_LIFE: i64 = 90 * 86_400;
 pub const LEAST_LIFE: i64 = 7 * 86_400;
 /// A role file that people publish lives at most this long (two years), in seconds.
 pub const MOST_LIFE: i64 = 2 * 366 * 86_400;
+/// What comparing targets with the patterns of delegations may cost in one publication, in steps of about a nanosecond.
+pub const PATH_WORK: u64 = 1_000_000_000;
 /// Role files in one publication.
 pub const FILES_PER_PUBLICATION: usize = 1_024;
 /// Roles in one collection of ours.

@@ -131,6 +131,9 @@ pub enum Rule {
     /// A target without SHA-256.
     #[error("target `{0}` has no SHA-256")]
     NoSha256(String),
+    /// Targets and patterns that take too long to compare.
+    #[error("has more targets under more patterns than can be compared: use fewer patterns, or fewer `*`")]
+    PathWork,
     /// Facts beyond their limit.
     #[error("`custom` of target `{0}` is larger than {limit} bytes", limit = limits::CUSTOM_BYTES)]
     Custom(String),
@@ -223,7 +226,7 @@ impl RepositoryState {
                 .map_err(|e| refuse(name.as_str(), Reason::from(e)))?;
             files.insert(name, File::New(read));
         }
-        let mut walk = Walk { root: &root, files, old: None, done: BTreeMap::new() };
+        let mut walk = Walk { root: &root, files, before: BTreeMap::new(), done: BTreeMap::new() };
         walk.run()?;
         walk.nothing_left()?;
         let roles = walk.done;
@@ -249,22 +252,23 @@ impl RepositoryState {
             let file = self.read_role(name, bytes, rules)?;
             files.insert(name.clone(), File::New(file));
         }
-        let mut walk = Walk { root: &root, files, old: Some(self), done: BTreeMap::new() };
+        let mut walk = Walk { root: &root, files, before: self.keys(), done: BTreeMap::new() };
         walk.run()?;
         let (roles, left) = (walk.done, walk.files);
         if let Some((name, _)) = left.iter().find(|(name, _)| publication.roles.contains_key(*name)) {
             return Err(refuse(name.as_str(), Rule::Undelegated));
         }
         let parents = parents(&roles);
+        let mut work = limits::PATH_WORK;
         for (name, role) in &roles {
             let chain = delegators(&parents, name);
             if publication.roles.contains_key(name) {
                 check_content(&root, &roles, name, role, rules)?;
                 check_members(name.as_str(), role.bytes())?;
-                check_paths(name, role, &chain)?;
+                check_paths(name, role, &chain, &mut work)?;
             } else if chain.iter().any(|(delegator, _)| publication.roles.contains_key(*delegator)) {
                 // Narrower paths for a role whose file stays: other clients refuse the whole repository.
-                check_paths(name, role, &chain)?;
+                check_paths(name, role, &chain, &mut work)?;
             }
         }
         // A root that changes keys can make an online key of one that a delegation uses.
@@ -288,6 +292,13 @@ impl RepositoryState {
         let changed = publication.roles.keys().cloned().collect();
         let state = Self { collection: self.collection.clone(), root, roles, tombstones };
         Ok(Checked { roots, changed, undelegated, state })
+    }
+
+    /// Who speaks for each role.
+    fn keys(&self) -> BTreeMap<&str, &RoleKeys> {
+        let top = (RoleType::Targets.as_str(), self.root.role(RoleType::Targets));
+        let delegated = self.roles.values().filter_map(|role| role.delegations()).flat_map(|d| d.roles());
+        delegated.map(|d| (d.name(), d.keys())).chain([top]).collect()
     }
 
     fn next_roots(&self, publication: &Publication, rules: &Rules) -> Result<Vec<Verified<Root>>, Refusal> {
@@ -356,7 +367,8 @@ enum File {
 struct Walk<'a> {
     root: &'a Verified<Root>,
     files: BTreeMap<RoleName, File>,
-    old: Option<&'a RepositoryState>,
+    /// Who spoke for each role before.
+    before: BTreeMap<&'a str, &'a RoleKeys>,
     done: BTreeMap<RoleName, Verified<Targets>>,
 }
 
@@ -390,20 +402,12 @@ impl Walk<'_> {
         match file {
             File::New(file) => file.verify(keys).map_err(|r| refuse(name.as_str(), r)),
             // Verified before, and nothing about who speaks for it changed.
-            File::Old(role) if self.keys_before(name).is_some_and(|before| before == *keys) => Ok(role),
+            File::Old(role) if self.before.get(name.as_str()).is_some_and(|before| *before == keys) => Ok(role),
             File::Old(role) => Unverified::<Targets>::read(Arc::clone(role.bytes()), limits::STATED_BYTES)
                 .map_err(Reason::from)
                 .and_then(|file| file.verify(keys))
                 .map_err(|r| refuse(name.as_str(), r)),
         }
-    }
-
-    fn keys_before(&self, name: &RoleName) -> Option<RoleKeys> {
-        let old = self.old?;
-        if name.is_targets() {
-            return Some(old.root.role(RoleType::Targets).clone());
-        }
-        old.roles.values().find_map(|role| role.delegations()?.role(name.as_str()).map(|d| d.keys().clone()))
     }
 
     fn nothing_left(&self) -> Result<(), Refusal> {
@@ -572,11 +576,75 @@ fn check_patterns(name: &RoleName, d: &Delegation) -> Result<(), Refusal> {
     }
 }
 
-/// Every target of a role lies in the paths of every delegation on the way to it.
-fn check_paths(name: &RoleName, role: &Targets, chain: &[(&RoleName, &Delegation)]) -> Result<(), Refusal> {
+/// The paths of a delegation, so that most patterns are told from a path by their beginning alone.
+enum Compared<'a> {
+    Patterns(Vec<(&'a str, &'a str)>),
+    Prefixes(&'a [String]),
+}
+
+impl<'a> Compared<'a> {
+    fn of(delegation: &'a Delegation) -> Self {
+        let beginning = |pattern: &'a str| pattern.split(['*', '?']).next().unwrap_or_default();
+        match delegation.paths() {
+            Paths::Patterns(patterns) => Self::Patterns(patterns.iter().map(|p| (beginning(p), p.as_str())).collect()),
+            Paths::HashPrefixes(prefixes) => Self::Prefixes(prefixes),
+        }
+    }
+
+    /// Whether the delegation is for this path, as [`Delegation::matches`] says; `None` once the work is used up.
+    fn matches(&self, path: &str, work: &mut u64) -> Option<bool> {
+        let bytes = |text: &str| u64::try_from(text.len()).unwrap_or(u64::MAX);
+        match self {
+            Self::Patterns(patterns) => {
+                for (beginning, pattern) in patterns {
+                    *work = work.checked_sub(8)?;
+                    if !path.starts_with(beginning) {
+                        continue;
+                    }
+                    // At worst each byte of a pattern with a `*` meets each byte of the path.
+                    let rows = if pattern.contains('*') { bytes(path) } else { 1 };
+                    *work = work.checked_sub(bytes(pattern).saturating_mul(rows))?;
+                    // What is not defined is for nothing; a new pattern of that kind is refused elsewhere.
+                    if !pattern.contains('[') && pattern_matches(pattern, path) {
+                        return Some(true);
+                    }
+                }
+                Some(false)
+            }
+            Self::Prefixes(prefixes) => {
+                *work = work.checked_sub(bytes(path))?;
+                let hash = hex::encode(sha256(path.as_bytes()));
+                for prefix in *prefixes {
+                    *work = work.checked_sub(8)?;
+                    if hash.starts_with(prefix.as_str()) {
+                        return Some(true);
+                    }
+                }
+                Some(false)
+            }
+        }
+    }
+}
+
+/// Every target of a role lies in the paths of every delegation on the way to it. `work` bounds what a publication may
+/// cost: many targets under many patterns take hours, in which a signer would sign for nobody.
+fn check_paths(
+    name: &RoleName,
+    role: &Targets,
+    chain: &[(&RoleName, &Delegation)],
+    work: &mut u64,
+) -> Result<(), Refusal> {
+    if role.is_empty() {
+        return Ok(());
+    }
+    let chain: Vec<Compared<'_>> = chain.iter().map(|(_, d)| Compared::of(d)).collect();
     for path in role.paths() {
-        if !chain.iter().all(|(_, d)| d.matches(path).unwrap_or(false)) {
-            return Err(refuse(name.as_str(), Rule::OutsidePaths(path.escape_debug().to_string())));
+        for delegation in &chain {
+            match delegation.matches(path, work) {
+                Some(true) => {}
+                Some(false) => return Err(refuse(name.as_str(), Rule::OutsidePaths(path.escape_debug().to_string()))),
+                None => return Err(refuse(name.as_str(), Rule::PathWork)),
+            }
         }
     }
     Ok(())

@@ -166,6 +166,7 @@ fn rule_name(rule: &Rule) -> &'static str {
         Rule::Reserved { .. } => "reserved",
         Rule::NoSha256(_) => "no_sha256",
         Rule::Custom(_) => "custom",
+        Rule::PathWork => "path_work",
         _ => "rule",
     }
 }

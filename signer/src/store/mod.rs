@@ -26,7 +26,8 @@ use crate::online_role::OnlineRole;
 pub const FILE: &str = "signer.db";
 
 /// The migrations, in order; the format is their number.
-const MIGRATIONS: [&str; 1] = [include_str!("../../../schemas/sql/signer/0001.sql")];
+const MIGRATIONS: [&str; 2] =
+    [include_str!("../../../schemas/sql/signer/0001.sql"), include_str!("../../../schemas/sql/signer/0002.sql")];
 /// Marks the file as a store of this program ("TSGN").
 const APPLICATION_ID: i64 = 0x5453_474e;
 /// Largest value in the store, in bytes.

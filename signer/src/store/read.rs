@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use trust_tuf::model::sha256;
-use trust_tuf::{CollectionName, Hashes, MetaEntry, PublicKey, RoleName, UtcTime, json};
+use trust_tuf::{CollectionName, Hashes, MetaEntry, PublicKey, RoleName, UtcTime, Version, json};
 
 use super::{Identity, Marks, SignedFile, Store, StoreError, StoredKey, version_from_sql};
 use crate::audit::{self, Head};
@@ -60,6 +60,14 @@ pub(super) fn marks(db: &Connection, collection: &str) -> Result<Option<Marks>, 
     }))
 }
 
+pub(super) fn admitted(db: &Connection, collection: &str) -> Result<Option<[u8; 32]>, StoreError> {
+    let hash: Option<Vec<u8>> = db
+        .prepare_cached("SELECT root_sha256 FROM admitted WHERE collection = ?1")?
+        .query_row([collection], |row| row.get(0))
+        .optional()?;
+    hash.map(|hash| array(&hash, "an admitted fingerprint")).transpose()
+}
+
 impl Store {
     /// The identity.
     pub fn identity(&self) -> Result<Identity, StoreError> {
@@ -91,12 +99,7 @@ impl Store {
 
     /// SHA-256 of the first root that was admitted for a collection.
     pub fn admitted(&self, collection: &CollectionName) -> Result<Option<[u8; 32]>, StoreError> {
-        let hash: Option<Vec<u8>> = self
-            .db
-            .prepare_cached("SELECT root_sha256 FROM admitted WHERE collection = ?1")?
-            .query_row([collection.as_str()], |row| row.get(0))
-            .optional()?;
-        hash.map(|hash| array(&hash, "an admitted fingerprint")).transpose()
+        admitted(&self.db, collection.as_str())
     }
 
     /// The marks of a collection, if it has a root here.
@@ -144,6 +147,25 @@ impl Store {
             }
         }
         Ok((files, tombstones))
+    }
+
+    /// The last version of a role that left for ever.
+    pub(crate) fn retired(&self, collection: &CollectionName, role: &RoleName) -> Result<Option<Version>, StoreError> {
+        let version: Option<i64> = self
+            .db
+            .prepare_cached("SELECT version FROM retired_role WHERE collection = ?1 AND role = ?2")?
+            .query_row([collection.as_str(), role.as_str()], |row| row.get(0))
+            .optional()?;
+        version.map(version_from_sql).transpose()
+    }
+
+    /// The bytes of all roots of a collection.
+    pub(crate) fn root_bytes(&self, collection: &CollectionName) -> Result<u64, StoreError> {
+        let sum: i64 = self
+            .db
+            .prepare_cached("SELECT coalesce(sum(length(body)), 0) FROM root WHERE collection = ?1")?
+            .query_row([collection.as_str()], |row| row.get(0))?;
+        u64::try_from(sum).map_err(|_| damaged("a sum"))
     }
 
     /// A file that was signed. Its bytes are compared with the hash beside them.

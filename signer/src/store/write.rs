@@ -7,7 +7,7 @@ use rusqlite::{Connection, TransactionBehavior, params};
 use trust_tuf::model::sha256;
 use trust_tuf::{CollectionName, KeyId, PublicKey, RoleName, UtcTime, Version};
 
-use super::read::{head, marks};
+use super::read::{admitted, head, marks};
 use super::{Identity, Marks, Store, StoreError, to_sql};
 use crate::audit::{Event, Record};
 use crate::fail_point::fail_point;
@@ -218,8 +218,16 @@ fn apply(db: &Connection, now: UtcTime, change: &Change) -> Result<(), StoreErro
     if marks(db, name)? != change.expected {
         return Err(StoreError::Conflict(name.to_owned()));
     }
-    if let Some(admission) = &change.admission {
-        admit(db, &change.collection, admission, now)?;
+    // Neither may an operator have admitted another first root since the core looked.
+    if change.expected.is_none() {
+        let wanted = change.roots.first().map(|(_, body)| sha256(body));
+        match (admitted(db, name)?, &change.admission) {
+            (None, Some(admission)) if Some(admission.root_sha256) == wanted => {
+                admit(db, &change.collection, admission, now)?;
+            }
+            (Some(admitted), None) if Some(admitted) == wanted => {}
+            _ => return Err(StoreError::Conflict(name.to_owned())),
+        }
     }
     db.prepare_cached(
         "INSERT INTO collection (name, root, snapshot, timestamp, publication) VALUES (?1, ?2, ?3, ?4, ?5) \
@@ -240,6 +248,11 @@ fn apply(db: &Connection, now: UtcTime, change: &Change) -> Result<(), StoreErro
         ])?;
     }
     for role in &change.gone {
+        db.prepare_cached(
+            "INSERT INTO retired_role (collection, role, version) SELECT collection, role, version FROM role_file \
+             WHERE collection = ?1 AND role = ?2",
+        )?
+        .execute([name, role])?;
         db.prepare_cached("DELETE FROM role_file WHERE collection = ?1 AND role = ?2")?.execute([name, role])?;
     }
     for role in &change.buried {

@@ -260,7 +260,7 @@ impl Watch {
             let mut report = Report::default();
             while !flag.load(Ordering::SeqCst) {
                 look(&address, &base, &mut report);
-                std::thread::sleep(Duration::from_millis(15));
+                std::thread::sleep(Duration::from_millis(25));
             }
             report
         });

@@ -400,7 +400,7 @@ async fn offline_uses_only_what_is_stored_and_says_when_it_has_expired() {
     repo.bump();
     repo.server.fail("2.snapshot.json", FetchError::Timeout);
     repo.refresh(dir.path()).await.unwrap_err();
-    assert_eq!(repo.offline_at(dir.path(), now()).unwrap_err().code, Code::StateDamaged);
+    assert_eq!(repo.offline_at(dir.path(), now()).unwrap_err().code, Code::StoredIncomplete);
 }
 
 #[tokio::test]
@@ -479,7 +479,7 @@ async fn a_kill_at_any_moment_leaves_a_state_that_goes_on_and_keeps_its_floor() 
             drop(killed);
             // What was written is whole: offline it serves, or says that an update is due; it is never called damaged.
             if let Err(problem) = repo.offline_at(dir.path(), later) {
-                assert_eq!(problem.code, Code::NothingStored, "after {kills} steps");
+                assert_eq!(problem.code, Code::StoredIncomplete, "after {kills} steps");
             }
             let old = Repo::new();
             // The old timestamp must never be taken again, whatever was written.

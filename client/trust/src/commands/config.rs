@@ -1,6 +1,7 @@
 //! `trust config show` and `trust config path`.
 
 use serde_json::Value;
+use trust_reader::http::shown_address;
 use trust_reader::verdict::Problem;
 
 use crate::app::App;
@@ -50,7 +51,7 @@ fn report(settings: &Settings) -> ConfigReport {
     };
     let mut all = vec![
         setting("context", settings.context.as_ref(), String::clone),
-        setting("server", settings.server.as_ref(), String::clone),
+        setting("server", settings.server.as_ref(), |server| shown_address(server)),
         setting("ca", settings.ca.as_ref(), path),
         setting("registry_ca", settings.registry_ca.as_ref(), path),
         setting("token", settings.token.as_ref(), token),

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
+use trust_reader::http::shown_address;
 use trust_reader::verdict::Problem;
 
 use crate::app::App;
@@ -39,6 +40,9 @@ fn add(app: &App, args: &ContextAdd) -> Result<Box<dyn Answer>, Problem> {
     };
     if !server.starts_with("https://") && !server.starts_with("http://") {
         return Err(fault::usage("a server's address begins with https:// (or http:// on this machine)"));
+    }
+    if *server != shown_address(server) {
+        return Err(fault::usage("a server's address holds no user name or password: it would be shown in messages"));
     }
     let config = &app.settings.paths.config;
     let exists = app.settings.contexts.get(&args.name).is_some_and(|(_, file)| file == config);
@@ -93,7 +97,7 @@ fn list(app: &App) -> Contexts {
     let used = app.settings.context.as_ref().map(|context| context.value.as_str());
     let entry = |(name, (context, file)): (&String, &(crate::settings::file::ContextEntry, PathBuf))| ContextEntry {
         name: name.clone(),
-        server: context.server.clone(),
+        server: context.server.as_deref().map(shown_address),
         identity: context.identity.clone(),
         token_file: context.token_file.as_ref().map(|path| path.display().to_string()),
         in_use: used == Some(name),

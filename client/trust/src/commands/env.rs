@@ -1,6 +1,7 @@
 //! `trust env`: every variable that counts, with its origin. Secrets are shown only as set or not.
 
 use serde_json::Value;
+use trust_reader::http::shown_address;
 use trust_reader::verdict::Problem;
 
 use crate::output::{Environment as Report, EnvironmentEntry};
@@ -25,7 +26,7 @@ pub fn run(environment: &Environment) -> Result<Report, Problem> {
                 let shown = match (variable.secret && !name.ends_with("_FILE"), value.is_empty()) {
                     (_, true) => "(empty)".to_owned(),
                     (true, false) => "(hidden)".to_owned(),
-                    (false, false) => style::plain(&value.to_string_lossy()),
+                    (false, false) => style::plain(&shown_address(&value.to_string_lossy())),
                 };
                 (Some(name), Some(shown))
             }

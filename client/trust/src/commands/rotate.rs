@@ -7,7 +7,7 @@
 use std::rc::Rc;
 
 use serde_json::Value;
-use trust_keys::{KeyName, LocalKey, SigningKey};
+use trust_keys::{Algorithm, KeyName, LocalKey, SigningKey};
 use trust_reader::verdict::Problem;
 use trust_tuf::draft::{Draft, NewDelegation};
 use trust_tuf::model::Paths;
@@ -99,6 +99,11 @@ impl Work<'_, '_> {
             Some(name) => name.clone(),
             None => self.free_name(stem)?,
         };
+        if self.args.change.dry_run && self.keyring.would_make(&name) {
+            self.printer.note(&format!("  new key   {name}  (not made: --dry-run)"));
+            let key = LocalKey::generate(Algorithm::default()).map_err(|e| fault::key(&e.into()))?;
+            return Ok(Rc::new(key));
+        }
         let (key, made) = self.keyring.take_or_make(&name, kind)?;
         if made {
             self.printer.note(&format!("  new key   {name}  ({}, {})", key.algorithm(), key.id().short()));
@@ -176,6 +181,8 @@ impl Work<'_, '_> {
 
     fn root(mut self) -> Result<Rotated, Problem> {
         let keys = self.role_keys(RoleType::Root);
+        // Before a key is made: whoever cannot sign the change leaves nothing behind.
+        self.keyring.for_role("root", &keys, Kind::Root, false)?;
         let stem = format!("{}-root", slug(&self.args.collection));
         let new = self.new_key(&stem, Kind::Root)?;
         if keys.holds(new.public()) {
@@ -197,6 +204,7 @@ impl Work<'_, '_> {
 
     fn targets(mut self) -> Result<Rotated, Problem> {
         let keys = self.role_keys(RoleType::Targets);
+        self.keyring.for_role("root", &self.role_keys(RoleType::Root), Kind::Root, false)?;
         let stem = format!("{}-targets", slug(&self.args.collection));
         let new = self.new_key(&stem, Kind::Other)?;
         let publics = self.replaced("targets", &keys, &new)?;
@@ -215,6 +223,7 @@ impl Work<'_, '_> {
             let known: Vec<String> = self.session.signers().iter().map(RoleName::to_string).collect();
             return Err(fault::no_such_signer(name.as_str(), self.args.collection.as_str(), &known));
         };
+        self.keyring.for_role("targets", &self.role_keys(RoleType::Targets), Kind::Other, false)?;
         let stem =
             format!("{}-{name}", slug(&self.args.collection)).chars().take(60).collect::<String>().replace('.', "-");
         let new = self.new_key(&stem, Kind::Other)?;

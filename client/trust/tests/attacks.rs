@@ -1,0 +1,111 @@
+//! The built program against hostile servers and settings.
+
+#![expect(clippy::unwrap_used, reason = "the functions here are parts of tests")]
+
+use std::io::{BufRead, BufReader, Write};
+use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt;
+use std::process::{Command, Output, Stdio};
+use std::sync::{Arc, Mutex};
+
+const TOKEN: &str = "trust-token-of-our-own-server";
+
+/// A server that asks everybody for a token, and keeps the heads of all requests.
+struct Curious {
+    address: String,
+    heads: Arc<Mutex<Vec<String>>>,
+}
+
+impl Curious {
+    fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = format!("http://{}", listener.local_addr().unwrap());
+        let heads = Arc::<Mutex<Vec<String>>>::default();
+        let kept = Arc::clone(&heads);
+        std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                let mut stream = stream.unwrap();
+                let head: Vec<String> = BufReader::new(stream.try_clone().unwrap())
+                    .lines()
+                    .map_while(Result::ok)
+                    .take_while(|line| !line.is_empty())
+                    .collect();
+                kept.lock().unwrap().push(head.join("\n"));
+                let answer = "HTTP/1.1 401 Unauthorized\r\ncontent-length: 2\r\nconnection: close\r\n\r\n{}";
+                let _ = stream.write_all(answer.as_bytes());
+            }
+        });
+        Self { address, heads }
+    }
+
+    fn heads(&self) -> Vec<String> {
+        std::mem::take(&mut self.heads.lock().unwrap())
+    }
+}
+
+struct Home(tempfile::TempDir);
+
+impl Home {
+    /// A context with a token, and a pin whose server is another one.
+    fn new(own: &str, pinned: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let token = folder.path().join("token");
+        std::fs::write(&token, TOKEN).unwrap();
+        std::fs::set_permissions(&token, std::fs::Permissions::from_mode(0o600)).unwrap();
+        let config = folder.path().join(".config/trust");
+        std::fs::create_dir_all(&config).unwrap();
+        let text = format!(
+            "context = 'own'\n[contexts.own]\nserver = '{own}'\ntoken_file = '{}'\n[[pins]]\ncollection = \
+             'r.example/a'\nfingerprint = '{}'\nserver = '{pinned}'\n",
+            token.display(),
+            "a".repeat(64)
+        );
+        std::fs::write(config.join("config.toml"), text).unwrap();
+        Self(folder)
+    }
+
+    fn run(&self, arguments: &[&str], variables: &[(&str, &str)]) -> Output {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_trust"));
+        command.args(arguments).env_clear().env("HOME", self.0.path()).current_dir(self.0.path());
+        command.envs(variables.iter().copied()).stdin(Stdio::null()).output().unwrap()
+    }
+}
+
+#[test]
+fn a_server_that_only_a_pin_names_cannot_fetch_our_token_by_asking_for_one() {
+    let (own, other) = (Curious::start(), Curious::start());
+    let home = Home::new(&own.address, &other.address);
+    for variables in [&[][..], &[("TRUST_TOKEN", TOKEN)][..]] {
+        for arguments in [["log", "r.example/a"], ["verify", "r.example/a:v1"], ["inspect", "r.example/a"]] {
+            let output = home.run(&arguments, variables);
+            assert_eq!(output.status.code(), Some(31), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+            let heads = other.heads();
+            assert!(!heads.is_empty(), "{arguments:?}: it was asked");
+            assert!(heads.iter().all(|head| !head.to_ascii_lowercase().contains("authorization")), "{heads:?}");
+        }
+    }
+    // The server of the context, and one that somebody types, get it.
+    home.run(&["log", "r.example/b"], &[]);
+    assert!(own.heads().iter().any(|head| head.contains(TOKEN)));
+    home.run(&["log", "r.example/a", "--server", &other.address], &[]);
+    assert!(other.heads().iter().any(|head| head.contains(TOKEN)));
+}
+
+#[test]
+fn a_format_that_a_command_does_not_have_is_refused_before_anything_is_done() {
+    let own = Curious::start();
+    let home = Home::new(&own.address, &own.address);
+    let tree = home.0.path().join(".trust.toml");
+    for by_tree in [false, true] {
+        if by_tree {
+            std::fs::write(&tree, "output = 'jsonl'").unwrap();
+        }
+        let flag: &[&str] = if by_tree { &[] } else { &["-o", "jsonl"] };
+        let output = home.run(&[&["context", "add", "new", "--server", "https://s.example"], flag].concat(), &[]);
+        assert_eq!(output.status.code(), Some(2));
+        let config = std::fs::read_to_string(home.0.path().join(".config/trust/config.toml")).unwrap();
+        assert!(!config.contains("contexts.new"), "{config}");
+        let output = home.run(&[&["verify", "r.example/a:v1"], flag].concat(), &[]);
+        assert_eq!((output.status.code(), own.heads().len()), (Some(2), 0));
+    }
+}
