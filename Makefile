@@ -36,10 +36,10 @@ bench: ## figures beside their floors, never a verdict
 	@echo "==> tools"
 	@tests/tools/fetch.sh
 	@echo "==> build (release)"
-	@cargo build $(LOCKED) --release -p trust -p trust-server -p trust-signer \
-	    --bin trust --bin trust-server --bin trust-signer
+	@cargo build $(LOCKED) --release -p trust -p trust-server -p trust-signer -p trust-tests \
+	    --bin trust --bin trust-server --bin trust-signer --bin trust-bench
 	@echo "==> bench"
-	@cargo run $(LOCKED) --release -p trust-tests --bin trust-bench
+	@$(BUILT)/release/trust-bench
 
 soak: ## the tests named *soak* with large numbers: make soak N=20000
 	@echo "==> tools"

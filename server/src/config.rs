@@ -21,12 +21,19 @@ pub enum ConfigError {
         /// Why.
         why: String,
     },
-    /// Something that must be said is not.
-    #[error("`{0}` is missing: give it on the command line or in the file of --config")]
-    Missing(&'static str),
+    /// Something that must be said is not: all of it, so that it is asked for once.
+    #[error("{}", missing(.0))]
+    Missing(Vec<&'static str>),
     /// A value that cannot be used.
     #[error("{0}")]
     Value(&'static str),
+}
+
+fn missing(names: &[&str]) -> String {
+    let quoted = names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+    let flags = names.iter().map(|name| format!("--{}", name.replace('_', "-"))).collect::<Vec<_>>().join(", ");
+    let verb = if names.len() == 1 { "is" } else { "are" };
+    format!("{quoted} {verb} missing: give {flags} on the command line, or the members in the file of --config")
 }
 
 /// The file. Every member may also stand on the command line, which wins.
@@ -92,14 +99,21 @@ impl TryFrom<File> for Config {
         if !(1..=60).contains(&seconds) {
             return Err(ConfigError::Value("`publication_wait_seconds` is 1 to 60"));
         }
-        Ok(Self {
-            data: file.data.ok_or(ConfigError::Missing("data"))?,
-            listen: file.listen.ok_or(ConfigError::Missing("listen"))?,
-            tls,
-            signer_socket: file.signer_socket.ok_or(ConfigError::Missing("signer_socket"))?,
-            anonymous_read: file.anonymous_read.unwrap_or(true),
-            patience: Duration::from_secs(seconds),
-        })
+        match (file.data, file.listen, file.signer_socket) {
+            (Some(data), Some(listen), Some(signer_socket)) => Ok(Self {
+                data,
+                listen,
+                tls,
+                signer_socket,
+                anonymous_read: file.anonymous_read.unwrap_or(true),
+                patience: Duration::from_secs(seconds),
+            }),
+            (data, listen, signer_socket) => {
+                let given = [data.is_some(), listen.is_some(), signer_socket.is_some()];
+                let names = ["data", "listen", "signer_socket"].into_iter().zip(given);
+                Err(ConfigError::Missing(names.filter(|(_, given)| !given).map(|(name, _)| name).collect()))
+            }
+        }
     }
 }
 
@@ -119,7 +133,8 @@ mod tests {
         const GOOD: &str = "data = '/d'\nlisten = '127.0.0.1:1'\nsigner_socket = '/s'\n";
         assert!(parse(GOOD).unwrap().anonymous_read);
         for (text, says) in [
-            ("", "`data` is missing"),
+            ("", "`data`, `listen`, `signer_socket` are missing: give --data, --listen, --signer-socket"),
+            ("data = '/d'", "`listen`, `signer_socket` are missing"),
             ("data = '/d'\nlisten = '127.0.0.1:1'", "`signer_socket` is missing"),
             (&format!("{GOOD}anonymous = false"), "unknown field `anonymous`"),
             (&format!("{GOOD}tls_cert = '/c'"), "go together"),

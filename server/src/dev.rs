@@ -33,10 +33,12 @@ const TOKEN_LIFE: i64 = 365 * 86_400;
 /// Runs both until SIGTERM or SIGINT.
 pub async fn run(data: &Path, listen: SocketAddr, ready_file: Option<&Path>) -> Result<(), Failure> {
     if !listen.ip().is_loopback() {
-        return Err(Failure(format!("dev listens on loopback only, not on {}", listen.ip())));
+        return Err(Failure::Usage(format!("dev listens on loopback only, not on {}", listen.ip())));
     }
     let opened = cli::open(data)?;
-    let data = data.canonicalize().map_err(Failure::from)?;
+    let data = data.canonicalize().map_err(Failure::local)?;
+    // First the port: a second one that was started by mistake starts no signer and shows nothing.
+    let listener = cli::bind(listen).await?;
     token(&*opened.store, &data.join("admin.token")).await?;
 
     let (socket, short) = socket_path(&data)?;
@@ -60,7 +62,7 @@ pub async fn run(data: &Path, listen: SocketAddr, ready_file: Option<&Path>) -> 
     };
     let options =
         Options { access: AccessRules { anonymous_read: true }, allow_example_keys: true, patience: config.patience };
-    let running = Running { config, options, ready_file: ready_file.map(Path::to_owned), store: opened, signer: link };
+    let running = Running { config, options, ready_file: ready_file.map(Path::to_owned), store: opened, listener, signer: link };
     let mut signer_ended = None;
     let stop = async {
         tokio::select! {
@@ -72,7 +74,7 @@ pub async fn run(data: &Path, listen: SocketAddr, ready_file: Option<&Path>) -> 
     end(&mut signer).await;
     drop(short);
     if signer_ended.is_some() {
-        return Err(Failure(format!("the signer has ended: does another one still use {}?", data.display())));
+        return Err(Failure::Other(format!("the signer has ended: does another one still use {}?", data.display())));
     }
     served
 }
@@ -82,24 +84,24 @@ async fn token(store: &dyn Store, path: &Path) -> Result<(), Failure> {
     const NAME: &str = "dev-admin";
     if let Ok(text) = std::fs::read_to_string(path)
         && let Some(sum) = token_sum(text.trim())
-        && let Some(row) = store.token(sum).await.map_err(Failure::from)?
+        && let Some(row) = store.token(sum).await?
         && row.revoked.is_none()
     {
         return Ok(());
     }
     if path.symlink_metadata().is_ok() {
-        std::fs::remove_file(path).map_err(|e| Failure(format!("{}: {e}", path.display())))?;
+        std::fs::remove_file(path).map_err(|e| Failure::Local(format!("{}: {e}", path.display())))?;
     }
-    let scope = Scope::parse("*=read,publish,admin").map_err(Failure::from)?;
+    let scope = Scope::parse("*=read,publish,admin").map_err(Failure::other)?;
     for number in 1..100 {
         let name = if number == 1 { NAME.to_owned() } else { format!("{NAME}-{number}") };
         if let Some(text) = cli::create_token(store, &name, &scope, TOKEN_LIFE).await? {
             return cli::write_secret(path, &text);
         }
         // The old token's text is lost: nobody needs it any more.
-        store.revoke_token(&name, cli::token_event("token revoked", &name)).await.map_err(Failure::from)?;
+        store.revoke_token(&name, cli::token_event("token revoked", &name)).await?;
     }
-    Err(Failure("too many lost tokens: take a new data folder".to_owned()))
+    Err(Failure::other("too many lost tokens: take a new data folder"))
 }
 
 /// A folder that is removed again.
@@ -118,18 +120,18 @@ fn socket_path(data: &Path) -> Result<(PathBuf, Option<Short>), Failure> {
         return Ok((socket, None));
     }
     let mut random = [0_u8; 8];
-    getrandom::fill(&mut random).map_err(Failure::from)?;
+    getrandom::fill(&mut random).map_err(Failure::other)?;
     let folder = std::env::temp_dir().join(format!("trust-{}", hex::encode(random)));
     std::os::unix::fs::DirBuilderExt::mode(&mut std::fs::DirBuilder::new(), 0o700)
         .create(&folder)
-        .map_err(|e| Failure(format!("{}: {e}", folder.display())))?;
+        .map_err(|e| Failure::Local(format!("{}: {e}", folder.display())))?;
     Ok((folder.join("signer.sock"), Some(Short(folder))))
 }
 
 fn signer_program() -> Result<PathBuf, Failure> {
-    let own = std::env::current_exe().map_err(Failure::from)?;
+    let own = std::env::current_exe().map_err(Failure::local)?;
     let program = own.with_file_name("trust-signer");
-    if program.is_file() { Ok(program) } else { Err(Failure(format!("{}: not found", program.display()))) }
+    if program.is_file() { Ok(program) } else { Err(Failure::Local(format!("{}: not found", program.display()))) }
 }
 
 async fn start_signer(data: &Path, socket: &Path) -> Result<Child, Failure> {
@@ -142,13 +144,16 @@ async fn start_signer(data: &Path, socket: &Path) -> Result<Child, Failure> {
         .arg(data.join("signer"))
         .arg("--socket")
         .arg(socket)
+        // The signal of the kernel comes when the thread that starts the child ends: this is the main thread.
+        .arg("--end-with-parent")
+        .arg(std::process::id().to_string())
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         // A Ctrl-C in the terminal is for the server, which ends the signer after its own last request.
         .process_group(0)
         .kill_on_drop(true)
         .spawn()
-        .map_err(Failure::from)?;
+        .map_err(Failure::local)?;
     let waited = tokio::time::timeout(START, async {
         while UnixStream::connect(socket).is_err() {
             if let Ok(Some(_)) = child.try_wait() {
@@ -161,11 +166,11 @@ async fn start_signer(data: &Path, socket: &Path) -> Result<Child, Failure> {
     match waited.await {
         Ok(true) => Ok(child),
         Ok(false) => {
-            Err(Failure(format!("the signer has ended at once: does another one still use {}?", data.display())))
+            Err(Failure::Other(format!("the signer has ended at once: does another one still use {}?", data.display())))
         }
         Err(_) => {
             end(&mut child).await;
-            Err(Failure("the signer does not open its socket".to_owned()))
+            Err(Failure::other("the signer does not open its socket"))
         }
     }
 }

@@ -18,15 +18,15 @@ fn main() -> ExitCode {
         .init();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
-        Err(error) => return failed(&error),
+        Err(error) => return failed(&error, 1),
     };
     match runtime.block_on(run(cli)) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => failed(&error),
+        Err(error) => failed(&error, error.exit_code()),
     }
 }
 
-fn failed(error: &dyn std::fmt::Display) -> ExitCode {
+fn failed(error: &dyn std::fmt::Display, code: u8) -> ExitCode {
     drop(writeln!(io::stderr(), "trust-server: {error}"));
-    ExitCode::FAILURE
+    ExitCode::from(code)
 }

@@ -28,13 +28,17 @@ struct Server {
 
 impl Server {
     fn start(dir: &Path, change: impl FnOnce(&mut Command)) -> Self {
+        Self::start_with(dir, Stdio::null(), change)
+    }
+
+    fn start_with(dir: &Path, stderr: Stdio, change: impl FnOnce(&mut Command)) -> Self {
         let ready = dir.join("ready");
         drop(std::fs::remove_file(&ready));
         let mut command = program();
         command.args(["serve", "--listen", "127.0.0.1:0", "--data"]).arg(dir.join("data"));
         command.arg("--signer-socket").arg(dir.join("s.sock")).arg("--ready-file").arg(&ready);
         change(&mut command);
-        let mut child = command.stderr(Stdio::null()).spawn().unwrap();
+        let mut child = command.stderr(stderr).spawn().unwrap();
         let start = Instant::now();
         while !ready.exists() {
             assert!(start.elapsed() < Duration::from_secs(20), "not ready");
@@ -109,25 +113,92 @@ fn bad_command_lines_and_configurations_end_with_a_sentence_and_not_zero() {
     let config = dir.path().join("c.toml");
     std::fs::write(&config, "listen = '127.0.0.1:0'\nspeed = 3\n").unwrap();
     let data = dir.path().join("data");
-    let arguments: [(&[&str], &str); 7] = [
-        (&["serve"], "`data` is missing"),
-        (
-            &["serve", "--data", "/x", "--listen", "127.0.0.1:0", "--signer-socket", "/s", "--tls-cert", "/c"],
-            "go together",
-        ),
-        (&["serve", "--config", config.to_str().unwrap(), "--check-config"], "speed"),
-        (&["dev", "--data", "/nonexistent/x", "--listen", "0.0.0.0:0"], "loopback"),
-        (&["token", "create", "--data", data.to_str().unwrap(), "--name", "a b", "--scope", "*=read"], "--name"),
-        (&["token", "create", "--data", data.to_str().unwrap(), "--name", "b", "--scope", "*=write"], "scope"),
-        (&["token", "revoke", "--data", data.to_str().unwrap(), "--name", "none"], "no token"),
+    let (open, taken) = (dir.path().join("open"), std::net::TcpListener::bind("127.0.0.1:0").unwrap());
+    std::fs::create_dir(&open).unwrap();
+    std::fs::set_permissions(&open, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let taken = taken.local_addr().map(|address| (taken, address.to_string())).unwrap();
+    let (config, data, open) = (config.to_str().unwrap(), data.to_str().unwrap(), open.to_str().unwrap());
+    let serve = ["serve", "--listen", "127.0.0.1:0", "--signer-socket", "/s", "--data"];
+    let token = ["token", "create", "--data", data, "--name"];
+    let cases: [(Vec<&str>, &str, i32); 14] = [
+        (vec!["serve"], "`data`, `listen`, `signer_socket` are missing: give --data, --listen, --signer-socket", 2),
+        (vec!["serve", "--data", "/x", "--listen", "127.0.0.1:0"], "`signer_socket` is missing", 2),
+        (vec!["serve", "--speed"], "--speed", 2),
+        (vec!["dev", "--data", "/nonexistent/x", "--listen", "0.0.0.0:0"], "loopback", 2),
+        ([&token[..], &["a b", "--scope", "*=read"]].concat(), "--name", 2),
+        ([&token[..], &["b", "--scope", "*=write"]].concat(), "scope", 2),
+        ([&token[..], &["b", "--scope", "*=read", "--expires", "2y"]].concat(), "--expires", 2),
+        (vec!["serve", "--config", config, "--check-config"], "speed", 3),
+        (vec!["serve", "--config", "/nonexistent/c", "--check-config"], "/nonexistent/c", 3),
+        ([&serve[..], &["/x", "--tls-cert", "/c"]].concat(), "go together", 3),
+        ([&serve[..], &["/x", "--tls-cert", "/c", "--tls-key", "/k", "--check-config"]].concat(), "/c", 3),
+        ([&serve[..], &[open]].concat(), "has mode 755", 35),
+        (vec!["serve", "--listen", &taken.1, "--signer-socket", "/s", "--data", data], &taken.1, 35),
+        (vec!["token", "revoke", "--data", data, "--name", "none"], "no token", 1),
     ];
-    for (arguments, says) in arguments {
-        let out = output(program().args(arguments));
+    for (arguments, says, code) in cases {
+        let out = output(program().args(&arguments));
         let text = String::from_utf8_lossy(&out.stderr).into_owned();
-        assert!(!out.status.success() && text.contains(says), "{arguments:?}: {text}");
+        assert!(out.status.code() == Some(code) && text.contains(says), "{arguments:?}: {:?} {text}", out.status);
     }
-    std::fs::write(&config, "listen = '127.0.0.1:0'\ndata = '/d'\nsigner_socket = '/s'\n").unwrap();
-    assert!(output(program().args(["serve", "--check-config", "--config"]).arg(&config)).status.success());
+    std::fs::write(config, "listen = '127.0.0.1:0'\ndata = '/d'\nsigner_socket = '/s'\n").unwrap();
+    assert!(output(program().args(["serve", "--check-config", "--config"]).arg(config)).status.success());
+}
+
+#[test]
+fn help_says_what_exit_codes_and_actions_mean() {
+    let help = |arguments: &[&str]| String::from_utf8(output(program().args(arguments).arg("--help")).stdout).unwrap();
+    for arguments in [&[][..], &["serve"], &["dev"]] {
+        let text = help(arguments);
+        assert!(["  2   wrong usage", "  3   the configuration", "  35  this machine"].iter().all(|s| text.contains(s)));
+    }
+    let text = help(&["token", "create"]);
+    for says in ["needs admin and publish", "sign, unsign, revoke, rotate, signer   publish", "TRUST_TOKEN_FILE", "Example"] {
+        assert!(text.contains(says), "{says}: {text}");
+    }
+    // The example of the help is one that works.
+    let dir = tempfile::tempdir().unwrap();
+    let example = text.split_once("  trust-server token create").unwrap().1.split_once(".token\n").unwrap().0;
+    let example = format!("{example}.token").replace("/var/lib/trust-server", "data").replace("\\\n", " ");
+    let shell = format!("\"$0\" token create{example}");
+    let out = output(
+        Command::new("sh").arg("-ec").arg(&shell).arg(env!("CARGO_BIN_EXE_trust-server")).current_dir(dir.path()),
+    );
+    assert!(out.status.success(), "{shell}: {}", String::from_utf8_lossy(&out.stderr));
+    assert!(dir.path().join("ci-pay.token").exists());
+}
+
+#[test]
+fn a_signer_that_is_not_there_at_the_start_is_named_and_the_server_serves() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = dir.path().join("log");
+    for there in [false, true] {
+        let signer = FakeSigner::new(Arc::new(AtomicI64::new(*START)));
+        if there {
+            signer.listen(&dir.path().join("s.sock"));
+        }
+        let server = Server::start_with(dir.path(), std::fs::File::create(&log).unwrap().into(), |_| {});
+        assert_eq!(server.send("GET", "/livez", None, b"").0, 200);
+        let text = std::fs::read_to_string(&log).unwrap();
+        let warning = format!("signer not reachable at {}", dir.path().join("s.sock").display());
+        let warned = text.lines().any(|line| line.contains("WARN") && line.contains(&warning));
+        assert_eq!(warned, !there, "{text}");
+    }
+}
+
+#[test]
+fn a_port_in_use_ends_dev_before_a_token_is_made_or_a_signer_started() {
+    let dir = tempfile::tempdir().unwrap();
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let data = dir.path().join("data");
+    let out = output(program().env("TRUST_LOG", "info").args(["dev", "--listen", &address, "--data"]).arg(&data));
+    let text = String::from_utf8_lossy(&out.stderr).into_owned();
+    assert!(out.status.code() == Some(35) && text.contains(&address), "{text}");
+    assert!(!text.contains("identity") && !text.contains("token"), "{text}");
+    for name in ["admin.token", "signer", "signer.identity", "signer.sock"] {
+        assert!(!data.join(name).exists(), "{name}");
+    }
 }
 
 #[test]

@@ -45,7 +45,7 @@ impl SignerCore {
         }
         let given = hex::encode(root_sha256);
         let reason =
-            format!("no operator admitted {name}; if the fingerprint is right: trust-signer admit {name} {given}");
+            format!("no operator admitted {name}; if the fingerprint is right: trust-signer admit {name} {given} --data DIR");
         Err(refuse(RuleId::S8, reason))
     }
 }

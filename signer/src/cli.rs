@@ -15,12 +15,22 @@ use crate::socket::{self, Endpoint, SocketError};
 use crate::store::{Admission, FILE, Store, StoreError};
 use crate::vault::{self, OsEntropy, Vault, VaultError};
 
+/// What the exit codes mean, for `--help`.
+const EXIT_CODES: &str = "Exit codes:
+  0   done
+  1   another reason: the passphrase does not open the keys
+  2   wrong usage, or a setting that is missing
+  3   the configuration cannot be used
+  35  this machine: store, socket or file cannot be used or has the wrong
+      mode, another signer runs, a full disk
+  40  a passphrase is needed and there is nobody to ask";
+
 /// Name of the passphrase file that `--dev` makes.
 const DEV_PASSPHRASE: &str = "passphrase";
 
 /// The isolated signer: holds the online keys and does not believe the server.
 #[derive(Debug, Parser)]
-#[command(name = "trust-signer", version)]
+#[command(name = "trust-signer", version, after_help = EXIT_CODES)]
 pub struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -29,6 +39,7 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Sign for the server on a Unix socket.
+    #[command(after_help = EXIT_CODES)]
     Serve(Serve),
     /// Make the store and the identity key, and print its fingerprint.
     Init {
@@ -102,6 +113,9 @@ struct Serve {
     /// Development: makes store and passphrase by itself, admits every first root, takes example keys.
     #[arg(long)]
     dev: bool,
+    /// End when the process with this id ends, which must be the one that starts this one. For `trust-server dev`.
+    #[arg(long, value_name = "PID", hide = true)]
+    end_with_parent: Option<i32>,
     /// File to write once the socket listens.
     #[arg(long, value_name = "FILE")]
     ready_file: Option<PathBuf>,
@@ -139,15 +153,25 @@ pub enum CliError {
     /// The clock.
     #[error("the clock is out of range")]
     Clock,
+    /// Whoever started this process has ended.
+    #[error("whoever started this signer has ended")]
+    Alone,
 }
 
 impl CliError {
-    /// The exit code: 40 if somebody would have to be asked, 2 for a bad value, else 1.
+    /// The exit code, as [`EXIT_CODES`] says.
     pub fn exit_code(&self) -> u8 {
+        use PassphraseError as P;
         match self {
-            Self::Passphrase(PassphraseError::NotInteractive { .. }) => 40,
-            Self::Value(_) => 2,
-            _ => 1,
+            Self::Passphrase(P::NotInteractive { .. }) => 40,
+            Self::Value(_) | Self::Passphrase(P::TwoFlags | P::TwoVariables { .. } | P::EmptyFileVariable { .. }) => 2,
+            Self::Config(_) => 3,
+            Self::Passphrase(P::TooOpen { .. } | P::NotAFile { .. } | P::Unreadable { .. })
+            | Self::Store(_)
+            | Self::Vault(VaultError::Store(_))
+            | Self::Socket(_)
+            | Self::Io { .. } => 35,
+            Self::Vault(_) | Self::Passphrase(_) | Self::Clock | Self::Alone => 1,
         }
     }
 }
@@ -233,6 +257,7 @@ fn prepare_dev(dir: &Path) -> Result<PathBuf, CliError> {
 }
 
 fn serve(mut flags: Serve, environment: Environment) -> Result<(), CliError> {
+    flags.end_with_parent.map_or(Ok(()), end_with)?;
     let dir = flags.data.dir.as_path();
     let config = flags.config.as_deref().map(Config::read).transpose()?.unwrap_or_default();
     if flags.dev {
@@ -263,6 +288,17 @@ fn serve(mut flags: Serve, environment: Environment) -> Result<(), CliError> {
         written.map_err(|source| CliError::Io { path, source })?;
     }
     socket::serve(&listener, core, &endpoint)
+}
+
+/// Lets the kernel end this process when its parent ends, however that ends. A parent that was gone before that is seen
+/// by its id: then this process has another one already.
+fn end_with(parent: i32) -> Result<(), CliError> {
+    use rustix::process::{Signal, getppid, set_parent_process_death_signal};
+    set_parent_process_death_signal(Some(Signal::KILL)).map_err(|_| CliError::Alone)?;
+    match getppid() {
+        Some(now) if now.as_raw_nonzero().get() == parent => Ok(()),
+        _ => Err(CliError::Alone),
+    }
 }
 
 /// No core file and no debugger of the same user sees the keys.

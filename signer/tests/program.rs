@@ -259,6 +259,72 @@ fn a_bad_configuration_is_refused_with_the_reason() {
 }
 
 #[test]
+fn kill_9_of_whoever_started_it_ends_a_signer_that_was_told_to_end_with_it() {
+    let place = Place::new();
+    let (socket, pid) = (place.path("run/signer.sock"), place.path("pid"));
+    // The shell stays: it is the parent that dies.
+    let script = r#""$0" serve --dev --data "$1" --socket "$2" --end-with-parent $$ & echo $! >"$3"; wait"#;
+    let mut parent = Command::new("sh")
+        .args(["-c", script, PROGRAM])
+        .args([&place.path("data"), &socket, &pid])
+        .stdin(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let until = Instant::now() + Duration::from_secs(20);
+    while UnixStream::connect(&socket).is_err() {
+        assert!(Instant::now() < until, "the signer did not start");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let child = fs::read_to_string(&pid).unwrap();
+    let alive = || fs::read_to_string(format!("/proc/{}/stat", child.trim())).is_ok_and(|stat| !stat.contains(") Z "));
+    assert!(alive());
+    parent.kill().unwrap();
+    parent.wait().unwrap();
+    let until = Instant::now() + Duration::from_secs(2);
+    while alive() {
+        assert!(Instant::now() < until, "it lives on");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    assert!(UnixStream::connect(&socket).is_err());
+}
+
+#[test]
+fn a_signer_whose_parent_ended_before_it_could_say_so_does_not_start() {
+    let place = Place::new();
+    // Any process that is not its parent stands for one that is gone.
+    let mut command = place.command(&["serve", "--dev", "--end-with-parent", "1"]);
+    let output = command.arg("--socket").arg(place.path("run/signer.sock")).output().unwrap();
+    assert!(output.status.code() == Some(1) && said(&output).contains("has ended"), "{}", said(&output));
+    assert!(!place.path("data").exists());
+}
+
+#[test]
+fn exit_codes_tell_usage_configuration_and_this_machine_apart() {
+    let place = Place::new();
+    let help = said(&Command::new(PROGRAM).args(["serve", "--help"]).output().unwrap());
+    assert!(!help.contains("end-with-parent"), "{help}");
+    for (code, says) in [(2, "wrong usage"), (3, "configuration"), (35, "this machine"), (40, "nobody to ask")] {
+        let line = help.lines().find(|line| line.trim_start().starts_with(&format!("{code} "))).unwrap();
+        assert!(line.contains(says), "{line}");
+    }
+    fs::write(place.path("c.toml"), "speed = 3").unwrap();
+    let serve = |more: &[&str]| {
+        let mut command = place.command(&["serve", "--dev"]);
+        command.arg("--socket").arg(place.path("run/s")).args(more);
+        command.output().unwrap().status.code()
+    };
+    let config = place.path("c.toml");
+    assert_eq!(serve(&["--config", config.to_str().unwrap()]), Some(3));
+    assert_eq!(serve(&["--speed"]), Some(2));
+    assert_eq!(place.run(&["admit", "r.example/a", "zz"]).status.code(), Some(2));
+    assert_eq!(place.run(&["identity"]).status.code(), Some(35), "no store");
+    fs::create_dir(place.path("data")).unwrap();
+    fs::set_permissions(place.path("data"), fs::Permissions::from_mode(0o755)).unwrap();
+    assert_eq!(serve(&[]), Some(35), "the folder is open to others");
+}
+
+#[test]
 fn no_flag_takes_a_secret() {
     for command in [&["serve", "--help"][..], &["init", "--help"], &["admit", "--help"]] {
         let output = Command::new(PROGRAM).args(command).output().unwrap();

@@ -28,9 +28,27 @@ fn prepared() -> World {
     world.push("other", "demo/api:unsigned", false);
     world.sign(&format!("{demo}/api:v1@{}", api.digest));
     world.sign(&format!("{demo}/web:v1@{}", web.digest));
+    // A signer whose key opens at once: most of what is tried does not depend on a passphrase.
+    let (alice, token) = (world.alice.clone(), world.dir.join("stack/alice.token"));
+    let bot = world.stack.person("bot", Some(&token)).unwrap();
+    world.pin(&bot);
+    let (public, file) =
+        (bot.home.join("bot.pub").display().to_string(), bot.home.join("bot.json").display().to_string());
+    for (person, arguments) in [
+        (&bot, vec!["key", "generate", "bot", "--no-passphrase"]),
+        (&bot, vec!["key", "export", "bot", "--out", &public]),
+        (&bot, vec!["signer", "accept", "bot", &demo, "--key", "bot", "--no-passphrase", "--out", &file]),
+        (&alice, vec!["signer", "add", "bot", &demo, "--public-key", &public, "--accept", &file]),
+    ] {
+        world.refused("a signer without a passphrase", person, &arguments, 0, &[]);
+    }
     let ops = world.ops.clone();
     world.refused("ops verifies", &ops, &["verify", &format!("{demo}/api:v1")], 0, &[]);
     world
+}
+
+fn bot(world: &World) -> Person {
+    Person { home: world.dir.join("stack/people/bot") }
 }
 
 fn api(world: &World) -> String {
@@ -85,9 +103,37 @@ fn references(world: &mut World) {
     let (upper, short) = (format!("r.io/a@sha256:{}", hex.to_uppercase()), format!("r.io/a@sha256:{}", &hex[..40]));
     let unknown = format!("r.io/a@md5:{}", &hex[..32]);
     for bad in [
-        hex.as_str(), &upper, &short, &unknown, "Ubuntu", "a___b", "a..b", "a_-b", "a-", "a//b", "/a", "a/", "", " a", "a ",
-        "a:", "a@", "a:b:c", "a b", "a:-v1", "r.io/A", "r.io:x/a", "r.io/é", "http://r.io/a", &long_tag, &long_path,
-        "r.io/a\u{202e}b", "r.io/a\u{1b}[31m", "a@sha256:", "a@", "[::1/a",
+        hex.as_str(),
+        &upper,
+        &short,
+        &unknown,
+        "Ubuntu",
+        "a___b",
+        "a..b",
+        "a_-b",
+        "a-",
+        "a//b",
+        "/a",
+        "a/",
+        "",
+        " a",
+        "a ",
+        "a:",
+        "a@",
+        "a:b:c",
+        "a b",
+        "a:-v1",
+        "r.io/A",
+        "r.io:x/a",
+        "r.io/é",
+        "http://r.io/a",
+        &long_tag,
+        &long_path,
+        "r.io/a\u{202e}b",
+        "r.io/a\u{1b}[31m",
+        "a@sha256:",
+        "a@",
+        "[::1/a",
     ] {
         let run = world.run(&ops, &["resolve", bad]);
         world.expect(&format!("reference {bad:?}"), &run, 2, &["error[E0004]"]);
@@ -212,7 +258,13 @@ fn keys(world: &mut World) {
     world.refused("unknown scheme", &alice, &["sign", &by_digest, "--key", "nosuch://x"], 2, &["E0002"]);
     let stranger = world.run(&alice, &["key", "generate", "stranger"]);
     world.expect("a key of no role", &stranger, 0, &[]);
-    world.refused("a key of another role", &alice, &["sign", &by_digest, "--as", "targets", "--key", "stranger"], 42, &["E4202"]);
+    world.refused(
+        "a key of another role",
+        &alice,
+        &["sign", &by_digest, "--as", "targets", "--key", "stranger"],
+        42,
+        &["E4202"],
+    );
     chmod(&folder, 0o755);
     world.refused("key folder 0755", &alice, &["sign", &by_digest], 42, &["E4203", "chmod 700"]);
     chmod(&folder, 0o700);
@@ -250,15 +302,40 @@ fn passphrases(world: &mut World) {
     });
     world.expect("variable and file", &run, 3, &["E0003", "TRUST_PASSPHRASE_FILE"]);
     chmod(&secret, 0o644);
-    world.refused("passphrase file 0644", &alice, &["sign", &by_digest, "--passphrase-file", &wrong], 3, &["chmod 600"]);
-    world.refused("no passphrase file", &alice, &["sign", &by_digest, "--passphrase-file", "/nowhere"], 3, &["/nowhere"]);
-    world.refused("a folder as passphrase file", &alice, &["sign", &by_digest, "--passphrase-file", "/"], 3, &["E0003"]);
-    let closed = world.refused("closed descriptor", &alice, &["sign", &by_digest, "--passphrase-fd", "9"], 3, &["E0003"]);
+    world.refused(
+        "passphrase file 0644",
+        &alice,
+        &["sign", &by_digest, "--passphrase-file", &wrong],
+        3,
+        &["chmod 600"],
+    );
+    world.refused(
+        "no passphrase file",
+        &alice,
+        &["sign", &by_digest, "--passphrase-file", "/nowhere"],
+        3,
+        &["/nowhere"],
+    );
+    world.refused(
+        "a folder as passphrase file",
+        &alice,
+        &["sign", &by_digest, "--passphrase-file", "/"],
+        3,
+        &["E0003"],
+    );
+    let closed =
+        world.refused("closed descriptor", &alice, &["sign", &by_digest, "--passphrase-fd", "9"], 3, &["E0003"]);
     world.check("closed descriptor: soon", closed.took < SOON, "");
     world.refused("our own output as descriptor", &alice, &["sign", &by_digest, "--passphrase-fd", "2"], 3, &["E0003"]);
     let unencrypted = world.run(&alice, &["key", "generate", "plain", "--no-passphrase"]);
     world.expect("an unencrypted key", &unencrypted, 0, &["not encrypted"]);
-    world.refused("an unencrypted key needs a word", &alice, &["key", "export", "plain", "--private", "--out", "x.pem"], 42, &["E4203", "--no-passphrase"]);
+    world.refused(
+        "an unencrypted key needs a word",
+        &alice,
+        &["key", "export", "plain", "--private", "--out", "x.pem"],
+        42,
+        &["E4203", "--no-passphrase"],
+    );
 }
 
 fn settings(world: &mut World) {
@@ -272,7 +349,10 @@ fn settings(world: &mut World) {
         ("another type", format!("output = 7\n{good}")),
         ("unknown value", format!("output = \"xml\"\n{good}")),
         ("a fingerprint of the wrong length", good.replace("fingerprint = \"", "fingerprint = \"00")),
-        ("a collection twice", format!("{good}\n[[pins]]\ncollection = \"{}\"\nfingerprint = \"{}\"\n", world.demo, world.root)),
+        (
+            "a collection twice",
+            format!("{good}\n[[pins]]\ncollection = \"{}\"\nfingerprint = \"{}\"\n", world.demo, world.root),
+        ),
         ("a context that is not there", good.replace("context = \"default\"", "context = \"gone\"")),
         ("over a megabyte", format!("{good}\n#{}", "x".repeat(1_100_000))),
     ];
@@ -291,12 +371,24 @@ fn settings(world: &mut World) {
     world.check("configuration: a pipe is not waited for", hung.took < SOON, &format!("{:?}", hung.took));
     fs::remove_file(&config).unwrap();
     fs::write(&config, &good).unwrap();
-    world.refused("configuration: named but not there", &ops, &["resolve", &api, "--config", "/nowhere/x.toml"], 3, &["E0003"]);
+    world.refused(
+        "configuration: named but not there",
+        &ops,
+        &["resolve", &api, "--config", "/nowhere/x.toml"],
+        3,
+        &["E0003"],
+    );
     world.refused("unknown context", &ops, &["resolve", &api, "--context", "us"], 3, &["E0003", "us"]);
 
     let tree = ops.home.join("tree");
     fs::create_dir_all(tree.join("deep")).unwrap();
-    for text in ["server = \"http://127.0.0.1:1\"", "[[pins]]\ncollection = \"a/b\"", "context = \"x\"", "require = false", "key = \"x\""] {
+    for text in [
+        "server = \"http://127.0.0.1:1\"",
+        "[[pins]]\ncollection = \"a/b\"",
+        "context = \"x\"",
+        "require = false",
+        "key = \"x\"",
+    ] {
         fs::write(tree.join(".trust.toml"), text).unwrap();
         let run = world.run_with(&ops, &["resolve", &api], |c| {
             c.current_dir(tree.join("deep"));
@@ -327,10 +419,14 @@ fn settings(world: &mut World) {
 
 fn switches(world: &mut World) {
     let (ops, api) = (world.ops.clone(), api(world));
-    let scripts: [&[&str]; 3] =
-        [&["resolve", &api], &["verify", "--no-registry", &api], &["exec", "--", "skopeo", "inspect", "--raw", "--tls-verify=false", &format!("docker://{api}")]];
+    let scripts: [&[&str]; 3] = [
+        &["resolve", &api],
+        &["verify", "--no-registry", &api],
+        &["exec", "--", "skopeo", "inspect", "--raw", "--tls-verify=false", &format!("docker://{api}")],
+    ];
     for name in ["TRUST_REQUIRE", "DOCKER_CONTENT_TRUST"] {
-        for (value, exit) in [("0", 0), ("1", 0), ("true", 0), ("false", 0), ("", 0), ("yes", 3), ("junk", 3), ("2", 3)] {
+        for (value, exit) in [("0", 0), ("1", 0), ("true", 0), ("false", 0), ("", 0), ("yes", 3), ("junk", 3), ("2", 3)]
+        {
             for arguments in scripts {
                 let run = world.run_with(&ops, arguments, |c| {
                     c.env(name, value);
@@ -348,19 +444,22 @@ fn switches(world: &mut World) {
         world.expect(&format!("TRUST_REQUIRE={value:?} turns no check off"), &run, 10, &["E1001"]);
     }
     for (name, value) in [
-        ("TRUST_OFFLINE", "yes"), ("TRUST_NON_INTERACTIVE", "maybe"), ("TRUST_OUTPUT", "xml"), ("TRUST_CONTEXT", "nowhere"),
+        ("TRUST_OFFLINE", "yes"),
+        ("TRUST_NON_INTERACTIVE", "maybe"),
+        ("TRUST_OUTPUT", "xml"),
+        ("TRUST_CONTEXT", "nowhere"),
     ] {
         let run = world.run_with(&ops, &["resolve", &api], |c| {
             c.env(name, value);
         });
         world.expect(&format!("{name}={value}"), &run, 3, &["E0003"]);
     }
-    let alice = world.alice.clone();
+    let (alice, bot) = (world.alice.clone(), bot(world));
     let token = world.dir.join("stack/alice.token");
     let text = fs::read_to_string(&token).unwrap().trim().to_owned();
     let by_digest = format!("{api}@{}", world.images["api"].digest);
     let mut with = |what: &str, variables: &[(&str, &str)], exit: i32, says: &[&str]| {
-        let run = world.run_with(&alice, &["sign", &by_digest], |c| {
+        let run = world.run_with(&bot, &["sign", &by_digest, "--no-passphrase"], |c| {
             c.envs(variables.iter().copied());
         });
         world.expect(what, &run, exit, says);
@@ -408,14 +507,23 @@ fn state(world: &mut World) {
         }
         fs::remove_file(file(name)).unwrap();
         let run = world.run(&ops, &["resolve", "--quiet", &api]);
-        world.expect(&format!("state: {name} deleted"), &run, online, if online == 35 { &["E3502", "first use"] } else { &[] });
+        world.expect(
+            &format!("state: {name} deleted"),
+            &run,
+            online,
+            if online == 35 { &["E3502", "first use"] } else { &[] },
+        );
         restore();
         let mut changed = bytes.clone();
         let at = changed.len() / 2;
         changed[at] ^= 1;
         fs::write(file(name), &changed).unwrap();
         let run = world.run(&ops, &["resolve", "--offline", &api]);
-        world.check(&format!("state: a bit of {name} changed"), run.exit != 0, &format!("exit {}\n{}", run.exit, run.said()));
+        world.check(
+            &format!("state: a bit of {name} changed"),
+            run.exit != 0,
+            &format!("exit {}\n{}", run.exit, run.said()),
+        );
         restore();
     }
     let (one, two) = (fs::read(file("timestamp.json")).unwrap(), fs::read(file("snapshot.json")).unwrap());
@@ -471,7 +579,8 @@ fn state(world: &mut World) {
     world.refused("state: whole again", &ops, &["resolve", &api], 0, &[]);
     let full = fs::File::options().write(true).open("/dev/full").unwrap();
     let mut command = ops.trust();
-    let status = command.args(["resolve", &api]).stdin(Stdio::null()).stdout(full).stderr(Stdio::null()).status().unwrap();
+    let status =
+        command.args(["resolve", &api]).stdin(Stdio::null()).stdout(full).stderr(Stdio::null()).status().unwrap();
     world.check("the answer cannot be written: not 0", status.code() == Some(35), &format!("{status:?}"));
 }
 
@@ -512,7 +621,10 @@ fn other_owners(world: &mut World) {
     let as_nobody = |world: &mut World, arguments: &[&str]| {
         let mut command = Command::new("setpriv");
         nobody.environment(&mut command);
-        command.args(["--reuid=65534", "--regid=65534", "--clear-groups", "--inh-caps=-all"]).arg(&program).args(arguments);
+        command
+            .args(["--reuid=65534", "--regid=65534", "--clear-groups", "--inh-caps=-all"])
+            .arg(&program)
+            .args(arguments);
         command.current_dir(&home);
         world.run_command(&mut command)
     };
@@ -544,10 +656,21 @@ fn servers(world: &mut World) {
     let (ops, api) = (world.ops.clone(), api(world));
     let middle = world.server.url();
     for (status, exit, id) in [
-        (400, 34, "E3405"), (401, 31, "E3101"), (403, 31, "E3102"), (404, 34, "E3404"), (418, 34, "E3405"),
-        (429, 33, "E3301"), (500, 34, "E3401"), (502, 34, "E3401"), (503, 34, "E3401"), (302, 34, "E3405"), (204, 34, "E3405"),
+        (400, 34, "E3405"),
+        (401, 31, "E3101"),
+        (403, 31, "E3102"),
+        (404, 10, "E3604"),
+        (418, 34, "E3405"),
+        (429, 33, "E3301"),
+        (500, 34, "E3401"),
+        (502, 34, "E3401"),
+        (503, 34, "E3401"),
+        (302, 34, "E3405"),
+        (204, 34, "E3405"),
     ] {
-        world.server.answer("/_metadata/timestamp.json", Answer::status(status).header("location", "http://127.0.0.1:1/"));
+        world
+            .server
+            .answer("/_metadata/timestamp.json", Answer::status(status).header("location", "http://127.0.0.1:1/"));
         world.refused(&format!("server: {status}"), &ops, &["resolve", "--server", &middle, &api], exit, &[id]);
         world.server.honest();
     }
@@ -568,31 +691,67 @@ fn servers(world: &mut World) {
         world.server.honest();
     }
     for (kind, exit) in [
-        (Wire::Closes, 30), (Wire::HalfHeader, 30), (Wire::ShortBody, 30), (Wire::Garbage, 30), (Wire::Compressed, 34),
-        (Wire::Silent, 30), (Wire::Drips, 30), (Wire::Endless, 34),
+        (Wire::Closes, 30),
+        (Wire::HalfHeader, 30),
+        (Wire::ShortBody, 30),
+        (Wire::Garbage, 30),
+        (Wire::Compressed, 34),
+        (Wire::Silent, 30),
+        (Wire::Drips, 30),
+        (Wire::Endless, 34),
     ] {
         let url = wire(kind);
         let run = world.run(&ops, &["resolve", "--timeout", "1s", "--server", &url, &api]);
         world.expect(&format!("server: {kind:?}"), &run, exit, &["E3"]);
         world.check(&format!("server: {kind:?}: in time"), run.took < SOON, &format!("{:?}", run.took));
     }
-    world.refused("server: down", &ops, &["resolve", "--server", "http://127.0.0.1:1", &api], 30, &["E3001", "127.0.0.1:1"]);
-    world.refused("server: no such host", &ops, &["resolve", "--server", "https://no-such-host.invalid", &api], 30, &["E3001"]);
+    world.refused(
+        "server: down",
+        &ops,
+        &["resolve", "--server", "http://127.0.0.1:1", &api],
+        30,
+        &["E3001", "127.0.0.1:1"],
+    );
+    world.refused(
+        "server: no such host",
+        &ops,
+        &["resolve", "--server", "https://no-such-host.invalid", &api],
+        30,
+        &["E3001"],
+    );
     let secure = middle.replace("http://", "https://");
-    world.refused("server: speaks no TLS", &ops, &["resolve", "--timeout", "3s", "--server", &secure, &api], 30, &["E300"]);
+    world.refused(
+        "server: speaks no TLS",
+        &ops,
+        &["resolve", "--timeout", "3s", "--server", &secure, &api],
+        30,
+        &["E300"],
+    );
     for bad in ["ftp://x", "not a url", "http://", "http://127.0.0.1:1/?q=1"] {
         world.refused(&format!("server: {bad}"), &ops, &["resolve", "--server", bad, &api], 3, &["E0003"]);
     }
-    world.refused("plain HTTP to another machine", &ops, &["resolve", "--server", "http://trust.example.com", &api], 3, &["E0006"]);
+    world.refused(
+        "plain HTTP to another machine",
+        &ops,
+        &["resolve", "--server", "http://trust.example.com", &api],
+        3,
+        &["E0006"],
+    );
     let nowhere = world.demo.replace("/demo", "/nowhere");
     world.refused("no such collection", &ops, &["pin", "add", &nowhere, "--first-use", "--yes"], 10, &["E3604"]);
-    world.refused("no such collection, by fingerprint", &ops, &["pin", "add", &nowhere, &"0".repeat(64)], 10, &["E3604"]);
+    world.refused(
+        "no such collection, by fingerprint",
+        &ops,
+        &["pin", "add", &nowhere, &"0".repeat(64)],
+        10,
+        &["E3604"],
+    );
     world.refused("after all that the state is whole", &ops, &["resolve", &api], 0, &[]);
 }
 
 /// Servers that refuse or fail while something is published.
 fn publications(world: &mut World) {
-    let (alice, demo) = (world.alice.clone(), world.demo.clone());
+    let (bot, demo) = (bot(world), world.demo.clone());
     let middle = world.server.url();
     let sign = format!("{demo}/api:v3@{}", world.images["api"].digest);
     let body = |code: &str| format!("{{\"error\":{{\"code\":\"{code}\",\"message\":\"\\u001b[31mno\"}}}}").into_bytes();
@@ -610,7 +769,7 @@ fn publications(world: &mut World) {
         ("302", answer(302, Vec::new()).header("location", "http://127.0.0.1:1/"), 34),
     ] {
         world.server.answer("/_publications", answer);
-        let run = world.run(&alice, &["sign", &sign, "--server", &middle]);
+        let run = world.run(&bot, &["sign", &sign, "--no-passphrase", "--server", &middle]);
         world.expect(&format!("publishing: {what}"), &run, exit, &["error[E3"]);
         world.check(&format!("publishing: {what}: no escape"), !run.said().contains('\u{1b}'), &run.said());
         world.server.honest();
@@ -619,7 +778,7 @@ fn publications(world: &mut World) {
     world.refused("nothing was published", &ops, &["resolve", &format!("{demo}/api:v3")], 10, &["E1001"]);
     let reading = world.stack.token("reader", &format!("{demo}=read")).unwrap();
     let token = reading.display().to_string();
-    let run = world.run_with(&alice, &["sign", &sign], |c| {
+    let run = world.run_with(&bot, &["sign", &sign, "--no-passphrase"], |c| {
         c.env("TRUST_TOKEN_FILE", &token);
     });
     world.expect("a token that may only read", &run, 31, &["E3102"]);
@@ -628,10 +787,17 @@ fn publications(world: &mut World) {
 fn registries(world: &mut World) {
     let (ops, alice, api) = (world.ops.clone(), world.alice.clone(), api(world));
     for (status, exit, id) in [
-        (401, 31, "E3111"), (403, 31, "E3112"), (404, 11, "E1401"), (429, 33, "E3301"), (500, 34, "E3411"),
-        (503, 34, "E3411"), (302, 34, "E3411"),
+        (401, 31, "E3111"),
+        (403, 31, "E3112"),
+        (404, 11, "E1401"),
+        (429, 33, "E3301"),
+        (500, 34, "E3411"),
+        (503, 34, "E3411"),
+        (302, 34, "E3411"),
     ] {
-        world.registry.answer("/demo/api/manifests/v1", Answer::status(status).header("location", "http://127.0.0.1:1/"));
+        world
+            .registry
+            .answer("/demo/api/manifests/v1", Answer::status(status).header("location", "http://127.0.0.1:1/"));
         world.refused(&format!("registry: {status}"), &ops, &["verify", &api], exit, &[id]);
         world.registry.honest();
     }
@@ -647,7 +813,13 @@ fn registries(world: &mut World) {
     let root = world.stack.create(&alice, &dead).unwrap();
     let reference = format!("{dead}/a:v1@{digest}");
     world.refused("registry: down", &alice, &["sign", &reference], 30, &["E3011", "127.0.0.1:1"]);
-    world.refused("registry: down is not asked by resolve", &alice, &["resolve", &format!("{dead}/a:v1")], 10, &["E1001"]);
+    world.refused(
+        "registry: down is not asked by resolve",
+        &alice,
+        &["resolve", &format!("{dead}/a:v1")],
+        10,
+        &["E1001"],
+    );
     world.check("a root of its own", root != world.root, "");
 }
 
@@ -682,7 +854,12 @@ fn logins(world: &mut World) {
         with("another registry", Some(auths(&basic).replace(&locked, "r.example")), 31, &["E3111"]);
         with("file cut off", Some(auths(&basic)[..40].to_owned()), 31, &["E3111"]);
         with("no base64", Some(auths("*")), 31, &["E3111"]);
-        with("helper that is missing", Some("{\"credsStore\":\"of-nowhere\"}".to_owned()), 31, &["E3111", "of-nowhere"]);
+        with(
+            "helper that is missing",
+            Some("{\"credsStore\":\"of-nowhere\"}".to_owned()),
+            31,
+            &["E3111", "of-nowhere"],
+        );
         with("right", Some(auths(&basic)), 0, &["dry run"]);
     }
 }
@@ -739,14 +916,24 @@ fn outage(world: &mut World) {
     let fresh = world.stack.person("fresh", None).unwrap();
     world.pin(&fresh);
     world.refused("offline, nothing stored", &fresh, &["resolve", "--offline", &api], 10, &["E1003"]);
-    world.refused("offline cannot sign", &world.alice.clone(), &["sign", &format!("{api}@{}", world.images["api"].digest), "--offline"], 2, &["--offline"]);
+    world.refused(
+        "offline cannot sign",
+        &world.alice.clone(),
+        &["sign", &format!("{api}@{}", world.images["api"].digest), "--offline"],
+        2,
+        &["--offline"],
+    );
     world.refused("before", &ops, &["resolve", &api], 0, &[]);
     let address = world.stack.server_address();
     world.stack.signer.as_ref().unwrap().signal("STOP");
     let sign = format!("{}/api:v4@{}", world.demo, world.images["api"].digest);
     let run = world.run(&world.alice.clone(), &["sign", &sign, "--timeout", "3s"]);
     let unavailable = [30, 34].contains(&run.exit);
-    world.check("the signer hangs: 34, or the deadline of the command", unavailable, &format!("exit {}\n{}", run.exit, run.said()));
+    world.check(
+        "the signer hangs: 34, or the deadline of the command",
+        unavailable,
+        &format!("exit {}\n{}", run.exit, run.said()),
+    );
     world.stack.signer.as_ref().unwrap().signal("CONT");
     world.stack.signer = None;
     let run = world.run(&world.alice.clone(), &["sign", &sign, "--timeout", "5s"]);
@@ -762,7 +949,13 @@ fn outage(world: &mut World) {
         c.env("TRUST_OFFLINE", "1");
     });
     world.expect("the server is down, TRUST_OFFLINE=1", &run, 0, &["verified"]);
-    world.refused("offline, unsigned", &ops, &["resolve", "--offline", &format!("{}/api:unsigned", world.demo)], 10, &["E1001"]);
+    world.refused(
+        "offline, unsigned",
+        &ops,
+        &["resolve", "--offline", &format!("{}/api:unsigned", world.demo)],
+        10,
+        &["E1001"],
+    );
     world.stack.start_signer().unwrap();
     world.stack.start_server(Some(address)).unwrap();
     world.refused("the server is back", &ops, &["resolve", &api], 0, &[]);

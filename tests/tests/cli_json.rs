@@ -42,8 +42,11 @@ fn the_schema_refuses_what_no_command_may_print() {
         ("another form", change("schema", "trust/v2".into())),
         ("a member of another type", change("path", 1.into())),
         ("nothing", serde_json::json!({})),
-        ("a failure without remedy", serde_json::json!({"schema": "trust/v1", "ok": false, "exit": 3, "code": "E0003",
-            "headline": "", "facts": [], "cause": ""})),
+        (
+            "a failure without remedy",
+            serde_json::json!({"schema": "trust/v1", "ok": false, "exit": 3, "code": "E0003",
+            "headline": "", "facts": [], "cause": ""}),
+        ),
     ] {
         assert!(!validator.is_valid(&document), "{why}");
     }
@@ -78,7 +81,8 @@ impl Judge {
         self.world.check(&format!("{name}: `exit` is the exit code"), document["exit"] == run.exit, &seen);
         let ok = document["ok"] == (run.exit == 0);
         self.world.check(&format!("{name}: `ok` only with exit code 0"), ok, &seen);
-        let wrong: Vec<String> = self.validator.iter_errors(&document).map(|e| format!("{}: {e}", e.instance_path())).collect();
+        let wrong: Vec<String> =
+            self.validator.iter_errors(&document).map(|e| format!("{}: {e}", e.instance_path())).collect();
         self.world.check(&format!("{name}: schema"), wrong.is_empty(), &format!("{}\n{seen}", wrong.join("\n")));
         self.world.check(&format!("{name}: no report on stderr"), run.err.is_empty(), &seen);
         if let Some(command) = document["command"].as_str() {
@@ -134,7 +138,8 @@ fn images(judge: &mut Judge) {
     let api = judge.world.push("api", "demo/api:v1", false);
     let web = judge.world.push("web", "demo/web:v1", true);
     let other = judge.world.push("other", "demo/api:unsigned", false);
-    let (api_v1, web_v1, unsigned) = (format!("{demo}/api:v1"), format!("{demo}/web:v1"), format!("{demo}/api:unsigned"));
+    let (api_v1, web_v1, unsigned) =
+        (format!("{demo}/api:v1"), format!("{demo}/web:v1"), format!("{demo}/api:unsigned"));
     judge.judge(&alice, &["sign", &format!("{api_v1}@{}", api.digest), "--dry-run"], 0);
     let signed = judge.judge(&alice, &["sign", &format!("{api_v1}@{}", api.digest)], 0);
     judge.world.check("sign: digest", signed["images"][0]["digest"] == api.digest.as_str(), &signed.to_string());
@@ -170,12 +175,18 @@ fn images(judge: &mut Judge) {
     judge.judge(&ops, &["diff", &demo, "--from", "99"], 2);
     for command in ["list", "log"] {
         let lines = judge.world.run(&ops, &[command, &demo, "-o", "jsonl"]);
-        let each = !lines.out.is_empty() && lines.out.lines().all(|l| serde_json::from_str::<Value>(l).is_ok_and(|v| v.is_object()));
+        let each = !lines.out.is_empty()
+            && lines.out.lines().all(|l| serde_json::from_str::<Value>(l).is_ok_and(|v| v.is_object()));
         judge.world.check(&format!("{command} -o jsonl: a document a line"), lines.exit == 0 && each, &lines.said());
     }
     let refused = judge.world.run(&ops, &["verify", &api_v1, "-o", "jsonl"]);
     judge.document(&refused, 2);
-    let (variable, file) = (judge.world.run_with(&ops, &["resolve", &api_v1], |c| { c.env("TRUST_OUTPUT", "json"); }), ops.home.join("answer.json"));
+    let (variable, file) = (
+        judge.world.run_with(&ops, &["resolve", &api_v1], |c| {
+            c.env("TRUST_OUTPUT", "json");
+        }),
+        ops.home.join("answer.json"),
+    );
     judge.document(&variable, 0);
     let out = file.display().to_string();
     let into = judge.world.run(&ops, &["resolve", &api_v1, "-o", "json", "--out", &out]);
@@ -195,7 +206,17 @@ fn people(judge: &mut Judge) {
     judge.judge(&alice, &["key", "export", "alice"], 0);
     let backup = alice.home.join("backup.pem").display().to_string();
     let passphrase = alice.home.join("passphrase").display().to_string();
-    let private = ["key", "export", "alice", "--private", "--no-passphrase", "--out", &backup, "--new-passphrase-file", &passphrase];
+    let private = [
+        "key",
+        "export",
+        "alice",
+        "--private",
+        "--no-passphrase",
+        "--out",
+        &backup,
+        "--new-passphrase-file",
+        &passphrase,
+    ];
     judge.judge(&alice, &private, 0);
     judge.judge(&alice, &["key", "import", &format!("file:{backup}"), "again"], 0);
     judge.judge(&alice, &["signer", "add", "alice", &demo, "--signer-key", "alice", "--no-passphrase", "--dry-run"], 0);

@@ -1,5 +1,7 @@
 //! Services that stop, die, come back, and come back older: an acknowledged publication is never lost (I2), another one is
 //! wholly there or not at all (I3), and no client ever sees a version go back (I4).
+//!
+//! Tests run in the order of their names: the one that mostly waits is the first, so that the others run beside it.
 
 use std::path::Path;
 use std::process::Command;
@@ -35,7 +37,7 @@ fn becomes_ready(scene: &Scene, status: u16) -> bool {
 }
 
 #[test]
-fn a_signer_that_hangs_means_34_and_the_publication_is_there_when_it_goes_on() {
+fn a_hanging_signer_means_34_and_the_publication_is_there_when_it_goes_on() {
     let dir = tempfile::tempdir().unwrap();
     let scene = start(dir.path(), "hangs");
     let (signer, before) = (scene.stack.signer.as_ref().unwrap(), scene.versions());
@@ -107,7 +109,7 @@ fn a_kept_publication_survives_the_restart_of_both_services() {
 }
 
 #[test]
-fn timestamps_are_signed_again_at_half_life_and_never_expire_while_both_services_run() {
+fn a_timestamp_is_signed_again_at_half_life_and_never_expires_while_both_services_run() {
     let dir = tempfile::tempdir().unwrap();
     let lifetimes = vec![("REGISTRY/short".to_owned(), "4s".to_owned())];
     let scene = Scene::start(dir.path(), "short", Options { lifetimes, ..Options::default() });

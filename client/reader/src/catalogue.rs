@@ -364,11 +364,12 @@ catalogue! {
         "a file of it breaks a rule of the collection", ["correct what the rule names, then publish again"];
     SignerRefused "E3602" THRESHOLD: "the signer refuses the publication",
         "the collection is not admitted, or a file breaks a rule that the signer checks for itself",
-        ["ask the people who run trust-signer; for a new collection: trust-signer admit NAME FINGERPRINT"];
+        ["ask the people who run trust-signer; for a new collection: trust-signer admit NAME FINGERPRINT --data DIR"];
     RequestRefused "E3603" USAGE: "the server does not accept the request",
         "it does not understand it, or it is too large", ["check that program and server are of the same version"];
     NoSuchCollection "E3604" NOT_SIGNED: "the server does not have this collection",
-        "it was never set up there, or this is another server", ["check the name and the server, or set it up: trust init"];
+        "it was never set up there, or the address is that of another server, or of no trust server at all",
+        ["check the address (TRUST_SERVER, --server, the context) and the name", "for a new collection: trust init"];
     ContentTrustIgnored "E3901" FINDINGS: "the content-trust variable is set, but Docker ignores it",
         "Docker 29 and later have no content trust: nothing is checked", ["use trust exec, or a gate", "unset DOCKER_CONTENT_TRUST"];
 
@@ -377,7 +378,8 @@ catalogue! {
     NeedConfirmation "E4002" NO_TERMINAL: "a confirmation is needed and there is no terminal",
         "a pipeline cannot be asked", ["answer with --yes, --confirm NAME or --expect DIGEST, as the text above says"];
     WrongPassphrase "E4101" PASSPHRASE: "the passphrase does not open the key",
-        "it is mistyped, or belongs to another key", ["try again"];
+        "it is mistyped, or belongs to another key. One passphrase from a file or variable is used for all keys that are no root keys",
+        ["try again; give keys that one command uses together the same passphrase"];
     KeyMissing "E4201" KEY: "the key is not there",
         "it was never made or imported on this machine", ["look at: trust key list"];
     KeyNotAllowed "E4202" KEY: "the key may not sign for this role",

@@ -54,7 +54,7 @@ pub enum Failure {
         /// The last successful update.
         seen: UtcTime,
     },
-    /// The server has no timestamp of the collection, and none was ever stored.
+    /// The server has no timestamp of the collection, and sent nothing else of it in this run.
     #[error("the server does not have this collection")]
     NoCollection,
     /// Offline, and a stored file is not the one that the stored list names.

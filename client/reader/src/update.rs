@@ -89,21 +89,22 @@ pub(crate) async fn online<T: Transport>(
         let newest = root.stage.root();
         store.keep_root(newest.version(), newest.bytes())?;
     }
+    let stored_root = root.stage.root().version();
     if walk_roots(&mut root.stage, store, remote, Caches::Allowed).await? == Walk::Limit {
         warnings
             .push(format!("more than {} new roots: the rest follows with the next update", limits::ROOTS_PER_UPDATE));
     }
     check_root_seen(&root.stage, store)?;
     let root_bytes = root.stage.root().bytes().clone();
+    let server_has_it = root.stage.root().version() > stored_root;
 
     let mut stage = root.stage.finish()?;
     let consistent = stage.root().consistent_snapshot();
     offer_timestamp(&mut stage, anchor, store, now)?;
     let received = match remote.demand("timestamp.json", limits::TIMESTAMP_BYTES).await {
-        // A collection that was there before has not vanished: then something is wrong with the server.
-        Err(Failure::Fetch { error: FetchError::NotFound, .. }) if store.timestamp()?.is_none() => {
-            return Err(Failure::NoCollection);
-        }
+        // Nothing came from this server yet, so that nothing says that it ever had the collection: what is stored may be of
+        // another one. After a root from it, its store lacks a file.
+        Err(Failure::Fetch { error: FetchError::NotFound, .. }) if !server_has_it => return Err(Failure::NoCollection),
         other => other?,
     };
     let accepted = match stage.accept(received.to_vec()) {

@@ -27,7 +27,7 @@ pub struct Problem {
     pub headline: String,
     /// Label and value, in order.
     pub facts: Vec<(String, String)>,
-    /// Why.
+    /// Why; empty where the headline or a fact says it already.
     pub cause: String,
     /// What to do, one step a line.
     pub remedy: Vec<String>,
@@ -105,7 +105,9 @@ impl Problem {
         for (label, value) in &self.facts {
             line(label, value);
         }
-        line("cause", &self.cause);
+        if !self.cause.is_empty() {
+            line("cause", &self.cause);
+        }
         for (i, step) in self.remedy.iter().enumerate() {
             line(if i == 0 { "do" } else { "" }, step);
         }

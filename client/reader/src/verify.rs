@@ -113,8 +113,9 @@ pub struct VerifiedImage {
     pub root_fingerprint: String,
     /// The version of the pinned root.
     pub root_pinned_version: u64,
-    /// With a tag beside the digest at a gate: whether the tag is signed for another digest now.
-    pub tag_moved: bool,
+    /// With a tag beside the digest at a gate: whether the tag is signed for another digest now. `None` where that was
+    /// not looked at.
+    pub tag_moved: Option<bool>,
     /// What should be said beside success.
     pub warnings: Vec<String>,
 }
@@ -157,6 +158,50 @@ impl VerifiedImage {
                 format!("docker pull {name}@{}      (the signed one)", self.digest),
                 format!("trust sign {name}:{tag}@{served}    (if you made the new one)"),
             ]))
+    }
+}
+
+/// What a revocation is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum RevokedScope {
+    /// The digest of the image itself, under every name.
+    Digest,
+    /// The tag.
+    Tag,
+    /// The digest of one of the images in the index.
+    Platform,
+}
+
+/// A revocation in force.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Revocation {
+    /// The role that says so.
+    pub by: String,
+    /// The reason that it gives.
+    pub reason: Option<String>,
+    /// What it is about.
+    pub scope: RevokedScope,
+    /// The digest or tag that it names.
+    pub revoked: String,
+}
+
+impl Revocation {
+    /// The refusal of an image that this concerns.
+    pub fn problem(&self, image: &Reference) -> Problem {
+        let code = match self.scope {
+            RevokedScope::Digest => Code::DigestRevoked,
+            RevokedScope::Tag => Code::TagRevoked,
+            RevokedScope::Platform => Code::PlatformRevoked,
+        };
+        let problem = Problem::new(code)
+            .fact("image", image)
+            .fact("revoked", &self.revoked)
+            .fact("by", format!("role {}", self.by));
+        match &self.reason {
+            Some(reason) => problem.fact("reason", reason),
+            None => problem,
+        }
     }
 }
 
@@ -233,7 +278,7 @@ impl<T: Transport> Reader<T> {
         self.check_revoked(image, &digest, &children, &mut basis).await?;
         let tag_moved = match image.tag() {
             Some(_) if !by_tag => self.tag_moved(image, &digest, &mut basis, &mut warnings).await?,
-            _ => false,
+            _ => None,
         };
 
         let signers: Vec<SignedBy> =
@@ -295,15 +340,26 @@ impl<T: Transport> Reader<T> {
         digest: &Digest,
         basis: &mut Basis,
         warnings: &mut Vec<String>,
-    ) -> Result<bool, Problem> {
-        let Ok(path) = target::tag_path(self.anchor().collection.as_str(), image) else { return Ok(false) };
+    ) -> Result<Option<bool>, Problem> {
+        let Ok(path) = target::tag_path(self.anchor().collection.as_str(), image) else { return Ok(None) };
         let outcome = self.lookup(&path).await?;
         basis.add(&outcome);
         let moved = !outcome.hit().is_some_and(|hit| names(&hit.target, digest));
         if moved {
             warnings.push("the tag is not signed for this digest any more".to_owned());
         }
-        Ok(moved)
+        Ok(Some(moved))
+    }
+
+    /// The revocation in force for an image, if there is one: of its digest, of its tag, or of one of the `parts` (images
+    /// of an index, other forms of the digest). A revocation role that cannot be read is an error.
+    pub async fn revocation(
+        &mut self,
+        image: &Reference,
+        digest: Option<&Digest>,
+        parts: &BTreeSet<Digest>,
+    ) -> Result<Option<Revocation>, Problem> {
+        self.find_revocation(image, digest, parts, &mut Basis::default()).await
     }
 
     /// Refuses what is revoked. A revocation role that cannot be read refuses too.
@@ -314,29 +370,43 @@ impl<T: Transport> Reader<T> {
         children: &BTreeSet<Digest>,
         basis: &mut Basis,
     ) -> Result<(), Problem> {
-        let mut wanted = vec![(Code::DigestRevoked, revoked_digest_path(digest), digest.to_string())];
+        match self.find_revocation(image, Some(digest), children, basis).await? {
+            Some(revocation) => Err(revocation.problem(image)),
+            None => Ok(()),
+        }
+    }
+
+    async fn find_revocation(
+        &mut self,
+        image: &Reference,
+        digest: Option<&Digest>,
+        parts: &BTreeSet<Digest>,
+        basis: &mut Basis,
+    ) -> Result<Option<Revocation>, Problem> {
+        let mut wanted = Vec::new();
+        if let Some(digest) = digest {
+            wanted.push((RevokedScope::Digest, revoked_digest_path(digest), digest.to_string()));
+        }
         if let Some(tag) = image.tag()
             && let Ok(path) = revoked_tag_path(self.anchor().collection.as_str(), image)
         {
-            wanted.push((Code::TagRevoked, path, tag.to_owned()));
+            wanted.push((RevokedScope::Tag, path, tag.to_owned()));
         }
-        let parts = children.iter().filter(|child| *child != digest);
-        wanted.extend(parts.map(|child| (Code::PlatformRevoked, revoked_digest_path(child), child.to_string())));
-        for (code, path, what) in wanted {
+        let parts = parts.iter().filter(|part| Some(*part) != digest);
+        wanted.extend(parts.map(|part| (RevokedScope::Platform, revoked_digest_path(part), part.to_string())));
+        for (scope, path, what) in wanted {
             let outcome = self.lookup(&path).await?;
             basis.add(&outcome);
             if let Some(hit) = outcome.hit() {
-                let problem = Problem::new(code)
-                    .fact("image", image)
-                    .fact("revoked", what)
-                    .fact("by", format!("role {}", hit.role));
-                return Err(match reason_in(&hit.target) {
-                    Some(reason) => problem.fact("reason", reason),
-                    None => problem,
-                });
+                return Ok(Some(Revocation {
+                    by: hit.role.clone(),
+                    reason: reason_in(&hit.target),
+                    scope,
+                    revoked: what,
+                }));
             }
         }
-        Ok(())
+        Ok(None)
     }
 
     async fn not_signed(&mut self, image: &Reference, outcome: &Outcome) -> Problem {
@@ -349,15 +419,10 @@ impl<T: Transport> Reader<T> {
             {
                 return problem;
             }
-        } else if let Ok(path) = revoked_tag_path(self.anchor().collection.as_str(), image)
-            && let Ok(found) = self.lookup(&path).await
-            && let Some(hit) = found.hit()
+        } else if let Ok(Some(revocation)) =
+            self.find_revocation(image, None, &BTreeSet::new(), &mut basis).await
         {
-            let tag = image.tag().unwrap_or_default();
-            return Problem::new(Code::TagRevoked)
-                .fact("image", image)
-                .fact("revoked", tag)
-                .fact("by", format!("role {}", hit.role));
+            return revocation.problem(image);
         }
         let roles: Vec<&str> = outcome.visited.iter().map(|v| v.role.as_str()).filter(|r| *r != "targets").collect();
         let signers = if roles.is_empty() { "targets".to_owned() } else { roles.join(", ") };
@@ -398,6 +463,12 @@ impl<T: Transport> Reader<T> {
 /// The digest that a target names: sha256 if it has one, else sha512.
 pub fn digest_of(target: &TargetInfo) -> Option<Digest> {
     target.hashes.sha256.map(Digest::Sha256).or_else(|| target.hashes.sha512.map(Digest::Sha512))
+}
+
+/// Every digest under which the content of a target may have been revoked: its own in each form, and those of its parts.
+pub fn revocable(target: &TargetInfo) -> BTreeSet<Digest> {
+    let forms = [target.hashes.sha256.map(Digest::Sha256), target.hashes.sha512.map(Digest::Sha512)];
+    forms.into_iter().flatten().chain(target.custom.iter().flat_map(digests_in)).collect()
 }
 
 /// Whether a target is this digest, by the hash of the digest's own algorithm.

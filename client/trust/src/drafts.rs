@@ -1,11 +1,13 @@
-//! What `trust init` has made so far, so that running it again goes on instead of making new keys: the signed files of a
-//! first publication. They hold nothing secret; the folder is private all the same.
+//! What a command that is run again goes on with. Of `trust init`: the signed files of a first publication, so that it does
+//! not make new keys. Of `trust rotate`: when the old online key may leave. Nothing here is secret, and nothing here decides
+//! about trust; the folder is private all the same.
 
 use std::path::PathBuf;
 
+use serde::{Deserialize, Serialize};
 use trust_reader::state::StateStore;
 use trust_reader::verdict::Problem;
-use trust_tuf::{CollectionName, limits};
+use trust_tuf::{CollectionName, RoleType, limits};
 
 use crate::anchors::write_whole;
 use crate::app::App;
@@ -54,6 +56,47 @@ pub fn keep(app: &App, collection: &CollectionName, files: &FirstFiles) -> Resul
         write_whole(&path, bytes).map_err(|e| fault::file(&path, &e))?;
     }
     Ok(())
+}
+
+/// The first of two steps of an online key's rotation was done on this machine.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Overlap {
+    /// Ids of the keys that are both valid, the old one first.
+    pub keys: Vec<String>,
+    /// From when on the old one may leave (`YYYY-MM-DDTHH:MM:SSZ`).
+    pub finish_after: String,
+}
+
+/// Largest note that is read, in bytes.
+const MAX_NOTE_BYTES: u64 = 64 * 1024;
+
+fn overlap_file(app: &App, collection: &CollectionName, role: RoleType) -> PathBuf {
+    folder(app, collection).join(format!("rotation-{role}.json"))
+}
+
+/// The note of the first step, if this machine made it. One that cannot be read counts as none.
+pub fn overlap(app: &App, collection: &CollectionName, role: RoleType) -> Option<Overlap> {
+    let path = overlap_file(app, collection, role);
+    let found = std::fs::metadata(&path).ok()?;
+    if !found.is_file() || found.len() > MAX_NOTE_BYTES {
+        return None;
+    }
+    serde_json::from_slice(&std::fs::read(&path).ok()?).ok()
+}
+
+/// Notes the first step.
+pub fn keep_overlap(app: &App, collection: &CollectionName, role: RoleType, note: &Overlap) -> Result<(), Problem> {
+    let folder = folder(app, collection);
+    crate::settings::paths::create_private_folder(&folder).map_err(|e| fault::file(&folder, &e))?;
+    let path = overlap_file(app, collection, role);
+    let bytes = serde_json::to_vec(note).map_err(|e| fault::internal(&e.to_string()))?;
+    write_whole(&path, &bytes).map_err(|e| fault::file(&path, &e))
+}
+
+/// Forgets the note, after the second step.
+pub fn forget_overlap(app: &App, collection: &CollectionName, role: RoleType) {
+    // A note that is left behind names keys that are no longer the role's: it counts for nothing.
+    let _ = std::fs::remove_file(overlap_file(app, collection, role));
 }
 
 /// Forgets the files, once they are published.

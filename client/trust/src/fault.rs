@@ -10,13 +10,26 @@ use trust_keys::{FileError, KeyFileError, KeyUriError, PassphraseError, SignErro
 use trust_reader::catalogue::Code;
 use trust_reader::verdict::Problem;
 
+use trust_tuf::{CollectionName, UtcTime};
+
 use crate::settings::{Origin, SettingsError};
+use crate::prompt::ENTRIES_DIFFER;
 use crate::style::plain;
 use crate::tools::ToolError;
 
 /// Wrong use of the command line.
 pub fn usage(why: &str) -> Problem {
-    Problem::new(Code::Usage).headline(why)
+    // The headline is the cause.
+    Problem::new(Code::Usage).headline(why).cause("")
+}
+
+/// Names the help of the command in a usage error that only says "the command".
+pub fn with_help_of(problem: Problem, command: &str) -> Problem {
+    let general = Problem::new(Code::Usage).remedy;
+    if problem.code == Code::Usage && problem.remedy == general {
+        return problem.remedy([format!("look at: {command} --help")]);
+    }
+    problem
 }
 
 /// Arguments that cannot be read. What was typed is not repeated beyond what the parser says of it.
@@ -37,6 +50,10 @@ pub fn arguments(error: &clap::Error) -> Problem {
         }
     }
     let mut problem = Problem::new(Code::Usage).headline(first);
+    // Whatever the parser adds says more than the general cause.
+    if !more.is_empty() {
+        problem = problem.cause("");
+    }
     for line in more {
         let (label, value) = match line.split_once(": ") {
             Some((label @ ("tip" | "note"), value)) => (label.to_owned(), value.to_owned()),
@@ -157,8 +174,10 @@ pub fn confirmation_needed(question: &str, answer: &str, why: &str) -> Problem {
 /// Somebody said no.
 pub fn declined(question: &str) -> Problem {
     Problem::new(Code::Interrupted)
-        .headline("nothing was changed: it was not confirmed")
+        .headline("nothing was changed: you answered no")
         .fact("question", question.lines().next().unwrap_or_default())
+        .cause("the question above was not answered with yes")
+        .remedy(["run it again, and confirm it"])
 }
 
 /// `--confirm` with another name.
@@ -206,6 +225,26 @@ pub fn rotation(why: &str) -> Problem {
     usage(why)
 }
 
+/// A rotation of an online key was begun before.
+pub fn both_valid(role: &str, collection: &CollectionName) -> Problem {
+    usage(&format!("a rotation of {role} was begun: the old and the new key are both valid"))
+        .fact("collection", collection)
+        .remedy([
+            format!("to remove the old key: trust rotate {role} {collection} --finish"),
+            "a new key at once, without the time in which both are valid: --emergency".to_owned(),
+        ])
+}
+
+/// The old online key may not leave yet.
+pub fn finish_too_early(role: &str, collection: &CollectionName, after: UtcTime) -> Problem {
+    usage(&format!("the old {role} key stays until {after}: caches may still show a root that names only it"))
+        .fact("collection", collection)
+        .remedy([
+            format!("after that time: trust rotate {role} {collection} --finish"),
+            "if the key is stolen, skip the wait: --emergency".to_owned(),
+        ])
+}
+
 /// A file that was given holds something else.
 pub fn bad_file(path: &Path, why: &str) -> Problem {
     usage(&format!("{}: {why}", path.display()))
@@ -235,6 +274,10 @@ pub fn passphrase(error: &PassphraseError) -> Problem {
         PassphraseError::NotInteractive { answer } => {
             Problem::new(Code::NeedPassphrase).remedy([format!("use {answer}")])
         }
+        PassphraseError::Aborted { reason } if reason == ENTRIES_DIFFER => Problem::new(Code::WrongPassphrase)
+            .headline(reason)
+            .cause("a new passphrase is typed twice, so that a mistyped one locks nobody out")
+            .remedy(["run it again"]),
         PassphraseError::Aborted { reason } => {
             Problem::new(Code::Interrupted).headline("no passphrase was entered").cause(reason)
         }

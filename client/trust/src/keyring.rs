@@ -62,6 +62,13 @@ struct Found {
     locked: LockedKey,
 }
 
+/// A new key that is not in the store yet.
+struct Pending {
+    name: KeyName,
+    key: Rc<LocalKey>,
+    passphrase: Option<Passphrase>,
+}
+
 /// The keys of one run.
 pub struct Keyring<'a> {
     app: &'a App,
@@ -70,7 +77,9 @@ pub struct Keyring<'a> {
     store: Option<KeyStore>,
     sources: [Option<PassphraseSource>; 2],
     named: Option<Vec<Found>>,
+    opened_named: BTreeMap<usize, Rc<LocalKey>>,
     open: BTreeMap<String, Rc<LocalKey>>,
+    pending: Vec<Pending>,
 }
 
 impl<'a> Keyring<'a> {
@@ -82,7 +91,9 @@ impl<'a> Keyring<'a> {
             Err(StoreError::File(FileError::NotFound { .. })) => None,
             Err(error) => return Err(fault::key(&error)),
         };
-        Ok(Self { app, options, examples, store, sources: [None, None], named: None, open: BTreeMap::new() })
+        let (opened_named, open) = (BTreeMap::new(), BTreeMap::new());
+        let (sources, named, pending) = ([None, None], None, Vec::new());
+        Ok(Self { app, options, examples, store, sources, named, opened_named, open, pending })
     }
 
     /// Whether a key may be used at all: the published example keys only where they are allowed.
@@ -225,13 +236,40 @@ impl<'a> Keyring<'a> {
 
     /// Makes a key in the store.
     pub fn generate(&mut self, name: &KeyName, algorithm: Algorithm, kind: Kind) -> Result<Rc<LocalKey>, Problem> {
-        self.store()?.ensure_free(name).map_err(|e| fault::key(&e))?;
-        let passphrase = self.new_passphrase(name.as_str(), algorithm, kind)?;
-        let cost = self.cost();
-        let protection = protection(passphrase.as_ref(), cost);
-        let key = Rc::new(self.store()?.generate(name, algorithm, protection).map_err(|e| fault::key(&e))?);
-        self.open.insert(key.id().as_str().to_owned(), Rc::clone(&key));
+        let key = self.prepare(name, algorithm, kind)?;
+        self.store_new()?;
         Ok(key)
+    }
+
+    /// Makes a key in memory alone. [`Keyring::store_new`] keeps it, once everything else is known to be in order.
+    fn prepare(&mut self, name: &KeyName, algorithm: Algorithm, kind: Kind) -> Result<Rc<LocalKey>, Problem> {
+        if let Some(made) = self.pending.iter().find(|pending| pending.name == *name) {
+            return Ok(Rc::clone(&made.key));
+        }
+        if let Some(store) = &self.store {
+            store.ensure_free(name).map_err(|e| fault::key(&e))?;
+        }
+        let passphrase = self.new_passphrase(name.as_str(), algorithm, kind)?;
+        let key = Rc::new(LocalKey::generate(algorithm).map_err(|e| fault::key(&e.into()))?);
+        self.open.insert(key.id().as_str().to_owned(), Rc::clone(&key));
+        self.pending.push(Pending { name: name.clone(), key: Rc::clone(&key), passphrase });
+        Ok(key)
+    }
+
+    /// The new keys that are not in the store yet, for people: `NAME  (KIND, ID)`.
+    pub fn new_keys(&self) -> Vec<String> {
+        let line = |new: &Pending| format!("{}  ({}, {})", new.name.as_str(), new.key.algorithm(), new.key.id().short());
+        self.pending.iter().map(line).collect()
+    }
+
+    /// Writes the new keys into the store: right before what they sign is kept or published.
+    pub fn store_new(&mut self) -> Result<(), Problem> {
+        let cost = self.cost();
+        for new in std::mem::take(&mut self.pending) {
+            let protection = protection(new.passphrase.as_ref(), cost);
+            self.store()?.import(&new.name, &new.key, protection).map_err(|e| fault::key(&e))?;
+        }
+        Ok(())
     }
 
     /// Takes an opened key into the store.
@@ -241,20 +279,30 @@ impl<'a> Keyring<'a> {
     }
 
     /// Whether [`Keyring::take_or_make`] would make a key of this name.
-    pub fn would_make(&self, uri: &str) -> bool {
+    fn would_make(&self, uri: &str) -> bool {
         let is_there = |name| self.store.as_ref().is_some_and(|store| store.ensure_free(&name).is_err());
         KeyName::parse(uri).is_ok_and(|name| !is_there(name))
     }
 
-    /// The key under this name if it is in the store (opened), else a new one.
-    pub fn take_or_make(&mut self, uri: &str, kind: Kind) -> Result<(Rc<LocalKey>, bool), Problem> {
+    /// The key under this name if it is in the store (opened), else a new one, which [`Keyring::store_new`] keeps.
+    pub fn take_or_make(&mut self, uri: &str, kind: Kind) -> Result<Rc<LocalKey>, Problem> {
         if self.would_make(uri)
             && let Ok(name) = KeyName::parse(uri)
         {
-            return self.generate(&name, Algorithm::default(), kind).map(|key| (key, true));
+            return self.prepare(&name, Algorithm::default(), kind);
         }
+        self.take(uri, kind)
+    }
+
+    /// A key that is there, opened.
+    pub fn take(&mut self, uri: &str, kind: Kind) -> Result<Rc<LocalKey>, Problem> {
         let locked = self.locate(uri)?;
-        self.open_found(&locked, kind).map(|key| (key, false))
+        self.open_found(&locked, kind)
+    }
+
+    /// Whether no key of this name is in the store.
+    pub fn is_free(&self, name: &KeyName) -> bool {
+        self.store.as_ref().is_none_or(|store| store.ensure_free(name).is_ok())
     }
 
     fn open_found(&mut self, locked: &LockedKey, kind: Kind) -> Result<Rc<LocalKey>, Problem> {
@@ -288,7 +336,11 @@ impl<'a> Keyring<'a> {
     /// possible.
     pub fn may_hold(&mut self, keys: &RoleKeys) -> Result<bool, Problem> {
         if self.has_named() {
-            return Ok(self.named()?.iter().any(|found| found.locked.public().is_none_or(|public| keys.holds(public))));
+            self.named()?;
+            let opened = |at| self.opened_named.get(&at).map(|key| key.public());
+            let named = self.named.iter().flatten().enumerate();
+            let mut publics = named.map(|(at, found)| found.locked.public().or_else(|| opened(at)));
+            return Ok(publics.any(|public| public.is_none_or(|public| keys.holds(public))));
         }
         let Some(store) = &self.store else { return Ok(false) };
         let ids = store.list().map_err(|e| fault::key(&e))?;
@@ -343,7 +395,21 @@ impl<'a> Keyring<'a> {
         Ok(chosen)
     }
 
+    /// Opens the named keys whose public half is not known: then it is known for which roles they may sign.
+    pub fn learn_named(&mut self, kind: Kind) -> Result<(), Problem> {
+        for at in 0..self.named()?.len() {
+            let unknown = self.named()?.get(at).is_some_and(|found| found.locked.public().is_none());
+            if unknown {
+                self.open_named(at, kind)?;
+            }
+        }
+        Ok(())
+    }
+
     fn open_named(&mut self, at: usize, kind: Kind) -> Result<Rc<LocalKey>, Problem> {
+        if let Some(key) = self.opened_named.get(&at) {
+            return Ok(Rc::clone(key));
+        }
         // Taken out while it is opened: opening needs the whole keyring.
         let Some(named) = self.named.take() else { return Err(fault::internal("no named key")) };
         let result = match named.get(at) {
@@ -351,6 +417,9 @@ impl<'a> Keyring<'a> {
             None => Err(fault::internal("no named key")),
         };
         self.named = Some(named);
+        if let Ok(key) = &result {
+            self.opened_named.insert(at, Rc::clone(key));
+        }
         result
     }
 

@@ -26,7 +26,7 @@ pub mod tools;
 
 use std::ffi::OsString;
 
-use clap::Parser;
+use clap::{CommandFactory, Parser};
 use clap::error::ErrorKind;
 use trust_reader::verdict::Problem;
 
@@ -63,7 +63,19 @@ pub fn run(arguments: Vec<OsString>) -> u8 {
     }
     let app = App::new(globals, settings, environment);
     let answer = dispatch(&app, &printer, &command);
-    finish(&printer, answer)
+    finish(&printer, answer.map_err(|problem| fault::with_help_of(problem, &command_words(&arguments))))
+}
+
+/// The words that name the command: `trust pin add`.
+fn command_words(arguments: &[OsString]) -> String {
+    let mut words = vec!["trust".to_owned()];
+    let matches = Cli::command().try_get_matches_from(arguments).ok();
+    let mut at = matches.as_ref().and_then(clap::ArgMatches::subcommand);
+    while let Some((name, below)) = at {
+        words.push(name.to_owned());
+        at = below.subcommand();
+    }
+    words.join(" ")
 }
 
 fn finish(printer: &Printer, answer: Result<Box<dyn Answer>, Problem>) -> u8 {

@@ -20,6 +20,11 @@ const MAX_ANSWER_BYTES: u64 = 4_096;
 const GENERATED_GROUPS: usize = 5;
 const ALPHABET: &[u8; 32] = b"abcdefghijkmnopqrstuvwxyz2345678";
 
+/// Why there is no new passphrase, after [`TRIES`].
+pub const ENTRIES_DIFFER: &str = "the two entries differ";
+/// How often a new passphrase may be mistyped.
+const TRIES: usize = 3;
+
 /// A person at a terminal, or nobody.
 #[derive(Debug, Clone)]
 pub struct Terminal {
@@ -107,11 +112,14 @@ impl Terminal {
     }
 
     fn new_passphrase(&self, info: &PromptInfo) -> Result<Passphrase, PassphraseError> {
-        let first = typed(&format!("New passphrase for {} (empty: make one): ", described(info)))?;
-        if !first.is_empty() {
-            let second = typed("The same again: ")?;
-            return if second.same_as(&first) { Ok(first) } else { Err(aborted("the two entries differ")) };
+        let question = format!("New passphrase for {} (empty: make one): ", described(info));
+        match twice(&mut || typed(&question), &mut || typed("The same again: "))? {
+            Some(passphrase) => Ok(passphrase),
+            None => Self::made_passphrase(),
         }
+    }
+
+    fn made_passphrase() -> Result<Passphrase, PassphraseError> {
         let made = generated()?;
         let shown = format!("Write this passphrase down, it is shown once: {}\n", made.as_str());
         write!(std::io::stderr().lock(), "{shown}").map_err(|e| aborted(&e.to_string()))?;
@@ -119,6 +127,26 @@ impl Terminal {
         let typed_back = typed("Type it back: ")?;
         if typed_back.same_as(&made) { Ok(made) } else { Err(aborted("what was typed is not the passphrase shown")) }
     }
+}
+
+/// A passphrase that was typed twice alike; `None` if the first entry is empty.
+fn twice(
+    first: &mut dyn FnMut() -> Result<Passphrase, PassphraseError>,
+    again: &mut dyn FnMut() -> Result<Passphrase, PassphraseError>,
+) -> Result<Option<Passphrase>, PassphraseError> {
+    for left in (0..TRIES).rev() {
+        let entry = first()?;
+        if entry.is_empty() {
+            return Ok(None);
+        }
+        if again()?.same_as(&entry) {
+            return Ok(Some(entry));
+        }
+        if left > 0 {
+            let _ = writeln!(std::io::stderr().lock(), "{ENTRIES_DIFFER}; once more, please");
+        }
+    }
+    Err(aborted(ENTRIES_DIFFER))
 }
 
 fn described(info: &PromptInfo) -> String {
@@ -168,6 +196,28 @@ mod tests {
         assert!(one.bytes().all(|b| b == b'-' || ALPHABET.contains(&b)));
         assert!(!ALPHABET.iter().any(|b| matches!(b, b'0' | b'1' | b'l' | b'9')));
         assert_ne!(one.as_str(), generated().unwrap().as_str());
+    }
+
+    #[test]
+    fn entries_that_differ_are_asked_for_again_three_times_and_then_refused_with_41() {
+        let entry = |text: String| Passphrase::new(text.as_bytes());
+        let (mut asked, mut again) = (0, 0);
+        let result = twice(
+            &mut || {
+                asked += 1;
+                entry("one".to_owned())
+            },
+            &mut || {
+                again += 1;
+                entry(format!("other{again}"))
+            },
+        );
+        let problem = fault::passphrase(&result.map(|_| ()).unwrap_err());
+        assert_eq!((asked, problem.exit()), (TRIES, 41));
+        let mut typed = ["mistyped", "right"].into_iter();
+        let found = twice(&mut || entry("right".to_owned()), &mut || entry(typed.next().unwrap().to_owned())).unwrap();
+        assert!(found.unwrap().same_as(&entry("right".to_owned()).unwrap()));
+        assert!(twice(&mut || entry(String::new()), &mut || panic!("nothing to repeat")).unwrap().is_none());
     }
 
     #[test]

@@ -43,6 +43,18 @@ pub fn pin_for<'a>(app: &'a App, image: &Reference) -> Result<&'a Pin, Problem> 
     })
 }
 
+/// Says that a name without tag is that of a pinned collection, where it was taken for an image and led nowhere.
+pub fn with_collection_hint(app: &App, image: &Reference, problem: Problem) -> Problem {
+    let led_nowhere = matches!(
+        problem.code,
+        Code::NotSigned | Code::NoSuchTag | Code::NoSuchImage | Code::NeedConfirmation | Code::RegistryLogin
+    );
+    if !led_nowhere || !image.is_tag_defaulted() || app.settings.pin(image.name()).is_none() {
+        return problem;
+    }
+    problem.fact("hint", format!("{} is a collection; name an image below it", image.name()))
+}
+
 impl Session {
     /// Updates the collection of a pin from its server, or takes the stored state with `--offline`.
     pub fn open(app: &App, pin: &Pin) -> Result<Self, Problem> {
@@ -59,7 +71,21 @@ impl Session {
 
     /// Opens a collection in order to publish in it. What people signed may have expired: it is read as at its last valid
     /// second, so that they can sign its next version. Nothing is ever verified for use in such a session.
+    ///
+    /// Not so an expired root: whoever holds back the next one could show files of keys that it took back, and have their
+    /// content signed anew.
     pub fn for_change(app: &App, pin: &Pin) -> Result<Self, Problem> {
+        Self::before_expiry(app, pin, |role| role != "root")
+    }
+
+    /// Opens a collection in order to publish a new root. Only for this may the root itself have expired.
+    pub fn for_new_root(app: &App, pin: &Pin) -> Result<Self, Problem> {
+        Self::before_expiry(app, pin, |_| true)
+    }
+
+    fn before_expiry(app: &App, pin: &Pin, may_be_expired: impl Fn(&str) -> bool) -> Result<Self, Problem> {
+        let offline_expiry =
+            |problem: &Problem| offline_expiry(problem).filter(|(role, _)| may_be_expired(role)).map(|(_, at)| at);
         let mut at = app.now()?;
         let mut by_clock = true;
         // Each turn goes back to before one more expiry: every role that can be expired, and the root.
@@ -170,13 +196,15 @@ fn refuse_example_keys(app: &App, reader: &CollectionReader) -> Result<(), Probl
 }
 
 /// When a file that people sign expired, if that is the problem. The online roles are not theirs to renew.
-fn offline_expiry(problem: &Problem) -> Option<UtcTime> {
+fn offline_expiry(problem: &Problem) -> Option<(&str, UtcTime)> {
     let error = match problem.failure.as_deref()? {
         Failure::Update(error) | Failure::Lookup(LookupError::Role(error)) => error,
         _ => return None,
     };
     match error.reason {
-        Reason::Expired { expires, .. } if error.role != "timestamp" && error.role != "snapshot" => Some(expires),
+        Reason::Expired { expires, .. } if error.role != "timestamp" && error.role != "snapshot" => {
+            Some((&error.role, expires))
+        }
         _ => None,
     }
 }

@@ -27,14 +27,17 @@ pub fn choose_role(
         }
         return Ok(name.clone());
     }
-    let mut mine = Vec::new();
-    let mut elsewhere = Vec::new();
-    for role in session.signers() {
-        let Some(keys) = session.keys_of(&role) else { continue };
-        if role.as_str().starts_with('_') || !keyring.may_hold(&keys)? {
-            continue;
-        }
-        if paths.iter().all(|path| session.may_list(&role, path)) { mine.push(role) } else { elsewhere.push(role) }
+    let (mut mine, mut elsewhere) = possible_roles(session, keyring, paths)?;
+    if mine.len() > 1 && keyring.has_named() {
+        // A key without its public half beside it could be anybody's: opened, it says whose it is.
+        keyring.learn_named(Kind::Other)?;
+        (mine, elsewhere) = possible_roles(session, keyring, paths)?;
+    }
+    // Whoever is also a signer of their own name signs under it: `targets` stands above all signers.
+    if let [first, second] = mine.as_slice()
+        && first.is_targets()
+    {
+        mine = vec![second.clone()];
     }
     match (mine.as_slice(), elsewhere.first()) {
         ([one], _) => Ok(one.clone()),
@@ -51,6 +54,23 @@ pub fn choose_role(
             Err(fault::several_roles(&names))
         }
     }
+}
+
+/// The roles whose keys may be here: those that may list all these paths, and the others.
+fn possible_roles(
+    session: &Session,
+    keyring: &mut Keyring<'_>,
+    paths: &[String],
+) -> Result<(Vec<RoleName>, Vec<RoleName>), Problem> {
+    let (mut mine, mut elsewhere) = (Vec::new(), Vec::new());
+    for role in session.signers() {
+        let Some(keys) = session.keys_of(&role) else { continue };
+        if role.as_str().starts_with('_') || !keyring.may_hold(&keys)? {
+            continue;
+        }
+        if paths.iter().all(|path| session.may_list(&role, path)) { mine.push(role) } else { elsewhere.push(role) }
+    }
+    Ok((mine, elsewhere))
 }
 
 /// The next version of a role's file, with its new expiry.

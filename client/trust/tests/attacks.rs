@@ -6,7 +6,14 @@ use std::io::{BufRead, BufReader, Write};
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 use std::process::{Command, Output, Stdio};
+use std::rc::Rc;
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use trust_keys::{Algorithm, LocalKey, SigningKey};
+use trust_reader::state::StateStore;
+use trust_tuf::draft::Draft;
+use trust_tuf::{CollectionName, RoleType, UtcTime};
 
 const TOKEN: &str = "trust-token-of-our-own-server";
 
@@ -107,5 +114,65 @@ fn a_format_that_a_command_does_not_have_is_refused_before_anything_is_done() {
         assert!(!config.contains("contexts.new"), "{config}");
         let output = home.run(&[&["verify", "r.example/a:v1"], flag].concat(), &[]);
         assert_eq!((output.status.code(), own.heads().len()), (Some(2), 0));
+    }
+}
+
+#[test]
+fn pins_that_every_user_of_the_machine_can_change_are_not_read() {
+    let own = Curious::start();
+    let home = Home::new(&own.address, &own.address);
+    let config = home.0.path().join(".config/trust/config.toml");
+    for (mode, exit) in [(0o666, 3), (0o646, 3), (0o600, 31), (0o644, 31)] {
+        std::fs::set_permissions(&config, std::fs::Permissions::from_mode(mode)).unwrap();
+        let output = home.run(&["verify", "r.example/a:v1"], &[]);
+        assert_eq!(output.status.code(), Some(exit), "{mode:o}: {}", String::from_utf8_lossy(&output.stderr));
+    }
+    // And this command writes no such file, under any umask.
+    let mut shell = Command::new("sh");
+    shell.args(["-c", "umask 0; exec \"$0\" context add new --server https://s.example", env!("CARGO_BIN_EXE_trust")]);
+    assert!(shell.env_clear().env("HOME", home.0.path()).output().unwrap().status.success());
+    assert_eq!(std::fs::metadata(&config).unwrap().permissions().mode() & 0o777, 0o644);
+}
+
+/// A server that takes every connection and never answers.
+fn silent() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = format!("http://{}", listener.local_addr().unwrap());
+    std::thread::spawn(move || listener.incoming().map(Result::unwrap).collect::<Vec<_>>());
+    address
+}
+
+#[test]
+fn two_commands_that_name_the_same_collections_in_another_order_do_not_wait_for_each_other() {
+    let (server, folder) = (silent(), tempfile::tempdir().unwrap());
+    let key = Rc::new(LocalKey::generate(Algorithm::Ed25519).unwrap());
+    let mut draft = Draft::root(UtcTime::parse("9000-01-01T00:00:00Z").unwrap());
+    for role in RoleType::ALL {
+        draft.set_role(role, &[key.public().clone()], 1);
+    }
+    let root = folder.path().join("root.json");
+    std::fs::write(&root, trust::keyring::sign(&draft, &[key]).unwrap()).unwrap();
+    let trust = |arguments: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_trust"));
+        command.args(arguments).env_clear().env("HOME", folder.path()).stdin(Stdio::null()).stderr(Stdio::null());
+        command
+    };
+    for collection in ["r.example/a", "r.example/b"] {
+        assert!(trust(&["pin", "add", collection, "--root", root.to_str().unwrap()]).status().unwrap().success());
+    }
+    let state = folder.path().join(".local/state/trust/tuf");
+    let lock =
+        |collection| state.join(StateStore::folder_name(&CollectionName::parse(collection).unwrap())).join("lock");
+    for images in [["r.example/a:v1", "r.example/b:v1"], ["r.example/b:v1", "r.example/a:v1"]] {
+        let _ = std::fs::remove_dir_all(&state);
+        let mut child = trust(&["verify", images[0], images[1], "--server", &server]).spawn().unwrap();
+        let until = Instant::now() + Duration::from_secs(20);
+        while !(lock("r.example/a").exists() || lock("r.example/b").exists()) && Instant::now() < until {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        let taken = (lock("r.example/a").exists(), lock("r.example/b").exists());
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert_eq!(taken, (true, false), "{images:?}: the locks are taken in the order of the names");
     }
 }

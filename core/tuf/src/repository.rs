@@ -11,7 +11,7 @@ use crate::envelope::Unverified;
 use crate::error::Reason;
 use crate::example_keys;
 use crate::limits;
-use crate::model::{Delegation, MetaEntry, Paths, Role, RoleKeys, Root, Targets};
+use crate::model::{Delegation, MetaEntry, Paths, Role, RoleKeys, Root, Targets, pattern_matches, sha256};
 use crate::names::{CollectionName, RoleName, RoleType, Version, is_target_path};
 use crate::reserved;
 use crate::shape;

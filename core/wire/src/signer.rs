@@ -120,7 +120,8 @@ pub struct Signed {
     pub timestamp_version: u64,
     /// The timestamp file.
     pub timestamp: Base64,
-    /// When the next timestamp is due (`YYYY-MM-DDTHH:MM:SSZ`): half of its life.
+    /// When to ask with `resign` (`YYYY-MM-DDTHH:MM:SSZ`): half of the life of the timestamp or of the snapshot is over,
+    /// whichever comes first.
     pub resign_at: String,
 }
 
@@ -139,7 +140,7 @@ pub enum Resigned {
         timestamp_version: u64,
         /// The timestamp file.
         timestamp: Base64,
-        /// When the next one is due.
+        /// When to ask again: half of the life of this timestamp or of its snapshot is over, whichever comes first.
         resign_at: String,
     },
     /// This one was refused or failed; the others go on.
@@ -216,7 +217,7 @@ pub fn read_frame(from: &mut impl Read) -> io::Result<Option<Vec<u8>>> {
 /// Reads a message from a frame: strict JSON (no duplicate members, depth 32), no unknown fields.
 pub fn decode<T: DeserializeOwned>(body: &[u8]) -> Result<T, String> {
     // The strict reader refuses what serde_json would let pass.
-    trust_tuf::json::parse(body).map_err(|e| e.to_string())?;
+    trust_tuf::json::check(body).map_err(|e| e.to_string())?;
     serde_json::from_slice(body).map_err(|e| e.to_string())
 }
 

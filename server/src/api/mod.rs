@@ -10,8 +10,9 @@ mod path;
 mod tuf;
 mod v1;
 
+use std::collections::BTreeMap;
 use std::future::Future;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use axum::Router;
@@ -20,7 +21,7 @@ use axum::response::Response;
 use axum::routing::any;
 use http::request::Parts;
 use http::{HeaderMap, Method, Uri, header};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::app::App;
 use crate::app::auth::Principal;
@@ -34,14 +35,55 @@ const PUBLICATION_DEADLINE: Duration = Duration::from_secs(120);
 /// Large bodies that are read at one time.
 const LARGE_BODIES: usize = 8;
 
+/// How many of them one token may send: whoever sends slowly does not keep others from publishing.
+const LARGE_BODIES_OF_ONE: usize = 2;
+
 struct Api {
     app: Arc<App>,
     large: Semaphore,
+    senders: Mutex<BTreeMap<String, usize>>,
+}
+
+/// The right to send a large body.
+struct Large<'a> {
+    api: &'a Api,
+    token: String,
+    _place: Option<SemaphorePermit<'a>>,
+}
+
+impl Api {
+    /// Waits for a place among the large bodies. A token that has its share already is told so at once.
+    async fn large(&self, token: &str) -> Result<Large<'_>, AppError> {
+        {
+            let mut senders = self.senders.lock().unwrap_or_else(PoisonError::into_inner);
+            let count = senders.entry(token.to_owned()).or_default();
+            if *count >= LARGE_BODIES_OF_ONE {
+                return Err(AppError::RateLimited);
+            }
+            *count += 1;
+        }
+        // From here on the share is given back whatever happens.
+        let mut large = Large { api: self, token: token.to_owned(), _place: None };
+        large._place = Some(self.large.acquire().await.map_err(|_| AppError::Internal)?);
+        Ok(large)
+    }
+}
+
+impl Drop for Large<'_> {
+    fn drop(&mut self) {
+        let mut senders = self.api.senders.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = senders.get_mut(&self.token) {
+            *count = count.saturating_sub(1);
+            if *count == 0 {
+                senders.remove(&self.token);
+            }
+        }
+    }
 }
 
 /// Every route of the server.
 pub fn router(app: Arc<App>) -> Router {
-    let api = Arc::new(Api { app, large: Semaphore::new(LARGE_BODIES) });
+    let api = Arc::new(Api { app, large: Semaphore::new(LARGE_BODIES), senders: Mutex::default() });
     Router::new()
         .route("/tuf/{*rest}", any(tuf))
         .route("/v1/{*rest}", any(v1))

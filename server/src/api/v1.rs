@@ -79,7 +79,7 @@ pub(super) async fn answer(
             // Few large bodies at a time, so that memory stays bounded.
             let _large = match length(head) {
                 Some(small) if small <= SMALL_BODY => None,
-                _ => Some(api.large.acquire().await.map_err(|_| AppError::Internal)?),
+                _ => Some(api.large(principal.name()).await?),
             };
             let body = bytes(head, body, PUBLICATION_BODY).await?;
             fail::point("server.P1");

@@ -141,7 +141,8 @@ pub struct AccessRules {
 }
 
 impl AccessRules {
-    /// The one decision. `collection` is `None` for what concerns no collection in particular (listing).
+    /// The one decision. `collection` is `None` for what concerns no collection in particular (listing). A valid token never
+    /// gives less than none.
     pub fn authorise(
         &self,
         principal: &Principal,
@@ -149,10 +150,21 @@ impl AccessRules {
         collection: Option<&CollectionName>,
     ) -> Result<(), AppError> {
         match principal {
-            Principal::Anonymous if action == Action::Read && collection.is_some() && self.anonymous_read => Ok(()),
+            _ if action == Action::Read && collection.is_some() && self.anonymous_read => Ok(()),
             Principal::Anonymous => Err(AppError::Unauthorized("this needs a token")),
             Principal::Token { scope, .. } if scope.allows(action, collection) => Ok(()),
             Principal::Token { .. } => Err(AppError::Forbidden { action: action.as_str() }),
+        }
+    }
+}
+
+impl Principal {
+    /// Whether a list may name this collection to them: by their own scope only. That everybody may read what they know the
+    /// name of does not show the names to everybody.
+    pub fn may_list(&self, collection: &CollectionName) -> bool {
+        match self {
+            Self::Anonymous => false,
+            Self::Token { scope, .. } => scope.allows(Action::Read, Some(collection)),
         }
     }
 }

@@ -61,7 +61,7 @@ pub enum AppError {
     #[error("{0}")]
     SignerUnavailable(&'static str),
     /// Too many requests wait.
-    #[error("too many publications of this collection wait; try again")]
+    #[error("too many publications of this collection or this token wait; try again")]
     RateLimited,
     /// This collection cannot be served now.
     #[error("{0}")]

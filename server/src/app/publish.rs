@@ -93,6 +93,7 @@ impl App {
             // A repetition of what is current does not fit the versions any more.
             Err(error) => return self.answer_again(slot, &read, sum, error).await,
         };
+        self.not_stored_otherwise(slot, &checked).await?;
         fail::point("server.P4");
 
         fail::point("server.P5");
@@ -115,6 +116,24 @@ impl App {
         slot.set_open(true);
         fail::point("server.P6");
         self.ask_signer(slot, id, &read, checked).await
+    }
+
+    /// A role that left with the snapshot key begins again with version 1. Under that name and version there may be another
+    /// file already, which never changes: refused here, because after the signer's mark nothing could be done.
+    async fn not_stored_otherwise(&self, slot: &Slot, checked: &Checked) -> Result<(), AppError> {
+        let before = slot.view();
+        for role in &checked.changed {
+            if before.as_deref().is_none_or(|view| view.state().roles().contains_key(role)) {
+                continue;
+            }
+            let Some(file) = checked.state.roles().get(role) else { continue };
+            let stored = self.store.file(slot.name().as_str(), role.as_str(), file.version().get()).await?;
+            if stored.is_some_and(|stored| stored.as_slice() != &**file.bytes()) {
+                let message = format!("{role}: version {} was published before with other content", file.version());
+                return Err(AppError::refused("next_version", message));
+            }
+        }
+        Ok(())
     }
 
     /// Expected versions, then every rule.

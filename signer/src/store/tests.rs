@@ -8,6 +8,7 @@ use std::sync::Arc;
 use rusqlite::Connection;
 use tempfile::TempDir;
 use trust_keys::Passphrase;
+use trust_tuf::model::sha256;
 use trust_tuf::{CollectionName, KeyId, RoleName, UtcTime, Version};
 
 use super::*;
@@ -56,7 +57,7 @@ fn change(n: u64) -> Change {
         collection: name(),
         expected: (n > 1).then(|| marks(n - 1)),
         marks: marks(n),
-        admission: None,
+        admission: (n == 1).then(|| Admission { root_sha256: sha256(b"root"), by: "dev".to_owned() }),
         roots: if n == 1 { vec![(version(1), Arc::from(*b"root"))] } else { Vec::new() },
         roles: vec![(RoleName::targets(), version(n), Arc::from(*b"targets"))],
         buried: Vec::new(),
@@ -149,7 +150,7 @@ fn a_missing_empty_truncated_or_foreign_file_is_never_taken_for_a_new_store() {
         let identity = Store::open(place.path()).and_then(|store| store.verify_audit().and_then(|_| store.identity()));
         assert!(identity.is_err(), "cut at {cut}");
     }
-    for sql in ["PRAGMA application_id = 1", "PRAGMA user_version = 0", "PRAGMA user_version = 2"] {
+    for sql in ["PRAGMA application_id = 1", "PRAGMA user_version = 0", "PRAGMA user_version = 3"] {
         let dir = created();
         database(dir.path()).execute_batch(sql).unwrap();
         assert!(Store::open(dir.path()).is_err(), "{sql}");

@@ -103,7 +103,8 @@ fn admit(stream: TcpStream, upstream: &str, login: Login, basic: &str, own: &str
     let given = given.unwrap_or_default();
     let mut answer = |status: &str, headers: &str, body: &str| {
         let length = body.len();
-        let text = format!("HTTP/1.1 {status} X\r\n{headers}connection: close\r\ncontent-length: {length}\r\n\r\n{body}");
+        let text =
+            format!("HTTP/1.1 {status} X\r\n{headers}connection: close\r\ncontent-length: {length}\r\n\r\n{body}");
         writer.write_all(text.as_bytes()).ok()
     };
     const TOKEN: &str = "a-token-of-the-registry";

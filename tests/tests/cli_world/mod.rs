@@ -216,7 +216,13 @@ impl World {
 
     /// Ends the test: everything that was wrong, at once.
     pub fn finish(self, at_least: usize) {
-        assert!(self.wrong.is_empty(), "{} of {} checks:\n\n{}", self.wrong.len(), self.checks, self.wrong.join("\n\n"));
+        assert!(
+            self.wrong.is_empty(),
+            "{} of {} checks:\n\n{}",
+            self.wrong.len(),
+            self.checks,
+            self.wrong.join("\n\n")
+        );
         assert!(self.checks >= at_least, "only {} checks ran", self.checks);
     }
 }

@@ -293,15 +293,25 @@ async fn only_a_404_ends_the_walk_of_roots() {
 }
 
 #[tokio::test]
-async fn a_collection_that_the_server_never_had_is_told_from_one_that_vanished() {
-    let (repo, dir) = (Repo::new(), tempdir().unwrap());
+async fn a_wrong_server_is_told_from_one_that_lost_a_file_whether_or_not_something_is_stored() {
+    let (mut repo, dir) = (Repo::new(), tempdir().unwrap());
     let timestamp = repo.server.bytes("timestamp.json");
+    for stored in [false, true] {
+        repo.server.remove("timestamp.json");
+        let before = on_disk(dir.path());
+        let problem = repo.refresh(dir.path()).await.unwrap_err();
+        assert_eq!((problem.id(), problem.exit()), ("E3604", 10), "stored: {stored}");
+        assert!(problem.text().contains("no trust server at all"), "{}", problem.text());
+        assert_eq!(on_disk(dir.path())[1..], before[1..], "what was seen stays");
+        repo.server.put("timestamp.json", timestamp.clone());
+        repo.refresh(dir.path()).await.unwrap();
+    }
+    // A server that sends the next root has the collection.
+    repo.rotate(|_| {});
     repo.server.remove("timestamp.json");
-    assert_eq!(repo.refresh(dir.path()).await.unwrap_err().exit(), 10);
-    repo.server.put("timestamp.json", timestamp);
-    repo.refresh(dir.path()).await.unwrap();
-    repo.server.remove("timestamp.json");
-    assert_eq!(repo.refresh(dir.path()).await.unwrap_err().exit(), 34);
+    assert_eq!(repo.refresh(dir.path()).await.unwrap_err().code, Code::FileMissing);
+    // The root is stored by now: the next run has nothing of this server again.
+    assert_eq!(repo.refresh(dir.path()).await.unwrap_err().code, Code::NoSuchCollection);
 }
 
 #[tokio::test]

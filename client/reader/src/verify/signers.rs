@@ -36,9 +36,14 @@ pub(super) fn check(
             let missing = problem(Code::SignerMissing).fact("required", required);
             return Err(match known {
                 true => missing,
-                false => missing
-                    .cause("the collection has no signer of this name")
-                    .remedy(["check the name: trust signer list COLLECTION"]),
+                false => {
+                    let direct = set.targets().delegations().into_iter().flat_map(|d| d.roles());
+                    let known: Vec<&str> = std::iter::once("targets").chain(direct.map(|d| d.name())).collect();
+                    missing
+                        .headline(format!("there is no signer {required}; signers: {}", known.join(", ")))
+                        .cause("the collection has no signer of this name")
+                        .remedy(["check the name"])
+                }
             });
         }
     }

@@ -112,9 +112,14 @@ async fn a_tag_that_is_signed_for_another_digest_than_the_given_one_is_refused()
     let dir = tempdir().unwrap();
     let mut reader = repo.refresh(dir.path()).await.unwrap();
     let got = reader.verify_as(&image(&both), &Require::default(), Meaning::DigestDecides).await.unwrap();
-    assert_eq!((got.digest, got.tag_moved), (digest(2), true));
+    assert_eq!((got.digest, got.tag_moved), (digest(2), Some(true)));
     let same = image(&format!(":v1@{}", digest(1)));
-    assert!(!reader.verify_as(&same, &Require::default(), Meaning::DigestDecides).await.unwrap().tag_moved);
+    let got = reader.verify_as(&same, &Require::default(), Meaning::DigestDecides).await.unwrap();
+    assert_eq!(got.tag_moved, Some(false));
+    // Nothing is claimed of a tag that was not looked at beside a digest.
+    let got = reader.verify(&image(":v1"), &Require::default()).await.unwrap();
+    assert_eq!(got.tag_moved, None);
+    assert_eq!(serde_json::to_value(&got).unwrap()["tag_moved"], serde_json::Value::Null);
 }
 
 #[tokio::test]

@@ -23,13 +23,13 @@ pub struct Init {
     /// The collection: HOST/PATH, a prefix of image names
     #[arg(value_name = "COLLECTION", value_parser = values::collection)]
     pub collection: CollectionName,
-    /// A root key (may be given several times; default: a new one)
+    /// A root key that is there (may be given several times; default: a new one)
     #[arg(long, value_name = "URI")]
     pub root_key: Vec<String>,
     /// How many root keys must sign a new root
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
     pub root_threshold: u64,
-    /// The key of `targets` (default: a new one)
+    /// The key of `targets`, one that is there (default: a new one)
     #[arg(long, value_name = "URI")]
     pub targets_key: Option<String>,
     /// Fingerprint of the signer's identity key, as its operator told it (default: the context's)
@@ -51,12 +51,13 @@ pub struct Init {
 #[command(
     long_about = "Replaces the key of a role. Clients follow by themselves.\n\n\
                   timestamp, snapshot: in two steps. The first publishes a root in which the old and the new key are both valid; \
-                  when caches have seen it, the same command again (or --finish) removes the old key. --emergency does both at \
-                  once.\n\
+                  when caches have seen it (--overlap, 5 minutes), the same command with --finish removes the old key. \
+                  --emergency does both at once.\n\
                   root, targets, signer:NAME: a new key is made here (or taken with --new-key), and everything that the change \
                   makes invalid is signed again in the same publication.",
     after_help = "Examples:\n  \
         trust rotate timestamp registry.example.com/pay\n  \
+        trust rotate timestamp registry.example.com/pay --finish\n  \
         trust rotate root registry.example.com/pay --new-key root-2027\n  \
         trust rotate signer:alice registry.example.com/pay\n  \
         trust rotate snapshot registry.example.com/pay --emergency"
@@ -74,9 +75,12 @@ pub struct Rotate {
     /// Skip the time in which old and new key are both valid
     #[arg(long)]
     pub emergency: bool,
-    /// Only the second step: remove the old online key
+    /// The second step: remove the old online key
     #[arg(long, conflicts_with = "emergency")]
     pub finish: bool,
+    /// First step: how long both online keys stay valid at least, before --finish (default: 5m)
+    #[arg(long, value_name = "TIME", conflicts_with_all = ["finish", "emergency"], value_parser = values::overlap)]
+    pub overlap: Option<std::time::Duration>,
     /// Fingerprint of the signer's identity key (default: the context's)
     #[arg(long, value_name = "FINGERPRINT", value_parser = values::fingerprint)]
     pub identity: Option<String>,

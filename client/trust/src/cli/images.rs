@@ -14,7 +14,9 @@ use super::values::{self, Subject};
     long_about = "Adds my signature: this tag means this digest.\n\nWhat is signed is the digest. Give it (NAME:TAG@sha256:…, or \
                   --expect), so that a registry in foreign hands cannot have its own image signed. Without it the digest that \
                   the registry names now is shown, and a person at a terminal has to confirm it. An index is signed as an \
-                  index; its platforms are covered through it.",
+                  index; its platforms are covered through it.\n\nNAME:TAG@DIGEST signs the digest even if the registry has \
+                  no such tag, or serves another digest for it: that is said, and it is signed. With --expect DIGEST it is \
+                  refused.",
     after_help = "Examples:\n  \
         trust sign registry.example.com/pay/api:v1@sha256:1c8f0e8b2f5b0e1a7e43a2ad6c1f7f6a2f6d2a9f4b0c8d7e6f5a4b3c2d1e0f9a\n  \
         trust sign registry.example.com/pay/api:v1 --expect sha256:1c8f0e8b2f5b0e1a7e43a2ad6c1f7f6a2f6d2a9f4b0c8d7e6f5a4b3c2d1e0f9a\n  \
@@ -30,7 +32,7 @@ pub struct Sign {
     /// A fact to sign beside the image's own annotations
     #[arg(short, long, value_name = "KEY=VALUE", value_parser = values::annotation)]
     pub annotation: Vec<(String, String)>,
-    /// The digest that the tag must have
+    /// The digest that the registry must serve for the tag; any other answer refuses
     #[arg(long, value_name = "DIGEST", value_parser = values::digest)]
     pub expect: Option<Digest>,
     /// Keys and passphrases.

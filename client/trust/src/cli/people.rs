@@ -19,7 +19,7 @@ pub enum SignerCommand {
             machine, this happens at once. Else the signer runs `trust signer accept NAME COLLECTION --key URI --out FILE` on \
             their machine and sends FILE, which is given here with --accept.",
         after_help = "Examples:\n  \
-            trust signer add alice registry.example.com/pay --key alice.pub --accept alice.json\n  \
+            trust signer add alice registry.example.com/pay --public-key alice.pub --accept alice.json\n  \
             trust signer add qa registry.example.com/pay --signer-key qa\n  \
             trust signer add web registry.example.com/pay --signer-key web --paths 'web/*'"
     )]
@@ -49,7 +49,7 @@ pub struct SignerAdd {
     /// The collection
     #[arg(value_name = "COLLECTION", value_parser = values::collection)]
     pub collection: CollectionName,
-    /// A public key of the signer, also --key FILE.pub (may be given several times)
+    /// A public key of the signer (may be given several times)
     #[arg(long, value_name = "FILE")]
     pub public_key: Vec<PathBuf>,
     /// A private key of the signer that is on this machine (may be given several times)

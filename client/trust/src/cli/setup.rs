@@ -38,7 +38,10 @@ pub enum PinCommand {
 
 /// `trust pin add`
 #[derive(Debug, Args)]
-#[command(group(clap::ArgGroup::new("anchor").required(true).multiple(true)))]
+#[command(
+    group(clap::ArgGroup::new("anchor").required(true).multiple(true)),
+    override_usage = "trust pin add [OPTIONS] <COLLECTION> <FINGERPRINT|--root <FILE>|--first-use>"
+)]
 pub struct PinAdd {
     /// The collection
     #[arg(value_name = "COLLECTION", value_parser = values::collection)]

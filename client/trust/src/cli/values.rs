@@ -30,6 +30,11 @@ pub fn duration(text: &str) -> Result<Duration, String> {
     }
 }
 
+/// A duration as [`duration`] reads it, or none at all: `0s`.
+pub fn overlap(text: &str) -> Result<Duration, String> {
+    if matches!(text, "0" | "0s") { Ok(Duration::ZERO) } else { duration(text) }
+}
+
 /// An image reference.
 pub fn image(text: &str) -> Result<Reference, String> {
     Reference::parse(text).map_err(|e| e.to_string())
@@ -161,6 +166,9 @@ mod tests {
         for text in ["", "s", "-1s", "0s", "1.5h", "9999d", "99999999999999999999s", "1w", "１s"] {
             assert!(duration(text).is_err(), "{text}");
         }
+        assert!(overlap("0s").unwrap().is_zero());
+        assert_eq!(overlap("5m").unwrap().as_secs(), 300);
+        assert!(overlap("-5m").is_err());
     }
 
     #[test]

@@ -6,10 +6,9 @@
 
 use std::io::Read;
 use std::path::Path;
-use std::rc::Rc;
 
 use serde_json::Value;
-use trust_keys::{LocalKey, SigningKey};
+use trust_keys::{KeyName, SigningKey};
 use trust_reader::anchor::{self, Anchor};
 use trust_reader::api::ApiClient;
 use trust_reader::catalogue::Code;
@@ -119,9 +118,13 @@ fn make(
     let mut keyring = Keyring::new(app, &args.keys)?;
     let slug = slug(collection);
     let names = if args.root_key.is_empty() { vec![format!("{slug}-root")] } else { args.root_key.clone() };
+    // Only default names are made: a key that was named is mistyped if it is not there.
     let mut root_keys = Vec::new();
     for name in &names {
-        root_keys.push(take(printer, &mut keyring, name, Kind::Root)?);
+        root_keys.push(match args.root_key.is_empty() {
+            true => keyring.take_or_make(name, Kind::Root)?,
+            false => keyring.take(name, Kind::Root)?,
+        });
     }
     let distinct = keyring::publics(&root_keys);
     let too_few = u64::try_from(distinct.len()).is_ok_and(|n| args.root_threshold > n);
@@ -131,8 +134,10 @@ fn make(
     {
         return Err(fault::usage("the root threshold needs as many distinct root keys: give --root-key for each"));
     }
-    let targets_name = args.targets_key.clone().unwrap_or_else(|| format!("{slug}-targets"));
-    let targets_key = take(printer, &mut keyring, &targets_name, Kind::Other)?;
+    let targets_key = match &args.targets_key {
+        Some(name) => keyring.take(name, Kind::Other)?,
+        None => keyring.take_or_make(&format!("{slug}-targets"), Kind::Other)?,
+    };
     if distinct.contains(targets_key.public()) {
         return Err(fault::usage("a root key cannot also be the key of `targets`"));
     }
@@ -147,13 +152,23 @@ fn make(
         FirstFiles { root: keyring::sign(&root, &root_keys)?, targets: keyring::sign(&targets, &[targets_key])? };
     // Our own files, judged as everybody else will judge them.
     RootStage::pinned(files.root.clone(), app.now()?).map_err(|e| fault::draft(&e))?;
-    drafts::keep(app, collection, &files)?;
+    for key in keyring.new_keys() {
+        printer.note(&format!("  {}   {key}", if args.change.dry_run { "would make" } else { "new key" }));
+    }
+    if !args.change.dry_run {
+        keyring.store_new()?;
+        drafts::keep(app, collection, &files)?;
+    }
     Ok(files)
 }
 
-/// Fails at once if keys are to be made and nobody can give their passphrases.
+/// Fails at once if a named key is not there, or if keys are to be made and nobody can give their passphrases.
 fn expect_answers(app: &App, args: &Init) -> Result<(), Problem> {
     let mut keyring = Keyring::new(app, &args.keys)?;
+    // What comes from stdin can be read only once: it is read when it is used.
+    for name in args.root_key.iter().chain(&args.targets_key).filter(|uri| KeyName::parse(uri).is_ok()) {
+        keyring.locate(name)?;
+    }
     if args.root_key.is_empty() {
         keyring.expect_new_answer(Kind::Root)?;
     }
@@ -161,14 +176,6 @@ fn expect_answers(app: &App, args: &Init) -> Result<(), Problem> {
         keyring.expect_new_answer(Kind::Other)?;
     }
     Ok(())
-}
-
-fn take(printer: &Printer, keyring: &mut Keyring<'_>, uri: &str, kind: Kind) -> Result<Rc<LocalKey>, Problem> {
-    let (key, made) = keyring.take_or_make(uri, kind)?;
-    if made {
-        printer.note(&format!("  new key   {uri}  ({}, {})", key.algorithm(), key.id().short()));
-    }
-    Ok(key)
 }
 
 /// The beginning of a key's name, from the collection's: key names have fewer characters and 64 of them at most.
@@ -197,10 +204,18 @@ fn read_grant(path: &Path) -> Result<Vec<u8>, Problem> {
     Ok(grant)
 }
 
-fn not_admitted(problem: Problem, collection: &CollectionName, fingerprint: &str) -> Problem {
+fn not_admitted(mut problem: Problem, collection: &CollectionName, fingerprint: &str) -> Problem {
+    // The signer's own words end with the step that stands below, without the fingerprint's comparison.
+    for (label, value) in &mut problem.facts {
+        if label == "found"
+            && let Some((found, _)) = value.split_once("; if the fingerprint")
+        {
+            *value = found.to_owned();
+        }
+    }
     problem.fact("root", fingerprint).remedy([
         "ask the signer's operator to admit this root, and compare the fingerprint with them:".to_owned(),
-        format!("trust-signer admit {collection} {fingerprint}"),
+        format!("trust-signer admit {collection} {fingerprint} --data DIR"),
         format!("then run again: trust init {collection}    (keys and root were kept)"),
     ])
 }

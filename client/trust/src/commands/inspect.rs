@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 use trust_image::{Reference, target};
+use trust_reader::verify::{Revocation, RevokedScope, revocable};
 use trust_reader::verdict::Problem;
 use trust_reader::verify::digest_of;
 use trust_tuf::model::Role;
@@ -13,7 +14,7 @@ use crate::app::App;
 use crate::cli::images::Inspect;
 use crate::cli::values::Subject;
 use crate::fault;
-use crate::output::{Inspected, InspectedRole, InspectedSubject, StatementReport};
+use crate::output::{Inspected, InspectedRole, InspectedSubject, RevocationReport, StatementReport};
 use crate::printer::Answer;
 use crate::session::{Session, pin_for};
 use crate::style::{self, Style};
@@ -42,9 +43,12 @@ fn inspect(app: &App, subject: &Subject) -> Result<InspectedSubject, Problem> {
     };
     let mut session = Session::open(app, pin)?;
     session.load_all(app)?;
-    let statements = match &image {
-        None => None,
-        Some(image) => Some(statements(app, &mut session, image)?),
+    let (statements, revoked) = match &image {
+        None => (None, None),
+        Some(image) => {
+            let (statements, revoked) = statements(app, &mut session, image)?;
+            (Some(statements), revoked.map(report_of))
+        }
     };
     let roles = roles(app, &mut session);
     let tags = count_tags(app, &mut session);
@@ -52,13 +56,33 @@ fn inspect(app: &App, subject: &Subject) -> Result<InspectedSubject, Problem> {
         subject: name,
         collection: session.collection.to_string(),
         roles,
+        revoked,
         statements,
         tags,
         pinned: pin.fingerprint.clone(),
     })
 }
 
-fn statements(app: &App, session: &mut Session, image: &Reference) -> Result<Vec<StatementReport>, Problem> {
+fn report_of(revocation: Revocation) -> RevocationReport {
+    let scope = match revocation.scope {
+        RevokedScope::Digest => "digest",
+        RevokedScope::Tag => "tag",
+        RevokedScope::Platform => "platform",
+    };
+    RevocationReport {
+        by: revocation.by,
+        reason: revocation.reason,
+        scope: scope.to_owned(),
+        revoked: revocation.revoked,
+    }
+}
+
+/// What signers say of an image, and the revocation in force for it.
+fn statements(
+    app: &App,
+    session: &mut Session,
+    image: &Reference,
+) -> Result<(Vec<StatementReport>, Option<Revocation>), Problem> {
     let collection = session.collection.to_string();
     let path = match (image.tag(), image.digest()) {
         (None, Some(digest)) => target::digest_path(&collection, image, digest),
@@ -81,7 +105,12 @@ fn statements(app: &App, session: &mut Session, image: &Reference) -> Result<Vec
             .and_then(|custom| serde_json::from_slice(&custom.to_json()).ok())
             .unwrap_or(Value::Null),
     };
-    Ok(outcome.statements.iter().map(report).collect())
+    // As verify looks: the digest that the first of them names, the tag, and what any of them lists below it.
+    let named = outcome.statements.first().and_then(|s| digest_of(&s.target));
+    let digest = image.digest().copied().or(named);
+    let parts = outcome.statements.iter().flat_map(|s| revocable(&s.target)).collect();
+    let revoked = app.wait(session.reader.revocation(image, digest.as_ref(), &parts))?;
+    Ok((outcome.statements.iter().map(report).collect(), revoked))
 }
 
 fn roles(app: &App, session: &mut Session) -> Vec<InspectedRole> {
@@ -141,6 +170,9 @@ impl Answer for Shown {
     fn text(&self, _: Style) -> String {
         let one = |subject: &InspectedSubject| {
             let mut text = format!("{}\n", style::plain(&subject.subject));
+            if let Some(revoked) = &subject.revoked {
+                text.insert_str(0, &format!("{}\n", revoked_text(revoked)));
+            }
             if subject.subject != subject.collection {
                 text.push_str(&style::facts([("in", &subject.collection)]));
             }
@@ -170,6 +202,20 @@ impl Shown {
             ]);
         }
         style::table(&rows).lines().map(|line| format!("  {line}\n")).collect()
+    }
+}
+
+/// `REVOKED by targets: "leaks a password"`
+fn revoked_text(revoked: &RevocationReport) -> String {
+    let by = style::plain(&revoked.by);
+    let what = match revoked.scope.as_str() {
+        "digest" => String::new(),
+        "tag" => "   (the tag)".to_owned(),
+        _ => format!("   (a part of it: {})", style::plain(&revoked.revoked)),
+    };
+    match &revoked.reason {
+        Some(reason) => format!("REVOKED by {by}: \"{}\"{what}", style::plain(reason)),
+        None => format!("REVOKED by {by}{what}"),
     }
 }
 
@@ -204,4 +250,32 @@ fn statement_text(statement: &StatementReport) -> String {
         facts.push(("platforms", platforms.join("\n")));
     }
     style::facts(facts)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_revocation_is_the_first_thing_that_is_said() {
+        let revoked = RevocationReport {
+            by: "_revoked".to_owned(),
+            reason: Some("leaks\u{1b}[2J".to_owned()),
+            scope: "digest".to_owned(),
+            revoked: "sha256:aa".to_owned(),
+        };
+        let subject = InspectedSubject {
+            subject: "r.example/pay/api:v1".to_owned(),
+            collection: "r.example/pay".to_owned(),
+            roles: Vec::new(),
+            revoked: Some(revoked),
+            statements: Some(Vec::new()),
+            tags: 1,
+            pinned: "a".repeat(64),
+        };
+        let shown = Shown { inspected: Inspected { subjects: vec![subject] }, now: UtcTime::from_unix(0).unwrap() };
+        let text = shown.text(Style::default());
+        assert!(text.starts_with("REVOKED by _revoked: \"leaks\\u{1b}[2J\"\n"), "{text}");
+        assert_eq!(shown.json()["subjects"][0]["revoked"]["scope"], "digest");
+    }
 }

@@ -1,12 +1,12 @@
 //! `trust list`: collections pinned here, or what is signed in one.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 use trust_image::target::{self, Entry};
-use trust_image::{Digest, ImageFacts};
+use trust_image::{Digest, ImageFacts, Reference};
 use trust_reader::verdict::Problem;
-use trust_reader::verify::digest_of;
+use trust_reader::verify::{digest_of, revocable};
 use trust_tuf::{CollectionName, TargetInfo, UtcTime};
 
 use super::pin;
@@ -32,11 +32,11 @@ pub fn run(app: &App, args: &List) -> Result<Box<dyn Answer>, Problem> {
             Ok(Box::new(Collections { collections: pins.collect() }))
         }
         Some(collection) => {
-            let listed = listed(app, &collection, args.digests)?;
-            if listed.entries.is_empty() && listed.unusable.is_empty() {
+            let (listed, problems) = listed(app, &collection, args.digests)?;
+            if listed.entries.is_empty() && problems.is_empty() {
                 return Err(fault::nothing_signed(collection.as_str()));
             }
-            Ok(Box::new(Table { listed, now: app.now()? }))
+            Ok(Box::new(Table { listed, problems, now: app.now()? }))
         }
     }
 }
@@ -46,12 +46,12 @@ struct Statements {
     all: Vec<(String, TargetInfo, UtcTime)>,
 }
 
-fn listed(app: &App, collection: &CollectionName, digests: bool) -> Result<Listed, Problem> {
+/// The entries, and what stood in the way of deciding about some of them: each cause once.
+fn listed(app: &App, collection: &CollectionName, digests: bool) -> Result<(Listed, Vec<Problem>), Problem> {
     let mut session = Session::open(app, anchors::pin_of(app, collection)?)?;
     let unusable = session.load_all(app)?;
     // Every path that some role lists; what counts for it is asked of the search itself, as verify does.
     let mut paths: BTreeSet<String> = BTreeSet::new();
-    let mut revoked: BTreeSet<String> = BTreeSet::new();
     for role in session.signers() {
         let Ok(file) = session.role(app, role.as_str()) else { continue };
         for path in file.paths() {
@@ -66,16 +66,51 @@ fn listed(app: &App, collection: &CollectionName, digests: bool) -> Result<Liste
     let nested: Vec<String> = nested_paths(&session, collection, digests);
     paths.extend(nested);
     let mut entries = Vec::new();
+    let mut undecided = BTreeMap::new();
+    // A role that cannot be used may list more than can be shown here.
+    let mut problems: Vec<Problem> = Vec::new();
+    for (_, problem) in &unusable {
+        note_once(&mut problems, problem.clone());
+    }
     for path in paths {
-        let Ok(outcome) = app.wait(session.reader.lookup(&path)) else { continue };
-        let until = outcome.visited.iter().map(|v| v.expires).min().unwrap_or(session.reader.trusted().expires());
-        let all = outcome.statements.into_iter().map(|s| (s.signer, s.target, until)).collect();
-        let Some(mut entry) = entry(collection, &path, &Statements { all }) else { continue };
-        entry.revoked = is_revoked(app, &mut session, &path, &entry, &mut revoked)?;
-        entries.push(entry);
+        match decided(app, &mut session, collection, &path) {
+            Ok(Some(entry)) => entries.push(entry),
+            Ok(None) => {}
+            Err(problem) => {
+                let name = target::image_of(collection.as_str(), &path).map_or(path, |image| image.to_string());
+                undecided.insert(name, format!("{}: {}", problem.id(), problem.headline));
+                note_once(&mut problems, problem);
+            }
+        }
     }
     let unusable = unusable.into_iter().map(|(role, problem)| (role, problem.headline)).collect();
-    Ok(Listed { collection: collection.to_string(), entries, unusable })
+    Ok((Listed { collection: collection.to_string(), entries, undecided, unusable }, problems))
+}
+
+fn note_once(problems: &mut Vec<Problem>, problem: Problem) {
+    if !problems.contains(&problem) {
+        problems.push(problem);
+    }
+}
+
+/// What a path means, and whether that is revoked, as verify looks it up.
+fn decided(
+    app: &App,
+    session: &mut Session,
+    collection: &CollectionName,
+    path: &str,
+) -> Result<Option<ListedEntry>, Problem> {
+    let outcome = app.wait(session.reader.lookup(path))?;
+    let until = outcome.visited.iter().map(|v| v.expires).min().unwrap_or(session.reader.trusted().expires());
+    let all: Vec<_> = outcome.statements.into_iter().map(|s| (s.signer, s.target, until)).collect();
+    let statements = Statements { all };
+    let Some(mut entry) = entry(collection, path, &statements) else { return Ok(None) };
+    let image = Reference::parse(&entry.reference).map_err(|e| fault::internal(&e.to_string()))?;
+    let digest = Digest::parse(&entry.digest).ok();
+    let same = statements.all.iter().filter(|(_, target, _)| digest_of(target) == digest);
+    let parts = same.flat_map(|(_, target, _)| revocable(target)).collect();
+    entry.revoked = app.wait(session.reader.revocation(&image, digest.as_ref(), &parts))?.is_some();
+    Ok(Some(entry))
 }
 
 /// Paths in roles below the direct delegations.
@@ -128,30 +163,6 @@ fn entry(collection: &CollectionName, path: &str, statements: &Statements) -> Op
     })
 }
 
-/// Whether the digest or the tag is revoked. What was found once for a digest is not asked again.
-fn is_revoked(
-    app: &App,
-    session: &mut Session,
-    path: &str,
-    entry: &ListedEntry,
-    known: &mut BTreeSet<String>,
-) -> Result<bool, Problem> {
-    if known.contains(&entry.digest) {
-        return Ok(true);
-    }
-    if let Ok(digest) = Digest::parse(&entry.digest)
-        && !app.wait(session.reader.lookup(&target::revoked_digest_path(&digest)))?.statements.is_empty()
-    {
-        known.insert(entry.digest.clone());
-        return Ok(true);
-    }
-    if path.contains('@') {
-        return Ok(false);
-    }
-    let by_tag = format!("_revoked/{path}.json");
-    Ok(!app.wait(session.reader.lookup(&by_tag))?.statements.is_empty())
-}
-
 impl Answer for Collections {
     fn command(&self) -> &'static str {
         "list"
@@ -180,6 +191,7 @@ impl Answer for Collections {
 
 struct Table {
     listed: Listed,
+    problems: Vec<Problem>,
     now: UtcTime,
 }
 
@@ -193,10 +205,11 @@ impl Answer for Table {
     }
 
     fn text(&self, _: Style) -> String {
-        if self.listed.entries.is_empty() {
+        if self.listed.entries.is_empty() && self.listed.undecided.is_empty() {
             return String::new();
         }
-        let mut rows = vec![["IMAGE", "DIGEST", "SIGNERS", "SIGNED", "EXPIRES"].map(str::to_owned).to_vec()];
+        let heading = ["IMAGE", "DIGEST", "SIGNERS", "SIGNED", "EXPIRES", "STATUS"];
+        let mut rows = vec![heading.map(str::to_owned).to_vec()];
         for entry in &self.listed.entries {
             let signed = entry.signed.as_deref().and_then(UtcTime::parse).map_or("-".to_owned(), style::minute);
             let expires = UtcTime::parse(&entry.expires).map_or("-".to_owned(), |t| style::relative(t, self.now));
@@ -204,28 +217,36 @@ impl Answer for Table {
             if !entry.conflicts.is_empty() {
                 signers.push_str(&format!(" (not: {})", style::plain(&entry.conflicts.join(", "))));
             }
-            if entry.revoked {
-                signers.push_str(" REVOKED");
-            }
+            let status = if entry.revoked { "revoked" } else { "signed" }.to_owned();
             let name = short_name(&self.listed.collection, &entry.reference);
-            rows.push(vec![style::plain(&name), style::short(&entry.digest), signers, signed, expires]);
+            rows.push(vec![style::plain(&name), style::short(&entry.digest), signers, signed, expires, status]);
+        }
+        for (reference, why) in &self.listed.undecided {
+            let name = short_name(&self.listed.collection, reference);
+            let [digest, signers, signed, expires] = ["-"; 4].map(str::to_owned);
+            let status = format!("cannot be decided: {}", style::plain(why));
+            rows.push(vec![style::plain(&name), digest, signers, signed, expires, status]);
         }
         style::table(&rows)
     }
 
     fn report(&self, style: Style) -> String {
         let mut text = String::new();
-        if self.listed.entries.is_empty() {
-            text.push_str(&format!("nothing is signed in {}\n", self.listed.collection));
-        }
         for (role, why) in &self.listed.unusable {
             text.push_str(&format!("{} role {} cannot be used: {why}\n", style.warn("note"), style::plain(role)));
         }
         text
     }
 
+    fn problems(&self) -> Vec<&Problem> {
+        self.problems.iter().collect()
+    }
+
     fn lines(&self) -> Option<Vec<Value>> {
-        Some(self.listed.entries.iter().map(crate::output::value).collect())
+        let undecided = self.listed.undecided.iter().map(|(reference, why)| {
+            serde_json::json!({"reference": reference, "undecided": why})
+        });
+        Some(self.listed.entries.iter().map(crate::output::value).chain(undecided).collect())
     }
 }
 
@@ -235,5 +256,55 @@ fn short_name(collection: &str, reference: &str) -> String {
     match rest.split_once("@sha256:") {
         Some((name, hex)) => format!("{name}@{}", style::short(hex)),
         None => rest.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use trust_reader::catalogue::Code;
+
+    use super::*;
+
+    fn table(revoked: bool, undecided: bool) -> Table {
+        let entry = ListedEntry {
+            reference: "r.example/pay/api:v1".to_owned(),
+            digest: format!("sha256:{}", "a".repeat(64)),
+            signers: vec!["alice".to_owned()],
+            conflicts: Vec::new(),
+            signed: None,
+            expires: "2030-01-02T00:00:00Z".to_owned(),
+            revoked,
+        };
+        let problems: Vec<Problem> = undecided.then(|| Problem::new(Code::RoleExpired)).into_iter().collect();
+        let why = problems.iter().map(|p| ("r.example/pay/web:v1".to_owned(), format!("{}: x", p.id())));
+        let listed = Listed {
+            collection: "r.example/pay".to_owned(),
+            entries: if undecided { Vec::new() } else { vec![entry] },
+            undecided: why.collect(),
+            unusable: BTreeMap::new(),
+        };
+        Table { listed, problems, now: UtcTime::from_unix(0).unwrap() }
+    }
+
+    #[test]
+    fn what_cannot_be_decided_is_listed_and_never_ends_with_0() {
+        let table = table(false, true);
+        assert_eq!(crate::printer::exit_of(&table), Code::RoleExpired.exit());
+        let text = table.text(Style::default());
+        assert!(text.contains("web:v1") && text.contains("E1312"), "{text}");
+        assert!(!table.report(Style::default()).contains("nothing is signed"));
+        assert_eq!(table.lines().unwrap().len(), 1);
+        let mut twice = Vec::new();
+        note_once(&mut twice, Problem::new(Code::RoleExpired));
+        note_once(&mut twice, Problem::new(Code::RoleExpired));
+        assert_eq!(twice.len(), 1);
+    }
+
+    #[test]
+    fn a_revoked_entry_has_its_own_status_and_keeps_its_signers() {
+        let text = table(true, false).text(Style::default());
+        let line = text.lines().nth(1).unwrap();
+        assert!(line.contains("alice ") && line.ends_with("revoked"), "{text}");
+        assert!(table(false, false).text(Style::default()).lines().nth(1).unwrap().ends_with("signed"));
     }
 }

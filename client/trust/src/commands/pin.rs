@@ -221,8 +221,8 @@ impl Answer for PinReport {
 
     fn text(&self, _: Style) -> String {
         let mut facts = vec![
-            ("pinned".to_owned(), self.collection.clone()),
-            ("root".to_owned(), format!("v{}, expires {}", self.version, self.expires)),
+            ("collection".to_owned(), self.collection.clone()),
+            ("pinned root".to_owned(), format!("v{}, expires {}", self.version, self.expires)),
             ("sha256".to_owned(), self.fingerprint.clone()),
         ];
         for role in &self.roles {

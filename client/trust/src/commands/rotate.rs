@@ -16,6 +16,7 @@ use trust_tuf::{PublicKey, RoleKeys, RoleName, RoleType, UtcTime};
 use super::init::slug;
 use crate::anchors;
 use crate::app::App;
+use crate::drafts;
 use crate::cli::collections::Rotate;
 use crate::cli::values::RotatedRole;
 use crate::fault;
@@ -29,8 +30,10 @@ use crate::session::Session;
 use crate::signing;
 use crate::style::{self, Style};
 
-/// How long caches may still show an old root or timestamp, in seconds.
+/// How long caches may still show an old root or timestamp, unless `--overlap` says otherwise, in seconds.
 const CACHE_LIFE: i64 = 300;
+/// How many entries of the log are looked at for the first step.
+const LOG_ENTRIES: u32 = 100;
 
 /// Runs the command.
 pub fn run(app: &App, printer: &Printer, args: &Rotate) -> Result<Rotated, Problem> {
@@ -41,6 +44,9 @@ pub fn run(app: &App, printer: &Printer, args: &Rotate) -> Result<Rotated, Probl
             "--finish and --emergency go with timestamp and snapshot: other roles rotate in one step",
         ));
     }
+    if !online && args.overlap.is_some() {
+        return Err(fault::usage("--overlap goes with timestamp and snapshot: other roles rotate in one step"));
+    }
     if online && args.new_key.is_some() {
         return Err(fault::usage("online keys are made by the signer: leave --new-key out"));
     }
@@ -48,7 +54,11 @@ pub fn run(app: &App, printer: &Printer, args: &Rotate) -> Result<Rotated, Probl
     let mut keyring = Keyring::new(app, &args.keys)?;
     let kind = if online || args.role == RotatedRole::Root { Kind::Root } else { Kind::Other };
     keyring.expect_answer(kind)?;
-    let session = Session::for_change(app, pin)?;
+    // All but a signer's key stand in the root: these rotations publish a new one.
+    let session = match &args.role {
+        RotatedRole::Signer(_) => Session::for_change(app, pin)?,
+        _ => Session::for_new_root(app, pin)?,
+    };
     let work = Work { app, printer, args, keyring: &mut keyring, session };
     match &args.role {
         RotatedRole::Timestamp => work.online(RoleType::Timestamp),
@@ -99,35 +109,33 @@ impl Work<'_, '_> {
             Some(name) => name.clone(),
             None => self.free_name(stem)?,
         };
-        if self.args.change.dry_run && self.keyring.would_make(&name) {
-            self.printer.note(&format!("  new key   {name}  (not made: --dry-run)"));
-            let key = LocalKey::generate(Algorithm::default()).map_err(|e| fault::key(&e.into()))?;
-            return Ok(Rc::new(key));
-        }
-        let (key, made) = self.keyring.take_or_make(&name, kind)?;
-        if made {
-            self.printer.note(&format!("  new key   {name}  ({}, {})", key.algorithm(), key.id().short()));
-        }
-        Ok(key)
+        self.keyring.take_or_make(&name, kind)
     }
 
     /// The first free name of `STEM-2`, `STEM-3`, …
-    fn free_name(&mut self, stem: &str) -> Result<String, Problem> {
+    fn free_name(&self, stem: &str) -> Result<String, Problem> {
         for number in 2..1_000_u32 {
             let name = format!("{stem}-{number}");
             let parsed = KeyName::parse(&name).map_err(|e| fault::key(&e))?;
-            if self.keyring.store()?.ensure_free(&parsed).is_ok() {
+            if self.keyring.is_free(&parsed) {
                 return Ok(name);
             }
         }
         Err(fault::usage("name the new key: --new-key NAME"))
     }
 
-    /// Publishes unless `--dry-run`, and reports.
+    /// Keeps new keys and publishes, unless `--dry-run`, and reports.
     fn finish(self, change: &Change, told: Told) -> Result<Rotated, Problem> {
-        let publication = match self.args.change.dry_run {
+        let dry_run = self.args.change.dry_run;
+        for key in self.keyring.new_keys() {
+            self.printer.note(&format!("  {}   {key}", if dry_run { "would make" } else { "new key" }));
+        }
+        let publication = match dry_run {
             true => None,
-            false => Some(publish::publish(self.app, self.session, change)?.1),
+            false => {
+                self.keyring.store_new()?;
+                Some(publish::publish(self.app, self.session, change)?.1)
+            }
         };
         Ok(Rotated {
             collection: self.args.collection.to_string(),
@@ -148,9 +156,25 @@ impl Work<'_, '_> {
             return Err(fault::rotation("there is nothing to finish: the role has one key"));
         }
         if overlapping && !self.args.emergency {
+            if !self.args.finish {
+                return Err(fault::both_valid(role.as_str(), &self.args.collection));
+            }
+            let now = self.app.now()?;
+            match self.finish_after(role, &keys) {
+                Some(after) if now < after => {
+                    return Err(fault::finish_too_early(role.as_str(), &self.args.collection, after));
+                }
+                Some(_) => {}
+                None => self.printer.note("! when the first step was done is not known here"),
+            }
             // Step 2: the newest key stands last.
             let newest = current.last().cloned().into_iter().collect::<Vec<_>>();
-            return self.publish_online(role, &keys, &newest, None);
+            let (app, collection, dry_run) = (self.app, &self.args.collection, self.args.change.dry_run);
+            let done = self.publish_online(role, &keys, &newest, None)?;
+            if !dry_run {
+                drafts::forget_overlap(app, collection, role);
+            }
+            return Ok(done);
         }
         let identity = online_keys::identity(self.app, self.args.identity.as_ref())?;
         let address = self.session.server.clone().ok_or_else(|| fault::internal("no server"))?;
@@ -160,8 +184,33 @@ impl Work<'_, '_> {
             return self.publish_online(role, &keys, &made, None);
         }
         let both: Vec<PublicKey> = current.into_iter().chain(made).collect();
-        let after = self.app.now()?.plus_secs(CACHE_LIFE).ok_or_else(fault::clock)?;
+        let overlap = self.args.overlap.map_or(Some(CACHE_LIFE), |overlap| i64::try_from(overlap.as_secs()).ok());
+        let after = overlap.and_then(|overlap| self.app.now().ok()?.plus_secs(overlap)).ok_or_else(fault::clock)?;
+        if !self.args.change.dry_run {
+            let note = drafts::Overlap { keys: id_texts(&both), finish_after: after.to_string() };
+            drafts::keep_overlap(self.app, &self.args.collection, role, &note)?;
+        }
         self.publish_online(role, &keys, &both, Some(after))
+    }
+
+    /// From when on the old key may leave: as this machine noted it at the first step, else as the server's log says.
+    fn finish_after(&self, role: RoleType, keys: &RoleKeys) -> Option<UtcTime> {
+        let collection = &self.args.collection;
+        let mut both = ids(keys);
+        both.sort_unstable();
+        let noted = drafts::overlap(self.app, collection, role).filter(|note| {
+            let mut noted = note.keys.clone();
+            noted.sort_unstable();
+            noted == both
+        });
+        if let Some(note) = noted {
+            return UtcTime::parse(&note.finish_after);
+        }
+        let api = server::api(self.app, self.session.server.as_deref()?).ok()?;
+        let log = self.app.wait(api.log(collection, None, LOG_ENTRIES)).ok()?;
+        let root = self.session.reader.trusted().root().version().get();
+        let published = log.entries.iter().find(|entry| entry.new_root && entry.root == root)?;
+        UtcTime::parse(&published.time)?.plus_secs(CACHE_LIFE)
     }
 
     fn publish_online(
@@ -223,6 +272,7 @@ impl Work<'_, '_> {
             let known: Vec<String> = self.session.signers().iter().map(RoleName::to_string).collect();
             return Err(fault::no_such_signer(name.as_str(), self.args.collection.as_str(), &known));
         };
+        self.delegation(name, &keys, &[])?;
         self.keyring.for_role("targets", &self.role_keys(RoleType::Targets), Kind::Other, false)?;
         let stem =
             format!("{}-{name}", slug(&self.args.collection)).chars().take(60).collect::<String>().replace('.', "-");
@@ -321,20 +371,22 @@ impl Answer for Rotated {
         let short =
             |keys: &[String]| keys.iter().map(|id| style::plain(&style::short(id))).collect::<Vec<_>>().join(", ");
         let head = match &self.publication {
-            Some(publication) => format!(
-                "{} {} of {}   root v{}, {}\n",
-                style.good("rotated"),
-                self.role,
-                self.collection,
-                publication.root,
-                super::sign::published_text(publication)
-            ),
+            Some(publication) => {
+                let versions = format!("root v{}, {}", publication.root, super::sign::published_text(publication));
+                match &self.finish_after {
+                    Some(_) => {
+                        let begun = style.good(&format!("rotation of {} begun (1 of 2)", self.role));
+                        format!("{begun}   {}   {versions}\n", self.collection)
+                    }
+                    None => format!("{} {} of {}   {versions}\n", style.good("rotated"), self.role, self.collection),
+                }
+            }
             None => format!("{} {} of {}: nothing was published\n", style.warn("dry run"), self.role, self.collection),
         };
         let mut facts = vec![("before", short(&self.old_keys)), ("now", short(&self.new_keys))];
         if let Some(after) = &self.finish_after {
-            facts.push(("next", format!("both keys are valid; after {after}, when caches have seen the new root:")));
-            facts.push(("", format!("trust rotate {} {}", self.role, self.collection)));
+            facts.push(("next", format!("both keys are valid; from {after} on, when caches have seen the new root:")));
+            facts.push(("", format!("trust rotate {} {} --finish", self.role, self.collection)));
         }
         format!("{head}{}", style::facts(facts))
     }

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 use trust_image::{Digest, ImageFacts, Reference, target};
+use trust_reader::catalogue::Code;
 use trust_reader::registry::{ImageContent, RegistryClient};
 use trust_reader::verdict::Problem;
 use trust_tuf::{Hashes, RoleName, TargetInfo, Targets, json};
@@ -19,7 +20,7 @@ use crate::output::{Publication, Signed, SignedImage};
 use crate::printer::{Answer, Printer};
 use crate::publish::{self, Change};
 use crate::server;
-use crate::session::{Session, pin_for};
+use crate::session::{Session, pin_for, with_collection_hint};
 use crate::signing;
 use crate::style::{self, Style};
 
@@ -46,7 +47,7 @@ pub fn run(app: &App, printer: &Printer, args: &Sign) -> Result<Box<dyn Answer>,
     // What will certainly be asked, and that nobody can answer, is said before anything is contacted.
     for image in &args.images {
         if image.digest().is_none() && args.expect.is_none() {
-            may_ask_for_digest(app, image)?;
+            may_ask_for_digest(app, image).map_err(|problem| with_collection_hint(app, image, problem))?;
         }
     }
     let mut keyring = Keyring::new(app, &args.keys)?;
@@ -54,7 +55,8 @@ pub fn run(app: &App, printer: &Printer, args: &Sign) -> Result<Box<dyn Answer>,
     let registry = server::registry(app)?;
     let mut subjects: BTreeMap<String, Vec<(usize, Subject)>> = BTreeMap::new();
     for (at, (image, collection)) in args.images.iter().zip(collections).enumerate() {
-        let subject = subject(app, printer, &registry, image, args.expect.as_ref(), collection.clone())?;
+        let subject = subject(app, printer, &registry, image, args.expect.as_ref(), collection.clone())
+            .map_err(|problem| with_collection_hint(app, image, problem))?;
         subjects.entry(collection).or_default().push((at, subject));
     }
     let mut signed: BTreeMap<usize, SignedImage> = BTreeMap::new();
@@ -103,8 +105,7 @@ fn subject(
             (Ok(served), Some(_)) => return Err(fault::serves_another(image, &digest, &served)),
             (Err(problem), Some(_)) => return Err(problem),
             // NAME:TAG@DIGEST may be signed before the tag is pushed or moved.
-            (Ok(served), None) => printer.note(&format!("! the registry serves {served} for {tagged} now")),
-            (Err(_), None) => {}
+            (served, None) => printer.note(&differs(&tagged, &digest, &served)),
         }
     }
     let pinned = image.pinned(digest);
@@ -112,8 +113,29 @@ fn subject(
     let platforms: Vec<&str> = content.platforms.iter().map(|p| p.platform.as_str()).collect();
     let kind = if content.media_type.is_index() { "index: " } else { "" };
     let tag = image.tag().map(|tag| format!("{tag} → ")).unwrap_or_default();
-    printer.note(&format!("  resolved  {tag}{digest}   ({kind}{})", style::plain(&platforms.join(", "))));
+    let kind = format!("({kind}{})", style::plain(&platforms.join(", ")));
+    printer.note(&match given {
+        Some(_) => format!("  digest    {tag}{digest} (given)   {kind}"),
+        None => format!("  resolved  {tag}{digest}   {kind}"),
+    });
     Ok(Subject { image: image.clone(), digest, content, collection })
+}
+
+/// What is said when the registry does not serve the given digest under the tag.
+fn differs(tagged: &Reference, digest: &Digest, served: &Result<Digest, Problem>) -> String {
+    let tag = tagged.tag().unwrap_or_default();
+    match served {
+        Ok(served) => format!(
+            "! the registry serves another image for {tagged} now: {served}\n  {tag} is signed for {digest} all the same; \
+             --expect refuses in this case"
+        ),
+        Err(problem) if problem.code == Code::NoSuchTag => format!(
+            "! the registry has no tag {tag} of {} now\n  {tag} is signed for {digest} all the same; --expect refuses in \
+             this case",
+            tagged.name()
+        ),
+        Err(problem) => format!("! whether the registry serves {digest} for {tagged} is not known: {}", problem.headline),
+    }
 }
 
 /// Fails if the digest would have to be confirmed and must not or cannot be.
@@ -151,6 +173,14 @@ fn sign_collection(
     let mut paths = Vec::new();
     for (_, subject) in subjects {
         paths.extend(subject.paths()?);
+    }
+    // What is declared bad is not signed again: the signature would count for nobody.
+    for (_, subject) in subjects {
+        let parts = subject.content.platforms.iter().map(|platform| platform.digest).collect();
+        let revoked = app.wait(session.reader.revocation(&subject.image, Some(&subject.digest), &parts))?;
+        if let Some(revocation) = revoked {
+            return Err(revocation.problem(&subject.image));
+        }
     }
     let role = signing::choose_role(&session, keyring, args.signer.as_ref(), &paths)?;
     let file = session.role(app, role.as_str())?;
@@ -263,4 +293,21 @@ pub fn published_text(publication: &Publication) -> String {
     parts.push(format!("snapshot v{}", publication.snapshot));
     parts.push(format!("timestamp v{}", publication.timestamp));
     parts.join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tag_that_the_registry_lacks_or_serves_for_another_image_is_named() {
+        let tagged = Reference::parse("r.example/pay/api:v1").unwrap();
+        let (digest, other) = (Digest::of(b"a"), Digest::of(b"b"));
+        let text = differs(&tagged, &digest, &Ok(other));
+        assert!(text.starts_with('!') && text.contains(&other.to_string()) && text.contains("v1"), "{text}");
+        let text = differs(&tagged, &digest, &Err(Problem::new(Code::NoSuchTag)));
+        assert!(text.starts_with("! the registry has no tag v1") && text.contains("--expect"), "{text}");
+        let text = differs(&tagged, &digest, &Err(Problem::new(Code::RegistryUnreachable)));
+        assert!(text.starts_with('!') && text.contains("not known"), "{text}");
+    }
 }

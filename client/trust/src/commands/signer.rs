@@ -73,7 +73,7 @@ fn add(app: &App, printer: &Printer, args: &SignerAdd) -> Result<Box<dyn Answer>
     let own: Vec<Rc<LocalKey>> = args
         .signer_key
         .iter()
-        .map(|uri| keyring.take_or_make(uri, Kind::Other).map(|(key, _)| key))
+        .map(|uri| keyring.take_or_make(uri, Kind::Other))
         .collect::<Result<_, _>>()?;
     let mut keys: Vec<PublicKey> = keyring::publics(&own);
     let public_files = public_files.iter().map(|uri| PathBuf::from(uri.strip_prefix("file:").unwrap_or(uri)));
@@ -125,7 +125,15 @@ fn add(app: &App, printer: &Printer, args: &SignerAdd) -> Result<Box<dyn Answer>
     let targets = signing::sign_as(&session, &mut keyring, &RoleName::targets(), &draft, false)?;
     let change =
         Change { roles: [(RoleName::targets(), targets), (args.name.clone(), file)].into(), ..Change::default() };
-    let publication = if args.change.dry_run { None } else { Some(publish::publish(app, session, &change)?.1) };
+    for key in keyring.new_keys() {
+        printer.note(&format!("  {}   {key}", if args.change.dry_run { "would make" } else { "new key" }));
+    }
+    let publication = if args.change.dry_run {
+        None
+    } else {
+        keyring.store_new()?;
+        Some(publish::publish(app, session, &change)?.1)
+    };
     Ok(Box::new(SignerChange {
         change: "added".to_owned(),
         name: args.name.to_string(),
@@ -224,7 +232,7 @@ fn accept(app: &App, args: &SignerAccept) -> Result<Box<dyn Answer>, Problem> {
         .keys
         .key
         .iter()
-        .map(|uri| keyring.take_or_make(uri, Kind::Other).map(|(key, _)| key))
+        .map(|uri| keyring.take_or_make(uri, Kind::Other))
         .collect::<Result<Vec<_>, _>>()?;
     if keys.is_empty() {
         return Err(fault::usage("name your key: --key URI"));
@@ -235,6 +243,7 @@ fn accept(app: &App, args: &SignerAccept) -> Result<Box<dyn Answer>, Problem> {
         _ => Version::ONE,
     };
     let file = keyring::sign(&empty_file(app, due)?, &keys)?;
+    keyring.store_new()?;
     let ids = keys.iter().map(|key| key.id().as_str().to_owned()).collect();
     Ok(Box::new(Accepted { file, name: args.name.clone(), collection: args.collection.clone(), keys: ids }))
 }

@@ -14,7 +14,8 @@ use crate::cli::images::{Resolve, Verify};
 use crate::output::{Resolved, VerifyReport};
 use crate::printer::Answer;
 use crate::server;
-use crate::session::{Session, pin_for};
+use crate::session::{Session, pin_for, with_collection_hint};
+use crate::settings::Pin;
 use crate::style::{self, Style};
 
 /// What was required of an image.
@@ -38,39 +39,68 @@ impl<'a> Verifier<'a> {
         Self { app, require, sessions: BTreeMap::new() }
     }
 
+    /// Opens the collections of these images in the order of their names, the same in every process: each holds a lock
+    /// until the end, and two that took them in different orders would wait for each other.
+    pub fn open_all<'i>(&mut self, images: impl IntoIterator<Item = &'i Reference>) {
+        let app = self.app;
+        let pins = images.into_iter().filter_map(|image| pin_for(app, image).ok());
+        let pins: BTreeMap<&str, &Pin> = pins.map(|pin| (pin.collection.as_str(), pin)).collect();
+        for (collection, pin) in pins {
+            self.sessions.entry(collection.to_owned()).or_insert_with(|| Session::open(app, pin));
+        }
+    }
+
     /// Verifies one image against its collection.
     pub fn verify(&mut self, image: &Reference) -> Result<VerifiedImage, Problem> {
         let app = self.app;
         let pin = pin_for(app, image)?;
         let session = self.sessions.entry(pin.collection.clone()).or_insert_with(|| Session::open(app, pin));
         match session {
-            Ok(session) => app.wait(session.reader.verify(image, &self.require)),
+            Ok(session) => app
+                .wait(session.reader.verify(image, &self.require))
+                .map_err(|problem| with_collection_hint(app, image, problem)),
             Err(problem) => Err(problem.clone()),
         }
+    }
+
+    /// When the state that decided about a collection was last refreshed from a server.
+    fn refreshed(&self, collection: &str) -> Option<UtcTime> {
+        self.sessions.get(collection)?.as_ref().ok()?.reader.store().refreshed()
     }
 }
 
 /// Runs `trust verify`.
 pub fn run(app: &App, args: &Verify) -> Result<Box<dyn Answer>, Problem> {
     let mut verifier = Verifier::new(app, require(&args.signer, args.min_signers));
+    verifier.open_all(&args.images);
     // Offline there is no registry to ask either.
     let registry = match args.no_registry || app.settings.offline.value {
         true => None,
         false => Some(server::registry(app)?),
     };
-    let verdicts = args
-        .images
-        .iter()
-        .map(|image| {
-            let verified = verifier.verify(image);
-            let compared = verified.and_then(|verified| match &registry {
-                Some(registry) => compare(app, registry, image, verified, args.content),
-                None => Ok(verified),
-            });
-            Verdict::from(compared)
-        })
-        .collect();
-    Ok(Box::new(Verdicts { verdicts, needed: args.min_signers, now: app.now()? }))
+    let offline = &app.settings.offline;
+    let not_compared = match (offline.value, args.no_registry) {
+        (true, _) => Some(offline.origin.name()),
+        (false, true) => Some("--no-registry".to_owned()),
+        (false, false) => None,
+    };
+    let mut looks = Vec::new();
+    for image in &args.images {
+        let verified = verifier.verify(image);
+        let compared = verified.and_then(|verified| match &registry {
+            Some(registry) => compare(app, registry, image, verified, args.content),
+            None => Ok(verified),
+        });
+        let as_of = match &compared {
+            Ok(verified) if offline.value => verifier.refreshed(&verified.collection),
+            _ => None,
+        };
+        // Of an image that is named by its digest alone only the content can be compared.
+        let compares = registry.is_some() && (image.tag().is_some() || args.content);
+        looks.push(Look { verdict: Verdict::from(compared), compared: compares, as_of });
+    }
+    let required = Required { signers: args.signer.len(), min_signers: args.min_signers };
+    Ok(Box::new(Verdicts { looks, required, not_compared, now: app.now()? }))
 }
 
 /// Compares with what the registry serves for the tag now; with `content` also what it serves for the digest. An image
@@ -95,9 +125,26 @@ fn compare(
     Ok(verified)
 }
 
+/// One verdict and what it rests on beside the metadata.
+struct Look {
+    verdict: Verdict,
+    /// Whether the registry was asked what it serves.
+    compared: bool,
+    /// Offline: when the stored state was last refreshed.
+    as_of: Option<UtcTime>,
+}
+
+/// What was asked for on the command line.
+struct Required {
+    signers: usize,
+    min_signers: u32,
+}
+
 struct Verdicts {
-    verdicts: Vec<Verdict>,
-    needed: u32,
+    looks: Vec<Look>,
+    required: Required,
+    /// The flag or variable because of which no registry was asked.
+    not_compared: Option<String>,
     now: UtcTime,
 }
 
@@ -107,18 +154,20 @@ impl Answer for Verdicts {
     }
 
     fn json(&self) -> Value {
-        let images = self.verdicts.iter().map(Verdict::json).collect();
+        let images = self.looks.iter().map(Look::json).collect();
         let mut value = crate::output::value(&VerifyReport { images });
         // With one image its id also stands where that of every other failure stands.
-        if let ([Verdict::Refused(problem)], Some(members)) = (self.verdicts.as_slice(), value.as_object_mut()) {
+        if let ([Look { verdict: Verdict::Refused(problem), .. }], Some(members)) =
+            (self.looks.as_slice(), value.as_object_mut())
+        {
             members.insert("code".to_owned(), problem.id().into());
         }
         value
     }
 
     fn text(&self, style: Style) -> String {
-        let shown = self.verdicts.iter().filter_map(|verdict| match verdict {
-            Verdict::Verified(image) => Some(verified_text(image, self.needed, self.now, style)),
+        let shown = self.looks.iter().filter_map(|look| match &look.verdict {
+            Verdict::Verified(image) => Some(self.verified_text(image, look, style)),
             Verdict::Refused(_) => None,
         });
         shown.collect()
@@ -126,8 +175,8 @@ impl Answer for Verdicts {
 
     fn problems(&self) -> Vec<&Problem> {
         let mut refused: Vec<&Problem> = Vec::new();
-        for verdict in &self.verdicts {
-            if let Verdict::Refused(problem) = verdict {
+        for look in &self.looks {
+            if let Verdict::Refused(problem) = &look.verdict {
                 refused.push(problem);
             }
         }
@@ -135,8 +184,49 @@ impl Answer for Verdicts {
     }
 }
 
-/// The text about a verified image.
-fn verified_text(image: &VerifiedImage, needed: u32, now: UtcTime, style: Style) -> String {
+impl Look {
+    /// The members of the verdict, with what it does not rest on said as well.
+    fn json(&self) -> Value {
+        let mut value = self.verdict.json();
+        if let (Verdict::Verified(_), Some(members)) = (&self.verdict, value.as_object_mut()) {
+            members.insert("registry_compared".to_owned(), self.compared.into());
+            if let Some(as_of) = self.as_of {
+                members.insert("as_of".to_owned(), as_of.to_string().into());
+            }
+        }
+        value
+    }
+}
+
+impl Verdicts {
+    /// The text about a verified image.
+    fn verified_text(&self, image: &VerifiedImage, look: &Look, style: Style) -> String {
+        let names: Vec<&str> = image.signers.iter().map(|signer| signer.name.as_str()).collect();
+        let when = UtcTime::parse(&image.timestamp_expires).map(|t| style::relative(t, self.now)).unwrap_or_default();
+        let fresh = match look.as_of {
+            Some(as_of) => format!("as of {as_of}, not asked now   (timestamp v{}, expires {when})", image.versions.timestamp),
+            None => format!("timestamp v{}, expires {when}", image.versions.timestamp),
+        };
+        let mut facts = vec![
+            ("digest", format!("{}{}", image.digest, style::plain(&kind_text(image)))),
+            ("signers", format!("{}{}", style::plain(&names.join(", ")), self.required.text(names.len()))),
+            ("fresh", fresh),
+            ("root", root_text(image)),
+        ];
+        if let Some(why) = &self.not_compared {
+            facts.push(("registry", format!("not compared ({why})")));
+        }
+        let mut text =
+            format!("{} {}\n{}", style.good("verified"), style::plain(&image.reference), style::facts(facts));
+        for warning in &image.warnings {
+            text.push_str(&format!("  {} {}\n", style.warn("note"), style::plain(warning)));
+        }
+        text
+    }
+}
+
+/// What the digest covers: `   (index: linux/amd64)`.
+fn kind_text(image: &VerifiedImage) -> String {
     let platforms: Vec<&str> = image
         .facts
         .iter()
@@ -147,31 +237,25 @@ fn verified_text(image: &VerifiedImage, needed: u32, now: UtcTime, style: Style)
         .facts
         .as_ref()
         .is_some_and(|facts| facts.media_type.contains("index") || facts.media_type.contains("list"));
-    let kind = match (is_index, platforms.is_empty()) {
+    match (is_index, platforms.is_empty()) {
         (_, true) => String::new(),
         (true, false) => format!("   (index: {})", platforms.join(", ")),
         (false, false) => format!("   ({})", platforms.join(", ")),
-    };
-    let names: Vec<&str> = image.signers.iter().map(|signer| signer.name.as_str()).collect();
-    let when = UtcTime::parse(&image.timestamp_expires).map(|t| style::relative(t, now)).unwrap_or_default();
-    let facts = [
-        ("digest", format!("{}{}", image.digest, style::plain(&kind))),
-        ("signers", format!("{}   {}", style::plain(&names.join(", ")), counted(names.len(), needed))),
-        ("fresh", format!("timestamp v{}, expires {when}", image.versions.timestamp)),
-        ("root", root_text(image)),
-    ];
-    let mut text = format!("{} {}\n{}", style.good("verified"), style::plain(&image.reference), style::facts(facts));
-    for warning in &image.warnings {
-        text.push_str(&format!("  {} {}\n", style.warn("note"), style::plain(warning)));
     }
-    text
 }
 
-/// `1 of 1 required`, or `2, 1 required`.
-fn counted(signers: usize, needed: u32) -> String {
-    match usize::try_from(needed) {
-        Ok(needed) if signers > needed => format!("{signers}, {needed} required"),
-        _ => format!("{signers} of {needed} required"),
+impl Required {
+    /// What of the requirements is met, behind the names; nothing if nothing was required.
+    fn text(&self, signed: usize) -> String {
+        let named = match self.signers {
+            0 => None,
+            2 if signed == 2 => Some("both required".to_owned()),
+            1 => Some("1 of 1 required signer".to_owned()),
+            n => Some(format!("{n} of {n} required signers")),
+        };
+        let counted = (self.min_signers > 1).then(|| format!("{signed} signers, {} required", self.min_signers));
+        let parts: Vec<String> = named.into_iter().chain(counted).collect();
+        if parts.is_empty() { String::new() } else { format!("   {}", parts.join("; ")) }
     }
 }
 
@@ -217,12 +301,66 @@ mod tests {
     #[test]
     fn one_refused_image_makes_the_whole_answer_a_refusal() {
         let refused = Verdict::from(Err(Problem::new(Code::NotSigned)));
-        let answer = Verdicts { verdicts: vec![refused], needed: 1, now: UtcTime::from_unix(0).unwrap() };
+        let looks = vec![Look { verdict: refused, compared: true, as_of: None }];
+        let required = Required { signers: 0, min_signers: 1 };
+        let answer = Verdicts { looks, required, not_compared: None, now: UtcTime::from_unix(0).unwrap() };
         let document = crate::printer::Printer::document(&answer);
         assert_eq!(document["ok"], false);
         assert_eq!(document["exit"], 10);
         assert_eq!(document["code"], "E1001");
         assert_eq!(document["images"][0]["exit"], 10);
         assert!(answer.text(Style::default()).is_empty());
+    }
+
+    fn verified() -> VerifiedImage {
+        VerifiedImage {
+            reference: "r.example/pay/api:v1".to_owned(),
+            pinned: String::new(),
+            digest: trust_image::Digest::of(b"x"),
+            length: 1,
+            signers: ["alice", "qa"]
+                .map(|name| trust_reader::verify::SignedBy { name: name.to_owned(), role: name.to_owned() })
+                .to_vec(),
+            conflicts: Vec::new(),
+            unusable: Vec::new(),
+            facts: None,
+            collection: "r.example/pay".to_owned(),
+            versions: trust_reader::verify::VersionsUsed {
+                root: 1,
+                timestamp: 7,
+                snapshot: 3,
+                roles: BTreeMap::new(),
+            },
+            expires: "2030-01-02T00:00:00Z".to_owned(),
+            timestamp_expires: "2030-01-02T00:00:00Z".to_owned(),
+            verified_at: "2030-01-01T00:00:00Z".to_owned(),
+            root_fingerprint: "a".repeat(64),
+            root_pinned_version: 1,
+            tag_moved: None,
+            warnings: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn what_was_not_compared_or_asked_is_said_and_nothing_is_claimed_of_it() {
+        let verdict = Verdict::from(Ok(verified()));
+        let as_of = UtcTime::parse("2029-12-31T23:00:00Z");
+        let mut answer = Verdicts {
+            looks: vec![Look { verdict, compared: false, as_of }],
+            required: Required { signers: 2, min_signers: 1 },
+            not_compared: Some("--offline".to_owned()),
+            now: UtcTime::parse("2030-01-01T00:00:00Z").unwrap(),
+        };
+        let text = answer.text(Style::default());
+        assert!(text.contains("registry  not compared (--offline)") || text.contains("registry not compared (--offline)"), "{text}");
+        assert!(text.contains("as of 2029-12-31T23:00:00Z, not asked now"), "{text}");
+        assert!(text.contains("alice, qa   both required"), "{text}");
+        let document = answer.json();
+        assert_eq!(document["images"][0]["tag_moved"], Value::Null);
+        assert_eq!(document["images"][0]["registry_compared"], false);
+        answer.required.signers = 0;
+        assert!(!answer.text(Style::default()).contains("required"));
+        answer.required.min_signers = 2;
+        assert!(answer.text(Style::default()).contains("2 signers, 2 required"));
     }
 }

@@ -110,6 +110,8 @@ pub struct Listed {
     pub collection: String,
     /// Its tags (and digest entries with `--digests`), by image and tag.
     pub entries: Vec<ListedEntry>,
+    /// Entries of which it could not be decided what they mean, or whether they are revoked, with the reason.
+    pub undecided: BTreeMap<String, String>,
     /// Roles that cannot be used, with the reason.
     pub unusable: BTreeMap<String, String>,
 }
@@ -149,12 +151,27 @@ pub struct InspectedSubject {
     pub collection: String,
     /// Its roles.
     pub roles: Vec<InspectedRole>,
+    /// The revocation in force for the image; null if there is none, and for a collection.
+    pub revoked: Option<RevocationReport>,
     /// What signers say of the image; null for a collection.
     pub statements: Option<Vec<StatementReport>>,
     /// How many tags are signed.
     pub tags: u64,
     /// Fingerprint of the pinned root.
     pub pinned: String,
+}
+
+/// A revocation in force.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+pub struct RevocationReport {
+    /// The role that says so.
+    pub by: String,
+    /// The reason that it gives.
+    pub reason: Option<String>,
+    /// `digest`, `tag`, or `platform`: one of the images in the index.
+    pub scope: String,
+    /// The digest or tag that is revoked.
+    pub revoked: String,
 }
 
 /// One role.

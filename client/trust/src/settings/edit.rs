@@ -5,6 +5,7 @@
 
 use std::fs::File;
 use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, flock};
@@ -36,7 +37,8 @@ pub fn edit(
 fn replace(path: &Path, folder: &Path, bytes: &[u8]) -> Result<(), SettingsError> {
     let new = path.with_extension("toml.new");
     let write = || {
-        let mut file = File::create(&new)?;
+        // Whatever the umask lets through, nobody else may write it.
+        let mut file = File::options().write(true).create(true).truncate(true).mode(0o644).open(&new)?;
         file.write_all(bytes)?;
         file.sync_all()
     };

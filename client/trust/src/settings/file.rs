@@ -4,7 +4,9 @@
 //! checked-out tree comes with other people's code and may only say how things are displayed.
 
 use std::collections::BTreeMap;
+use std::fs::Metadata;
 use std::io::Read;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
@@ -91,7 +93,7 @@ pub struct ProjectFile {
 
 /// Reads a configuration file; `None` if there is none.
 pub fn read_config(path: &Path) -> Result<Option<ConfigFile>, SettingsError> {
-    let Some(text) = read(path)? else { return Ok(None) };
+    let Some(text) = read_if(path, not_open_to_all)? else { return Ok(None) };
     let mut file: ConfigFile = toml::from_str(&text).map_err(|e| syntax(path, &e))?;
     let wrong = |what: String| SettingsError::Value { path: path.to_owned(), what };
     for (name, context) in &mut file.contexts {
@@ -161,6 +163,21 @@ pub fn check_context_name(name: &str) -> Result<(), &'static str> {
 
 /// The text of a file; `None` if there is none. Anything else that is not a readable file is an error.
 pub fn read(path: &Path) -> Result<Option<String>, SettingsError> {
+    read_if(path, |_, _| Ok(()))
+}
+
+/// What every user of the machine may write says nothing about whom to trust: pins are in there.
+fn not_open_to_all(path: &Path, metadata: &Metadata) -> Result<(), SettingsError> {
+    if metadata.is_file() && metadata.mode() & 0o002 != 0 {
+        return Err(SettingsError::TooOpen { path: path.to_owned(), mode: metadata.mode() & 0o7777 });
+    }
+    Ok(())
+}
+
+fn read_if(
+    path: &Path,
+    check: impl Fn(&Path, &Metadata) -> Result<(), SettingsError>,
+) -> Result<Option<String>, SettingsError> {
     let unreadable = |source: std::io::Error| SettingsError::Unreadable { path: path.to_owned(), kind: source.kind() };
     let file = match super::paths::open_now(path) {
         Ok(file) => file,
@@ -168,7 +185,9 @@ pub fn read(path: &Path) -> Result<Option<String>, SettingsError> {
         Err(e) => return Err(unreadable(e)),
     };
     // Settings that are half there would be other settings: a pipe is none, an empty device is.
-    let is_settings = file.metadata().map_err(unreadable)?.is_file() || path == Path::new("/dev/null");
+    let metadata = file.metadata().map_err(unreadable)?;
+    check(path, &metadata)?;
+    let is_settings = metadata.is_file() || path == Path::new("/dev/null");
     if !is_settings {
         return Err(SettingsError::NoFile { path: path.to_owned() });
     }

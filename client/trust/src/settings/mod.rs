@@ -34,6 +34,16 @@ pub enum Origin {
     BuiltIn,
 }
 
+impl Origin {
+    /// The flag, variable or file by its name alone.
+    pub fn name(&self) -> String {
+        match self {
+            Self::Flag(name) | Self::Variable(name) => (*name).to_owned(),
+            other => other.to_string(),
+        }
+    }
+}
+
 impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -412,6 +422,14 @@ pub enum SettingsError {
         path: PathBuf,
         /// What the system said.
         kind: std::io::ErrorKind,
+    },
+    /// A file with pins that every user may write.
+    #[error("{} has mode {mode:04o}: every user of this machine can change it; run: chmod o-w {}", path.display(), path.display())]
+    TooOpen {
+        /// The file.
+        path: PathBuf,
+        /// Its permission bits.
+        mode: u32,
     },
     /// A folder, pipe or device.
     #[error("{} is not a regular file", path.display())]

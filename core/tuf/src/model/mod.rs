@@ -14,6 +14,7 @@ pub use root::{RoleKeys, Root};
 pub use snapshot::{Snapshot, Timestamp};
 pub use targets::{TargetInfo, Targets};
 
+pub(crate) use delegation::pattern_matches;
 pub(crate) use root::parse_keys;
 
 use crate::error::MetadataError;
