@@ -16,8 +16,8 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::app::auth::{AccessRules, Scope, new_token};
 use crate::app::{App, Options, system_clock};
 use crate::config::{Config, ConfigError, File};
-use crate::signer_link::{SignerLink, SocketLink};
 use crate::listen::TlsError;
+use crate::signer_link::{SignerLink, SocketLink};
 use crate::store::{Event, SqliteStore, Store, StoreError, TokenRow};
 use crate::{api, dev, listen};
 
@@ -45,8 +45,9 @@ None includes another: setting up a collection needs admin and publish.
 Which command of `trust` needs what:
   init                                   admin, publish
   sign, unsign, revoke, rotate, signer   publish
-  log, list, verify                      read, and only where the server
-                                         does not let everybody read
+  log, list, verify                      nothing
+Where the server does not let everybody read, each needs read as well.
+
 A token only says who may knock: what is published must be signed with
 the keys of its roles all the same.
 
@@ -301,7 +302,10 @@ async fn warn_without_signer(socket: &Path) {
         Ok(Err(error)) => error.to_string(),
         Err(_) => "it does not take the connection".to_owned(),
     };
-    tracing::warn!("signer not reachable at {}: {error}; nothing is published or renewed until it is", socket.display());
+    tracing::warn!(
+        "signer not reachable at {}: {error}; nothing is published or renewed until it is",
+        socket.display()
+    );
 }
 
 /// Everything that a serving process needs.

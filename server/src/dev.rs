@@ -62,7 +62,8 @@ pub async fn run(data: &Path, listen: SocketAddr, ready_file: Option<&Path>) -> 
     };
     let options =
         Options { access: AccessRules { anonymous_read: true }, allow_example_keys: true, patience: config.patience };
-    let running = Running { config, options, ready_file: ready_file.map(Path::to_owned), store: opened, listener, signer: link };
+    let running =
+        Running { config, options, ready_file: ready_file.map(Path::to_owned), store: opened, listener, signer: link };
     let mut signer_ended = None;
     let stop = async {
         tokio::select! {

@@ -150,10 +150,14 @@ fn help_says_what_exit_codes_and_actions_mean() {
     let help = |arguments: &[&str]| String::from_utf8(output(program().args(arguments).arg("--help")).stdout).unwrap();
     for arguments in [&[][..], &["serve"], &["dev"]] {
         let text = help(arguments);
-        assert!(["  2   wrong usage", "  3   the configuration", "  35  this machine"].iter().all(|s| text.contains(s)));
+        assert!(
+            ["  2   wrong usage", "  3   the configuration", "  35  this machine"].iter().all(|s| text.contains(s))
+        );
     }
     let text = help(&["token", "create"]);
-    for says in ["needs admin and publish", "sign, unsign, revoke, rotate, signer   publish", "TRUST_TOKEN_FILE", "Example"] {
+    for says in
+        ["needs admin and publish", "sign, unsign, revoke, rotate, signer   publish", "TRUST_TOKEN_FILE", "Example"]
+    {
         assert!(text.contains(says), "{says}: {text}");
     }
     // The example of the help is one that works.

@@ -1,6 +1,7 @@
 //! Which first root a collection may have (rule S8): the one that an operator admitted by its fingerprint, or one for whose
 //! name there is a grant signed with an operator's key; by itself only under `--dev`.
 
+use trust_keys::{SignError, SigningKey};
 use trust_tuf::json::Value;
 use trust_tuf::model::sha256;
 use trust_tuf::{CollectionName, PublicKey, UtcTime, json};
@@ -44,8 +45,9 @@ impl SignerCore {
             return Ok(Some(Admission { root_sha256, by: "dev".to_owned() }));
         }
         let given = hex::encode(root_sha256);
-        let reason =
-            format!("no operator admitted {name}; if the fingerprint is right: trust-signer admit {name} {given} --data DIR");
+        let reason = format!(
+            "no operator admitted {name}; if the fingerprint is right: trust-signer admit {name} {given} --data DIR"
+        );
         Err(refuse(RuleId::S8, reason))
     }
 }
@@ -60,6 +62,35 @@ pub fn grant_payload(pattern: &str, root_sha256: Option<&[u8; 32]>, expires: Utc
     ];
     let root = root_sha256.map(|hash| ("root_sha256", Value::from(hex::encode(hash))));
     Value::object(fixed.into_iter().chain(root))
+}
+
+/// Why no grant was made.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum GrantError {
+    /// Not `NAME`, `PREFIX/*` or `*`.
+    #[error("the pattern is no collection, no `PREFIX/*` and not `*`")]
+    Pattern,
+    /// The key did not sign.
+    #[error(transparent)]
+    Sign(#[from] SignError),
+}
+
+/// Makes a grant, signed with an operator's key: the bytes of its file.
+pub fn make_grant(
+    pattern: &str,
+    root_sha256: Option<&[u8; 32]>,
+    expires: UtcTime,
+    key: &dyn SigningKey,
+) -> Result<Vec<u8>, GrantError> {
+    Pattern::parse(pattern).ok_or(GrantError::Pattern)?;
+    let signed = grant_payload(pattern, root_sha256, expires);
+    let signature = key.sign(&signed.canonical())?;
+    let signature = Value::object([
+        ("keyid", Value::from(signature.keyid.as_str())),
+        ("sig", Value::from(hex::encode(signature.sig))),
+    ]);
+    Ok(Value::object([("signatures", Value::from(vec![signature])), ("signed", signed)]).to_json())
 }
 
 /// Checks a grant. Gives the id of the operator's key that signed it.

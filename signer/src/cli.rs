@@ -5,11 +5,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clap::{Args, Parser, Subcommand};
+use trust_keys::{ExampleKeys, LockedKey, PromptInfo, PromptPurpose};
 use trust_keys::{Passphrase, PassphraseError, PassphraseInputs, PassphraseSource, PassphraseVariable};
-use trust_keys::{PromptInfo, PromptPurpose};
 use trust_tuf::{CollectionName, KeyId};
 
-use crate::config::{Config, ConfigError};
+use crate::admission::{GrantError, make_grant};
+use crate::config::{Config, ConfigError, seconds};
 use crate::core::SignerCore;
 use crate::socket::{self, Endpoint, SocketError};
 use crate::store::{Admission, FILE, Store, StoreError};
@@ -62,11 +63,37 @@ enum Command {
         #[command(flatten)]
         data: Data,
     },
+    /// Make a grant: with it, `trust init --grant FILE` sets up collections without a command here for each.
+    Grant(Grant),
     /// What was signed.
     Audit {
         #[command(subcommand)]
         command: Audit,
     },
+}
+
+#[derive(Debug, Args)]
+struct Grant {
+    /// For which collections: a name, PREFIX/* or *.
+    pattern: String,
+    /// The operator's private key (PEM). `operators` in the signer's configuration must name its public half.
+    #[arg(long, value_name = "FILE")]
+    key: PathBuf,
+    /// How long the grant is good, as 30d, 12h, 30m; 365d at most.
+    #[arg(long, default_value = "30d")]
+    expires: String,
+    /// Only for the first root with this SHA-256, 64 hex digits.
+    #[arg(long, value_name = "FINGERPRINT")]
+    root: Option<String>,
+    /// The new file.
+    #[arg(long, value_name = "FILE")]
+    out: PathBuf,
+    /// File with the passphrase of the operator's key, mode 0600.
+    #[arg(long, value_name = "FILE")]
+    passphrase_file: Option<PathBuf>,
+    /// Open descriptor to read the passphrase of the operator's key from.
+    #[arg(long, value_name = "N")]
+    passphrase_fd: Option<u32>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -150,6 +177,15 @@ pub enum CliError {
         /// Why.
         source: std::io::Error,
     },
+    /// The operator's key file.
+    #[error(transparent)]
+    KeyFile(#[from] trust_keys::FileError),
+    /// The operator's key.
+    #[error(transparent)]
+    Key(#[from] trust_keys::StoreError),
+    /// No grant was made.
+    #[error(transparent)]
+    Grant(#[from] GrantError),
     /// The clock.
     #[error("the clock is out of range")]
     Clock,
@@ -164,14 +200,18 @@ impl CliError {
         use PassphraseError as P;
         match self {
             Self::Passphrase(P::NotInteractive { .. }) => 40,
-            Self::Value(_) | Self::Passphrase(P::TwoFlags | P::TwoVariables { .. } | P::EmptyFileVariable { .. }) => 2,
+            Self::Key(trust_keys::StoreError::Passphrase(P::NotInteractive { .. })) => 40,
+            Self::Value(_)
+            | Self::Grant(GrantError::Pattern)
+            | Self::Passphrase(P::TwoFlags | P::TwoVariables { .. } | P::EmptyFileVariable { .. }) => 2,
             Self::Config(_) => 3,
             Self::Passphrase(P::TooOpen { .. } | P::NotAFile { .. } | P::Unreadable { .. })
             | Self::Store(_)
             | Self::Vault(VaultError::Store(_))
             | Self::Socket(_)
+            | Self::KeyFile(_)
             | Self::Io { .. } => 35,
-            Self::Vault(_) | Self::Passphrase(_) | Self::Clock | Self::Alone => 1,
+            Self::Vault(_) | Self::Passphrase(_) | Self::Key(_) | Self::Grant(_) | Self::Clock | Self::Alone => 1,
         }
     }
 }
@@ -199,13 +239,15 @@ pub fn run(cli: Cli, environment: Environment, out: &mut dyn Write) -> Result<()
         Command::Identity { data } => print(out, Store::open(&data.dir)?.identity()?.public.id().to_string()),
         Command::Admit { name, fingerprint, data } => {
             let name = CollectionName::parse(&name).map_err(|error| CliError::Value(error.to_string()))?;
-            let mut root_sha256 = [0; 32];
-            hex::decode_to_slice(&fingerprint, &mut root_sha256)
-                .map_err(|_| CliError::Value("the fingerprint is not 64 hex digits".to_owned()))?;
+            let root_sha256 = fingerprint_bytes(&fingerprint)?;
             let now = socket::clock().ok_or(CliError::Clock)?;
             let admission = Admission { root_sha256, by: "command".to_owned() };
             Store::open(&data.dir)?.admit(&name, &admission, now)?;
             print(out, format!("admitted {name} {}", hex::encode(root_sha256)))
+        }
+        Command::Grant(grant) => {
+            let key = write_grant(&grant)?;
+            print(out, format!("grant {} signed with {key}", grant.out.display()))
         }
         Command::Audit { command: Audit::Verify { data } } => {
             let report = Store::open(&data.dir)?.verify_audit()?;
@@ -220,6 +262,42 @@ fn init(dir: &Path, passphrase: &Passphrase, cost: u8) -> Result<KeyId, CliError
     let identity = vault::new_identity(passphrase, cost)?;
     Store::create(dir, &identity)?;
     Ok(identity.public.id())
+}
+
+fn fingerprint_bytes(text: &str) -> Result<[u8; 32], CliError> {
+    let mut bytes = [0; 32];
+    hex::decode_to_slice(text, &mut bytes)
+        .map_err(|_| CliError::Value("the fingerprint is not 64 hex digits".to_owned()))?;
+    Ok(bytes)
+}
+
+/// Makes the file of a grant. Gives the id of the key.
+fn write_grant(grant: &Grant) -> Result<KeyId, CliError> {
+    const LONGEST: i64 = 365 * 86_400;
+    let life = seconds(&grant.expires).filter(|life| (1..=LONGEST).contains(life));
+    let life =
+        life.ok_or_else(|| CliError::Value("--expires is a number with s, m, h or d, 365d at most".to_owned()))?;
+    let expires = socket::clock().and_then(|now| now.plus_secs(life)).ok_or(CliError::Clock)?;
+    let root = grant.root.as_deref().map(fingerprint_bytes).transpose()?;
+    let pem = trust_keys::read_private_file(&grant.key)?;
+    let origin = grant.key.display().to_string();
+    let locked = LockedKey::from_pem(&origin, &pem, ExampleKeys::Refuse)?;
+    // The variables of the signer hold the passphrase of its store, which is another one.
+    let inputs = PassphraseInputs {
+        file: grant.passphrase_file.clone(),
+        descriptor: grant.passphrase_fd,
+        variables: Vec::new(),
+    };
+    let mut nobody = |_: &PromptInfo| {
+        Err(PassphraseError::NotInteractive { answer: "--passphrase-file or --passphrase-fd".to_owned() })
+    };
+    let key = locked.unlock_from(&mut PassphraseSource::resolve(inputs)?, true, &mut nobody)?;
+    let bytes = make_grant(&grant.pattern, root.as_ref(), expires, &key)?;
+    // It holds no secret, and goes to whoever sets up the collection.
+    let io = |source| CliError::Io { path: grant.out.clone(), source };
+    let mut file = std::fs::OpenOptions::new().write(true).create_new(true).open(&grant.out).map_err(io)?;
+    file.write_all(&bytes).and_then(|()| file.sync_all()).map_err(io)?;
+    Ok(key.id().clone())
 }
 
 fn obtain(flags: PassphraseFlags, environment: Environment) -> Result<Passphrase, CliError> {

@@ -220,7 +220,8 @@ fn life(role: &'static str, given: Option<String>, standard: i64, most: i64) -> 
     if (1..=most).contains(&seconds) { Ok(seconds) } else { Err(ConfigError::Life { role, most: most / DAY, given }) }
 }
 
-fn seconds(text: &str) -> Option<i64> {
+/// A length of time: a number and one of s, m, h, d.
+pub(crate) fn seconds(text: &str) -> Option<i64> {
     let unit = text.chars().last()?;
     let factor = match unit {
         's' => 1,

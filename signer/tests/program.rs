@@ -325,6 +325,67 @@ fn exit_codes_tell_usage_configuration_and_this_machine_apart() {
 }
 
 #[test]
+fn a_grant_needs_a_good_key_and_pattern_and_replaces_no_file() {
+    use trust_keys::{Algorithm, LocalKey, Passphrase, Protection, ScryptCost, SigningKey, private_pem};
+    let place = Place::new();
+    let key = LocalKey::generate(Algorithm::Ed25519).unwrap();
+    let write = |name: &str, pem: &str| {
+        fs::write(place.path(name), pem).unwrap();
+        fs::set_permissions(place.path(name), fs::Permissions::from_mode(0o600)).unwrap();
+    };
+    write("plain.pem", &private_pem(&key, Protection::Unencrypted).unwrap());
+    let passphrase = Passphrase::new(*b"correct horse").unwrap();
+    let protection = Protection::Passphrase { passphrase: &passphrase, cost: ScryptCost::DEV };
+    write("locked.pem", &private_pem(&key, protection).unwrap());
+    write("p", "correct horse\n");
+    write("wrong", "another\n");
+    write("no.pem", "no key");
+    write("open.pem", "no key");
+    fs::set_permissions(place.path("open.pem"), fs::Permissions::from_mode(0o644)).unwrap();
+    let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("../keys-example/INSECURE-EXAMPLE-root.pem");
+    write("example.pem", &fs::read_to_string(example).unwrap());
+    fs::write(place.path("taken"), "mine").unwrap();
+    let grant = |pattern: &str, key: &str, out: &str, more: &[&str]| {
+        let mut command = Command::new(PROGRAM);
+        command.env_clear().env("TRUST_SIGNER_PASSPHRASE", "correct horse").current_dir(place.dir.path());
+        command.args(["grant", pattern, "--key", key, "--out", out]).args(more).stdin(Stdio::null()).output().unwrap()
+    };
+    let root = "ab".repeat(32);
+    for (pattern, key, out, more, code) in [
+        ("r.example/*/x", "plain.pem", "g", &[][..], 2),
+        ("r.example/*", "plain.pem", "g", &["--expires", "366d"], 2),
+        ("r.example/*", "plain.pem", "g", &["--expires", "0d"], 2),
+        ("r.example/*", "plain.pem", "g", &["--root", "ab"], 2),
+        ("r.example/*", "plain.pem", "taken", &[], 35),
+        ("r.example/*", "open.pem", "g", &[], 35),
+        ("r.example/*", "none.pem", "g", &[], 35),
+        ("r.example/*", "no.pem", "g", &[], 1),
+        ("r.example/*", "example.pem", "g", &[], 1),
+        ("r.example/*", "locked.pem", "g", &["--passphrase-file", "wrong"], 1),
+        // The signer's own passphrase is not tried.
+        ("r.example/*", "locked.pem", "g", &[], 40),
+    ] {
+        let output = grant(pattern, key, out, more);
+        assert_eq!(output.status.code(), Some(code), "{pattern} {key} {more:?}: {}", said(&output));
+        assert!(!place.path("g").exists(), "{pattern} {key} {more:?}");
+    }
+    assert_eq!(fs::read(place.path("taken")).unwrap(), b"mine");
+    for (key_file, out, more) in [
+        ("plain.pem", "1", &["--expires", "12h"][..]),
+        ("locked.pem", "2", &["--passphrase-file", "p", "--root", &root]),
+    ] {
+        let output = grant("r.example/*", key_file, out, more);
+        assert!(output.status.success() && said(&output).contains(key.id().as_str()), "{}", said(&output));
+        let file = trust_tuf::json::parse(&fs::read(place.path(out)).unwrap()).unwrap();
+        let signed = file.get("signed").unwrap();
+        let signature = &file.get("signatures").unwrap().as_array().unwrap()[0];
+        let signature = hex::decode(signature.get("sig").unwrap().as_str().unwrap()).unwrap();
+        assert!(key.public().verify(&signed.canonical(), &signature));
+        assert_eq!(signed.get("root_sha256").and_then(|r| r.as_str()), more.contains(&"--root").then_some(&*root));
+    }
+}
+
+#[test]
 fn no_flag_takes_a_secret() {
     for command in [&["serve", "--help"][..], &["init", "--help"], &["admit", "--help"]] {
         let output = Command::new(PROGRAM).args(command).output().unwrap();

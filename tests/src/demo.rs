@@ -339,7 +339,7 @@ impl Demo {
     fn rotations(&mut self, demo: &str) -> io::Result<()> {
         self.heading("4. Keys are rotated, and nobody notices");
         let (alice, sleeper, ops) = (self.cast.alice.clone(), self.cast.sleeper.clone(), self.cast.ops.clone());
-        self.trust("alice", &alice, &["rotate", "timestamp", demo], &DONE)?;
+        self.trust("alice", &alice, &["rotate", "timestamp", demo, "--overlap", "0s"], &DONE)?;
         self.trust("alice", &alice, &["rotate", "timestamp", demo, "--finish"], &DONE)?;
         self.trust("alice", &alice, &["rotate", "targets", demo], &DONE)?;
         self.trust("alice", &alice, &["rotate", "root", demo], &DONE)?;

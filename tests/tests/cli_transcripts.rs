@@ -465,7 +465,7 @@ fn rotations(book: &mut Book) {
     let (alice, ops, demo) = (book.world.alice.clone(), book.world.ops.clone(), book.world.demo.clone());
     book.tell("rotate-without-keys", &ops, &["rotate", "targets", &demo], 42);
     book.tell("rotate-dry-run", &alice, &["rotate", "targets", &demo, "--dry-run"], 0);
-    book.tell("rotate-timestamp", &alice, &["rotate", "timestamp", &demo], 0);
+    book.tell("rotate-timestamp", &alice, &["rotate", "timestamp", &demo, "--overlap", "0s"], 0);
     book.tell("rotate-timestamp-finish", &alice, &["rotate", "timestamp", &demo, "--finish"], 0);
     book.tell("rotate-finish-too-early", &alice, &["rotate", "snapshot", &demo, "--finish"], 2);
     book.tell("rotate-snapshot-emergency", &alice, &["rotate", "snapshot", &demo, "--emergency"], 0);

@@ -107,7 +107,7 @@ fn every_stage_of_the_story_is_loaded_by_python_tuf_tough_and_sigstore_tuf() {
     story.read("unsign, of the only signature", "app/short", None);
 
     for (stage, args) in [
-        ("rotate timestamp, step 1", &["rotate", "timestamp", &collection][..]),
+        ("rotate timestamp, step 1", &["rotate", "timestamp", &collection, "--overlap", "0s"][..]),
         ("rotate timestamp, step 2", &["rotate", "timestamp", &collection, "--finish"]),
         ("rotate snapshot --emergency", &["rotate", "snapshot", &collection, "--emergency"]),
         ("rotate targets", &["rotate", "targets", &collection]),
@@ -133,7 +133,7 @@ fn every_stage_of_the_story_is_loaded_by_python_tuf_tough_and_sigstore_tuf() {
     story.read("revoke", "web/v1", Some(&web.digest));
 
     // The tombstone leaves with the snapshot key.
-    story.done(&alice, &["rotate", "snapshot", &collection]);
+    story.done(&alice, &["rotate", "snapshot", &collection, "--overlap", "0s"]);
     story.done(&alice, &["rotate", "snapshot", &collection, "--finish"]);
     story.read("rotate snapshot in two steps", "web/v1", Some(&web.digest));
     story.scene.check_history();

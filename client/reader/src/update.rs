@@ -141,7 +141,8 @@ pub(crate) fn offline(anchor: &Anchor, store: &StateStore, now: UtcTime) -> Resu
     }
     let mut stage = root.stage.finish()?;
     offer_timestamp(&mut stage, anchor, store, now)?;
-    let mut stage = stage.accept_local().ok_or(Failure::NothingStored)??;
+    // One that is stored and does not verify is of keys that left: an update was interrupted after the new root.
+    let mut stage = stage.accept_local().ok_or_else(|| missing(store, TIMESTAMP))??;
     offer_snapshot(&mut stage, anchor, store, now)?;
     let mut stage = match stage.accept_local() {
         Ok(stage) => stage,
@@ -157,6 +158,7 @@ pub(crate) fn offline(anchor: &Anchor, store: &StateStore, now: UtcTime) -> Resu
     Ok(Updated { set, pinned_version: root.pinned_version, warnings: Vec::new() })
 }
 
+const TIMESTAMP: &str = "timestamp.json";
 const SNAPSHOT: &str = "snapshot.json";
 const TARGETS: &str = "targets.json";
 

@@ -419,9 +419,7 @@ impl<T: Transport> Reader<T> {
             {
                 return problem;
             }
-        } else if let Ok(Some(revocation)) =
-            self.find_revocation(image, None, &BTreeSet::new(), &mut basis).await
-        {
+        } else if let Ok(Some(revocation)) = self.find_revocation(image, None, &BTreeSet::new(), &mut basis).await {
             return revocation.problem(image);
         }
         let roles: Vec<&str> = outcome.visited.iter().map(|v| v.role.as_str()).filter(|r| *r != "targets").collect();

@@ -5,7 +5,7 @@
 
 use std::cell::{Cell, OnceCell};
 use std::future::Future;
-use std::path::PathBuf;
+use std::path::Path;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use trust_reader::verdict::Problem;
@@ -95,7 +95,7 @@ impl App {
     }
 }
 
-fn read_token(path: &PathBuf) -> Result<zeroize::Zeroizing<String>, Problem> {
+fn read_token(path: &Path) -> Result<zeroize::Zeroizing<String>, Problem> {
     use std::io::Read;
     use std::os::unix::fs::MetadataExt;
     let bad = |why: String| fault::token(&format!("token file {}: {why}", path.display()));

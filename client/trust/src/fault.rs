@@ -12,8 +12,8 @@ use trust_reader::verdict::Problem;
 
 use trust_tuf::{CollectionName, UtcTime};
 
-use crate::settings::{Origin, SettingsError};
 use crate::prompt::ENTRIES_DIFFER;
+use crate::settings::{Origin, SettingsError};
 use crate::style::plain;
 use crate::tools::ToolError;
 
@@ -49,11 +49,8 @@ pub fn arguments(error: &clap::Error) -> Problem {
             more.push(line.to_owned());
         }
     }
-    let mut problem = Problem::new(Code::Usage).headline(first);
-    // Whatever the parser adds says more than the general cause.
-    if !more.is_empty() {
-        problem = problem.cause("");
-    }
+    // What the parser says is the cause.
+    let mut problem = Problem::new(Code::Usage).headline(first).cause("");
     for line in more {
         let (label, value) = match line.split_once(": ") {
             Some((label @ ("tip" | "note"), value)) => (label.to_owned(), value.to_owned()),
@@ -62,8 +59,10 @@ pub fn arguments(error: &clap::Error) -> Problem {
         problem = problem.fact(&label, value);
     }
     let Some(usage) = usage else { return problem };
-    let command: Vec<&str> =
-        usage.split(' ').take_while(|word| word.bytes().all(|b| b.is_ascii_lowercase() || b == b'-') && !word.starts_with('-')).collect();
+    let command: Vec<&str> = usage
+        .split(' ')
+        .take_while(|word| word.bytes().all(|b| b.is_ascii_lowercase() || b == b'-') && !word.starts_with('-'))
+        .collect();
     let help = format!("look at: {} --help", command.join(" "));
     problem.fact("usage", usage).remedy([help])
 }

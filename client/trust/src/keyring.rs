@@ -258,7 +258,8 @@ impl<'a> Keyring<'a> {
 
     /// The new keys that are not in the store yet, for people: `NAME  (KIND, ID)`.
     pub fn new_keys(&self) -> Vec<String> {
-        let line = |new: &Pending| format!("{}  ({}, {})", new.name.as_str(), new.key.algorithm(), new.key.id().short());
+        let line =
+            |new: &Pending| format!("{}  ({}, {})", new.name.as_str(), new.key.algorithm(), new.key.id().short());
         self.pending.iter().map(line).collect()
     }
 

@@ -26,8 +26,8 @@ pub mod tools;
 
 use std::ffi::OsString;
 
-use clap::{CommandFactory, Parser};
 use clap::error::ErrorKind;
+use clap::{CommandFactory, Parser};
 use trust_reader::verdict::Problem;
 
 use app::App;

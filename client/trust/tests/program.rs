@@ -344,3 +344,63 @@ fn a_root_file_that_was_changed_after_it_was_pinned_breaks_the_pin() {
     assert_eq!(code(&output), 16, "{}", stderr(&output));
     assert!(stderr(&output).contains("E1601"));
 }
+
+#[test]
+fn a_command_that_fails_leaves_no_new_key_behind() {
+    let home = Home::new();
+    home.config(&format!("context = 'a'\n{PINNED}"));
+    let public = home.run(&["key", "generate", "known", "--no-passphrase"]);
+    assert_eq!(code(&public), 0);
+    for arguments in [
+        vec!["signer", "add", "bob", "r.example/pay", "--signer-key", "fresh", "--no-passphrase"],
+        vec!["signer", "add", "bob", "r.example/pay", "--signer-key", "fresh", "--no-passphrase", "--threshold", "2"],
+        vec!["rotate", "targets", "r.example/pay", "--new-key", "fresh", "--no-passphrase"],
+        vec!["init", "r.example/other", "--no-passphrase"],
+    ] {
+        let output = home.run(&arguments);
+        assert_ne!(code(&output), 0, "{arguments:?}");
+        let list = document(&home.run(&["key", "list", "-o", "json"]));
+        assert_eq!(list["keys"].as_array().unwrap().len(), 1, "{arguments:?}: {list}");
+    }
+}
+
+#[test]
+fn a_root_or_targets_key_that_is_named_has_to_be_there() {
+    let home = Home::new();
+    home.config(&format!("context = 'a'\n{PINNED}"));
+    for flag in ["--root-key", "--targets-key"] {
+        let output = home.run(&["init", "r.example/other", flag, "nobody", "--no-passphrase"]);
+        assert_eq!(code(&output), 42, "{}", stderr(&output));
+        assert!(stderr(&output).contains("E4201") && stderr(&output).contains("nobody"), "{}", stderr(&output));
+        assert!(!home.path().join(".local/share/trust/keys/nobody.pem").exists());
+    }
+}
+
+#[test]
+fn a_usage_error_names_the_help_of_its_command_and_has_no_empty_words() {
+    let home = Home::new();
+    home.config(&format!("context = 'a'\n{PINNED}"));
+    for (arguments, help) in [
+        (vec!["pin", "add", "r.example/pay"], "trust pin add --help"),
+        (vec!["rotate", "root", "r.example/pay", "--overlap", "1h"], "trust rotate --help"),
+        (vec!["rotate", "timestamp", "r.example/pay", "--overlap", "1h", "--finish"], "trust rotate --help"),
+        (vec!["rotate", "targets", "r.example/pay", "--finish"], "trust rotate --help"),
+    ] {
+        let output = home.run(&arguments);
+        assert_eq!(code(&output), 2, "{}", stderr(&output));
+        assert!(stderr(&output).contains(help), "{arguments:?}: {}", stderr(&output));
+        assert!(!stderr(&output).contains("an argument is missing, unknown"), "{}", stderr(&output));
+    }
+    let usage = stderr(&home.run(&["pin", "add", "r.example/pay"]));
+    assert!(usage.contains("trust pin add [OPTIONS] <COLLECTION> <FINGERPRINT|"), "{usage}");
+}
+
+#[test]
+fn the_name_of_a_collection_where_an_image_is_wanted_is_told() {
+    let home = Home::new();
+    home.config(&format!("context = 'a'\n{PINNED}"));
+    let output = home.run(&["sign", "r.example/pay"]);
+    assert!(stderr(&output).contains("r.example/pay is a collection; name an image below it"), "{}", stderr(&output));
+    let output = home.run(&["sign", "r.example/pay/api"]);
+    assert!(!stderr(&output).contains("is a collection"), "{}", stderr(&output));
+}

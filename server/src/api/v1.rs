@@ -76,6 +76,8 @@ pub(super) async fn answer(
         ("_publications", Some(name)) => {
             only(&head.method, &[Method::POST])?;
             allow(Action::Publish, Some(name))?;
+            // Nothing is read for a collection that is not there.
+            app.slot(name)?;
             // Few large bodies at a time, so that memory stays bounded.
             let _large = match length(head) {
                 Some(small) if small <= SMALL_BODY => None,

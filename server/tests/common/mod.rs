@@ -209,7 +209,10 @@ impl FakeSigner {
         let snapshot_version = version(before.map(|b| b.snapshot_version));
         let entries = meta.iter().map(|(role, entry)| (role.as_str(), entry));
         let snapshot = Draft::snapshot(snapshot_version, expires.plus_secs(7 * DAY).unwrap(), entries);
-        let key = if *mode == Mode::WrongKey { Key::new(99) } else { snapshot_key() };
+        // A root may name the other key: then it is the right one.
+        let other = Key::new(99);
+        let named = state.root().role(RoleType::Snapshot).holds(&other.public());
+        let key = if *mode == Mode::WrongKey || named { other } else { snapshot_key() };
         let snapshot = sign(&snapshot, &[&key]);
         self.timestamp(snapshot_version, snapshot, version(before.map(|b| b.timestamp_version)), expires, mode)
     }

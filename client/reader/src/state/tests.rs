@@ -76,12 +76,12 @@ async fn an_older_file_put_back_and_a_changed_one_are_noticed() {
     assert_eq!(repo.refresh(dir.path()).await.unwrap_err().code, Code::StateDamaged);
 }
 
-/// The file with the version that it states for itself (the last one in canonical order) raised to 99.
+/// The file with the version that it states for itself (the last one in canonical order) raised.
 fn with_a_raised_version(path: &std::path::Path) {
     let text = std::fs::read_to_string(path).unwrap();
-    let at = text.rfind("\"version\":").unwrap() + "\"version\":".len();
-    let end = at + text[at..].find(|c: char| !c.is_ascii_digit()).unwrap();
-    std::fs::write(path, format!("{}99{}", &text[..at], &text[end..])).unwrap();
+    let (before, after) = text.rsplit_once("\"version\":").unwrap();
+    // A digit more in front of the one that is there.
+    std::fs::write(path, format!("{before}\"version\":9{after}")).unwrap();
 }
 
 #[tokio::test]

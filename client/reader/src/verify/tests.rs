@@ -161,6 +161,24 @@ async fn what_was_revoked_is_refused_by_digest_by_tag_and_by_part() {
 }
 
 #[tokio::test]
+async fn a_revocation_is_told_with_its_role_reason_and_scope() {
+    let mut repo = repo();
+    let statement = json::parse(br#"{"revocation":{"reason":"leaks a password"}}"#).unwrap();
+    let info = TargetInfo { custom: Some(statement), ..TargetInfo::of(b"{}") };
+    repo.targets.insert(format!("_revoked/@sha256-{}.json", digest(5).hex()), info);
+    repo.bump();
+    let dir = tempdir().unwrap();
+    let mut reader = repo.refresh(dir.path()).await.unwrap();
+    let parts = revocable(&with_facts(1, &[4, 5], "public"));
+    assert_eq!(parts.len(), 3, "the image itself and its two parts");
+    let found = reader.revocation(&image(":v1"), Some(&digest(1)), &parts).await.unwrap().unwrap();
+    assert_eq!((found.by.as_str(), found.reason.as_deref()), ("targets", Some("leaks a password")));
+    assert_eq!((found.scope, found.revoked.as_str()), (RevokedScope::Platform, digest(5).to_string().as_str()));
+    assert_eq!(found.problem(&image(":v1")).exit(), exit::REVOKED);
+    assert_eq!(reader.revocation(&image(":v1"), Some(&digest(1)), &BTreeSet::new()).await.unwrap(), None);
+}
+
+#[tokio::test]
 async fn a_revocation_is_found_although_the_facts_beside_it_cannot_be_read() {
     let mut repo = repo();
     let mut target = with_facts(1, &[4, 5], "public");

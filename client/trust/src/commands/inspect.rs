@@ -2,9 +2,9 @@
 
 use serde_json::Value;
 use trust_image::{Reference, target};
-use trust_reader::verify::{Revocation, RevokedScope, revocable};
 use trust_reader::verdict::Problem;
 use trust_reader::verify::digest_of;
+use trust_reader::verify::{Revocation, RevokedScope, revocable};
 use trust_tuf::model::Role;
 use trust_tuf::{RoleType, UtcTime};
 

@@ -243,9 +243,11 @@ impl Answer for Table {
     }
 
     fn lines(&self) -> Option<Vec<Value>> {
-        let undecided = self.listed.undecided.iter().map(|(reference, why)| {
-            serde_json::json!({"reference": reference, "undecided": why})
-        });
+        let undecided = self
+            .listed
+            .undecided
+            .iter()
+            .map(|(reference, why)| serde_json::json!({"reference": reference, "undecided": why}));
         Some(self.listed.entries.iter().map(crate::output::value).chain(undecided).collect())
     }
 }

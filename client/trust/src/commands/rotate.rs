@@ -7,18 +7,18 @@
 use std::rc::Rc;
 
 use serde_json::Value;
-use trust_keys::{Algorithm, KeyName, LocalKey, SigningKey};
+use trust_keys::{KeyName, LocalKey, SigningKey};
 use trust_reader::verdict::Problem;
 use trust_tuf::draft::{Draft, NewDelegation};
-use trust_tuf::model::Paths;
+use trust_tuf::model::{Paths, Role};
 use trust_tuf::{PublicKey, RoleKeys, RoleName, RoleType, UtcTime};
 
 use super::init::slug;
 use crate::anchors;
 use crate::app::App;
-use crate::drafts;
 use crate::cli::collections::Rotate;
 use crate::cli::values::RotatedRole;
+use crate::drafts;
 use crate::fault;
 use crate::keyring::{self, Keyring, Kind};
 use crate::online_keys;

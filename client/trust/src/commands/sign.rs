@@ -124,17 +124,15 @@ fn subject(
 /// What is said when the registry does not serve the given digest under the tag.
 fn differs(tagged: &Reference, digest: &Digest, served: &Result<Digest, Problem>) -> String {
     let tag = tagged.tag().unwrap_or_default();
+    let goes_on = format!("  going on with the given {digest}; --expect refuses in this case");
     match served {
-        Ok(served) => format!(
-            "! the registry serves another image for {tagged} now: {served}\n  {tag} is signed for {digest} all the same; \
-             --expect refuses in this case"
-        ),
-        Err(problem) if problem.code == Code::NoSuchTag => format!(
-            "! the registry has no tag {tag} of {} now\n  {tag} is signed for {digest} all the same; --expect refuses in \
-             this case",
-            tagged.name()
-        ),
-        Err(problem) => format!("! whether the registry serves {digest} for {tagged} is not known: {}", problem.headline),
+        Ok(served) => format!("! the registry serves another image for {tagged} now: {served}\n{goes_on}"),
+        Err(problem) if problem.code == Code::NoSuchTag => {
+            format!("! the registry has no tag {tag} of {} now\n{goes_on}", tagged.name())
+        }
+        Err(problem) => {
+            format!("! whether the registry serves {digest} for {tagged} is not known: {}", problem.headline)
+        }
     }
 }
 

@@ -70,11 +70,8 @@ fn add(app: &App, printer: &Printer, args: &SignerAdd) -> Result<Box<dyn Answer>
     let options = KeyOptions { key: private, ..args.keys.clone() };
     let mut keyring = Keyring::new(app, &options)?;
     keyring.expect_answer(Kind::Other)?;
-    let own: Vec<Rc<LocalKey>> = args
-        .signer_key
-        .iter()
-        .map(|uri| keyring.take_or_make(uri, Kind::Other))
-        .collect::<Result<_, _>>()?;
+    let own: Vec<Rc<LocalKey>> =
+        args.signer_key.iter().map(|uri| keyring.take_or_make(uri, Kind::Other)).collect::<Result<_, _>>()?;
     let mut keys: Vec<PublicKey> = keyring::publics(&own);
     let public_files = public_files.iter().map(|uri| PathBuf::from(uri.strip_prefix("file:").unwrap_or(uri)));
     for path in &args.public_key.iter().cloned().chain(public_files).collect::<Vec<_>>() {
@@ -228,12 +225,7 @@ fn checked(file: Vec<u8>, name: &RoleName, new: &NewDelegation, due: Version) ->
 
 fn accept(app: &App, args: &SignerAccept) -> Result<Box<dyn Answer>, Problem> {
     let mut keyring = Keyring::new(app, &args.keys)?;
-    let keys = args
-        .keys
-        .key
-        .iter()
-        .map(|uri| keyring.take_or_make(uri, Kind::Other))
-        .collect::<Result<Vec<_>, _>>()?;
+    let keys = args.keys.key.iter().map(|uri| keyring.take_or_make(uri, Kind::Other)).collect::<Result<Vec<_>, _>>()?;
     if keys.is_empty() {
         return Err(fault::usage("name your key: --key URI"));
     }
@@ -352,7 +344,11 @@ fn paths_of(session: &Session, name: &RoleName) -> Vec<String> {
 
 /// Patterns for people.
 fn paths_text(paths: &[String]) -> String {
-    if paths.iter().map(String::as_str).eq(EVERY_IMAGE.iter().copied()) { "every image".to_owned() } else { paths.join(" ") }
+    if paths.iter().map(String::as_str).eq(EVERY_IMAGE.iter().copied()) {
+        "every image".to_owned()
+    } else {
+        paths.join(" ")
+    }
 }
 
 impl Answer for Signers {

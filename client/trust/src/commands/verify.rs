@@ -204,7 +204,9 @@ impl Verdicts {
         let names: Vec<&str> = image.signers.iter().map(|signer| signer.name.as_str()).collect();
         let when = UtcTime::parse(&image.timestamp_expires).map(|t| style::relative(t, self.now)).unwrap_or_default();
         let fresh = match look.as_of {
-            Some(as_of) => format!("as of {as_of}, not asked now   (timestamp v{}, expires {when})", image.versions.timestamp),
+            Some(as_of) => {
+                format!("as of {as_of}, not asked now   (timestamp v{}, expires {when})", image.versions.timestamp)
+            }
             None => format!("timestamp v{}, expires {when}", image.versions.timestamp),
         };
         let mut facts = vec![
@@ -325,12 +327,7 @@ mod tests {
             unusable: Vec::new(),
             facts: None,
             collection: "r.example/pay".to_owned(),
-            versions: trust_reader::verify::VersionsUsed {
-                root: 1,
-                timestamp: 7,
-                snapshot: 3,
-                roles: BTreeMap::new(),
-            },
+            versions: trust_reader::verify::VersionsUsed { root: 1, timestamp: 7, snapshot: 3, roles: BTreeMap::new() },
             expires: "2030-01-02T00:00:00Z".to_owned(),
             timestamp_expires: "2030-01-02T00:00:00Z".to_owned(),
             verified_at: "2030-01-01T00:00:00Z".to_owned(),
@@ -352,7 +349,10 @@ mod tests {
             now: UtcTime::parse("2030-01-01T00:00:00Z").unwrap(),
         };
         let text = answer.text(Style::default());
-        assert!(text.contains("registry  not compared (--offline)") || text.contains("registry not compared (--offline)"), "{text}");
+        assert!(
+            text.contains("registry  not compared (--offline)") || text.contains("registry not compared (--offline)"),
+            "{text}"
+        );
         assert!(text.contains("as of 2029-12-31T23:00:00Z, not asked now"), "{text}");
         assert!(text.contains("alice, qa   both required"), "{text}");
         let document = answer.json();
