@@ -46,6 +46,8 @@ pub const LEAST_LIFE: i64 = 7 * 86_400;
 pub const MOST_LIFE: i64 = 2 * 366 * 86_400;
 /// What comparing targets with the patterns of delegations may cost in one publication, in steps of about a nanosecond.
 pub const PATH_WORK: u64 = 1_000_000_000;
+/// Keys of one role of a repository of ours: each is looked at in every publication that concerns it.
+pub const KEYS_PER_ROLE: usize = 64;
 /// Role files in one publication.
 pub const FILES_PER_PUBLICATION: usize = 1_024;
 /// Roles in one collection of ours.

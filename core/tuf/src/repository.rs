@@ -271,9 +271,12 @@ impl RepositoryState {
                 check_paths(name, role, &chain, &mut work)?;
             }
         }
-        // A root that changes keys can make an online key of one that a delegation uses.
-        for (name, role) in &roles {
-            check_delegated_keys(&root, name, role, rules)?;
+        // A root that changes keys can make an online key of one that a delegation uses. Without a new root the roles
+        // that stay were judged when they came.
+        if !roots.is_empty() {
+            for (name, role) in &roles {
+                check_delegated_keys(&root, name, role, rules)?;
+            }
         }
 
         let undelegated: Vec<RoleName> = left.keys().cloned().collect();
@@ -476,6 +479,10 @@ fn check_root(root: &Root, rules: &Rules) -> Result<(), Refusal> {
 }
 
 fn check_keys(file: &str, role: &str, keys: &RoleKeys, rules: &Rules) -> Result<(), Refusal> {
+    let limit = limits::KEYS_PER_ROLE;
+    if keys.keyids().len() > limit {
+        return Err(refuse(file, Rule::TooMany { what: "keys in a role", limit }));
+    }
     let mut distinct: Vec<&crate::PublicKey> = Vec::new();
     for id in keys.keyids() {
         let bad = |why: String| refuse(file, Rule::Key { id: id.as_str().chars().take(80).collect(), why });
