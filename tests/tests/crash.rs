@@ -9,7 +9,15 @@ use trust_tests::stack::{Options, Person, Stack, images, run};
 /// The steps of a publication in the server, in order: read, judged, before and after the candidate is stored, before
 /// and after the signer is asked, verified, current in the store, shown, answered.
 const SERVER: [&str; 10] = [
-    "server.P2", "server.P4", "server.P5", "server.P6", "server.P7", "server.P10", "server.P12", "server.P13", "server.P14",
+    "server.P2",
+    "server.P4",
+    "server.P5",
+    "server.P6",
+    "server.P7",
+    "server.P10",
+    "server.P12",
+    "server.P13",
+    "server.P14",
     "server.P15",
 ];
 /// The steps in the signer: judged and signed, inside the transaction, after it.

@@ -13,10 +13,10 @@ pub mod problems;
 pub mod reader;
 pub mod registry;
 pub mod state;
-pub mod tls;
-pub mod transport;
 #[cfg(test)]
 mod testing;
+pub mod tls;
+pub mod transport;
 mod update;
 pub mod verdict;
 pub mod verify;
