@@ -214,10 +214,14 @@ pub fn read_frame(from: &mut impl Read) -> io::Result<Option<Vec<u8>>> {
     Ok(Some(body))
 }
 
-/// Reads a message from a frame: strict JSON (no duplicate members, depth 32), no unknown fields.
+/// Values in one message. A publication has a few for each file; a message of millions would take many times its size
+/// once it is built.
+pub const MESSAGE_VALUES: usize = 65_536;
+
+/// Reads a message from a frame: strict JSON (no duplicate members, depth 32, at most 65,536 values), no unknown fields.
 pub fn decode<T: DeserializeOwned>(body: &[u8]) -> Result<T, String> {
     // The strict reader refuses what serde_json would let pass.
-    trust_tuf::json::check(body).map_err(|e| e.to_string())?;
+    trust_tuf::json::check(body, MESSAGE_VALUES).map_err(|e| e.to_string())?;
     serde_json::from_slice(body).map_err(|e| e.to_string())
 }
 
@@ -236,6 +240,13 @@ mod tests {
             assert!(read_frame(&mut wire.get(..cut).unwrap()).is_err(), "cut at {cut}");
         }
         assert!(read_frame(&mut [0xff; 8].as_slice()).is_err());
+    }
+
+    #[test]
+    fn a_message_of_millions_of_small_roles_is_refused() {
+        let roles: Vec<String> = (0..MESSAGE_VALUES).map(|n| format!("\"r{n}\":\"\"")).collect();
+        let text = format!(r#"{{"op":"publish","collection":"r/a","roots":[],"roles":{{{}}}}}"#, roles.join(","));
+        assert!(decode::<Request>(text.as_bytes()).unwrap_err().contains("too many values"));
     }
 
     #[test]

@@ -15,6 +15,9 @@ pub(crate) struct Cursor<'a> {
     pos: usize,
     depth: usize,
     canonical: bool,
+    // Values walked over by `skip`, and how many may be.
+    skipped: usize,
+    most: usize,
 }
 
 impl<'a> Cursor<'a> {
@@ -23,12 +26,25 @@ impl<'a> Cursor<'a> {
         if let Err(e) = std::str::from_utf8(bytes) {
             return Err(JsonError { kind: JsonErrorKind::Utf8, offset: e.valid_up_to() });
         }
-        Ok(Self { bytes, pos: 0, depth: 0, canonical: true })
+        Ok(Self { bytes, pos: 0, depth: 0, canonical: true, skipped: 0, most: usize::MAX })
     }
 
     /// Over a value inside a document that was walked before; `bytes` is the whole document.
     pub(crate) fn within(bytes: &'a [u8], span: Range<usize>) -> Self {
-        Self { bytes: bytes.get(..span.end).unwrap_or(&[]), pos: span.start, depth: 0, canonical: true }
+        Self {
+            bytes: bytes.get(..span.end).unwrap_or(&[]),
+            pos: span.start,
+            depth: 0,
+            canonical: true,
+            skipped: 0,
+            most: usize::MAX,
+        }
+    }
+
+    /// Refuses a document with more values than this, as far as they are walked over by `skip`.
+    pub(crate) fn at_most(mut self, most: usize) -> Self {
+        self.most = most;
+        self
     }
 
     pub(crate) fn position(&self) -> usize {
@@ -124,7 +140,8 @@ impl<'a> Cursor<'a> {
 
     /// Members in order cannot repeat unseen; for an object that is not in order, look at all names once more.
     fn refuse_duplicates(&self, start: usize) -> Result<(), JsonError> {
-        let mut again = Cursor { bytes: self.bytes, pos: start, depth: 0, canonical: true };
+        let mut again =
+            Cursor { bytes: self.bytes, pos: start, depth: 0, canonical: true, skipped: 0, most: usize::MAX };
         let mut names = Vec::new();
         loop {
             names.push(again.string()?);
@@ -360,6 +377,10 @@ impl<'a> Cursor<'a> {
     pub(crate) fn skip(&mut self) -> Result<Range<usize>, JsonError> {
         self.space();
         let start = self.pos;
+        self.skipped = self.skipped.saturating_add(1);
+        if self.skipped > self.most {
+            return Err(self.error(JsonErrorKind::TooMany));
+        }
         match self.peek() {
             Some(b'{') => self.object(|c, _| c.skip().map(|_| ()))?,
             Some(b'[') => self.array(|c| c.skip().map(|_| ()))?,

@@ -28,6 +28,9 @@ pub enum JsonErrorKind {
     /// Two members of one object have the same name.
     #[error("duplicate member")]
     DuplicateMember,
+    /// More values than the caller allows.
+    #[error("too many values")]
+    TooMany,
     /// Arrays and objects are nested deeper than the limit.
     #[error("nesting deeper than {}", crate::limits::JSON_DEPTH)]
     TooDeep,
@@ -59,10 +62,10 @@ pub fn parse(bytes: &[u8]) -> Result<Value, JsonError> {
     Ok(value)
 }
 
-/// Whether [`parse`] would read the document, without building anything: memory stays far below that of a tree, which is
-/// many times the size of a hostile document.
-pub fn check(bytes: &[u8]) -> Result<(), JsonError> {
-    let mut cursor = Cursor::new(bytes)?;
+/// Whether [`parse`] would read the document, and it holds at most `most` values. Builds nothing: the tree of a hostile
+/// document, or the maps that another reader makes of it, would be many times its size.
+pub fn check(bytes: &[u8], most: usize) -> Result<(), JsonError> {
+    let mut cursor = Cursor::new(bytes)?.at_most(most);
     cursor.skip()?;
     cursor.end()
 }
@@ -131,6 +134,13 @@ mod tests {
             let shown = String::from_utf8_lossy(text.get(..text.len().min(40)).unwrap()).into_owned();
             assert_eq!(parse(&text).map_err(|e| e.kind), Err(kind), "{shown}");
         }
+    }
+
+    #[test]
+    fn a_document_of_too_many_values_is_refused_before_it_is_built() {
+        let document = format!("[{}1]", "1,".repeat(99));
+        assert_eq!(check(document.as_bytes(), 101), Ok(()));
+        assert_eq!(check(document.as_bytes(), 100).map_err(|e| e.kind), Err(JsonErrorKind::TooMany));
     }
 
     #[test]
