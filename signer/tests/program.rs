@@ -282,11 +282,11 @@ fn kill_9_of_whoever_started_it_ends_a_signer_that_was_told_to_end_with_it() {
     parent.kill().unwrap();
     parent.wait().unwrap();
     let until = Instant::now() + Duration::from_secs(2);
-    while alive() {
+    // The main thread can be gone a moment before the threads that hold the socket.
+    while alive() || UnixStream::connect(&socket).is_ok() {
         assert!(Instant::now() < until, "it lives on");
         std::thread::sleep(Duration::from_millis(5));
     }
-    assert!(UnixStream::connect(&socket).is_err());
 }
 
 #[test]
