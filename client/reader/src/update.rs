@@ -185,28 +185,14 @@ struct LocalRoots {
 fn local_roots(anchor: &Anchor, store: &StateStore, now: UtcTime) -> Result<LocalRoots, Failure> {
     let mut stage = RootStage::pinned(anchor.root.clone(), now)?;
     let pinned_version = stage.root().version();
-    let mut moved = false;
-    loop {
-        let Some(next) = stage.next_version() else {
-            if stage.root().version().next().is_none() {
-                break;
-            }
-            stage = again(&stage, now)?;
-            continue;
-        };
+    // The limit of roots is for what a server sends: what is stored does not use it up.
+    while let Some(next) = stage.root().version().next() {
         let Some(bytes) = store.root(next)? else { break };
-        if stage.advance(bytes).is_err() {
+        if stage.advance_local(bytes).is_err() {
             break;
         }
-        moved = true;
     }
-    // The limit of roots is for what a server sends: what is stored does not use it up.
-    let stage = if moved { again(&stage, now)? } else { stage };
     Ok(LocalRoots { stage, pinned_version })
-}
-
-fn again(stage: &RootStage, now: UtcTime) -> Result<RootStage, UpdateError> {
-    RootStage::pinned(stage.root().bytes().clone(), now)
 }
 
 #[derive(PartialEq, Eq)]
