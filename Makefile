@@ -21,8 +21,8 @@ demo: ## the story from end to end: registry, server, signer and real images, on
 	@echo "==> tools"
 	@tests/tools/fetch.sh
 	@echo "==> build"
-	@cargo build $(LOCKED) -p trust -p trust-server -p trust-signer -p trust-tests \
-	    --bin trust --bin trust-server --bin trust-signer --bin trust-demo
+	@cargo build $(LOCKED) -p trust -p trust-server -p trust-signer -p trust-gate -p trust-tests \
+	    --bin trust --bin trust-server --bin trust-signer --bin trust-gate --bin trust-demo
 	@echo "==> demo"
 	@KEEP=$(KEEP) $(BUILT)/debug/trust-demo
 
@@ -36,8 +36,8 @@ bench: ## figures beside their floors, never a verdict
 	@echo "==> tools"
 	@tests/tools/fetch.sh
 	@echo "==> build (release)"
-	@cargo build $(LOCKED) --release -p trust -p trust-server -p trust-signer -p trust-tests \
-	    --bin trust --bin trust-server --bin trust-signer --bin trust-bench
+	@cargo build $(LOCKED) --release -p trust -p trust-server -p trust-signer -p trust-gate -p trust-tests \
+	    --bin trust --bin trust-server --bin trust-signer --bin trust-gate --bin trust-bench
 	@echo "==> bench"
 	@$(BUILT)/release/trust-bench
 

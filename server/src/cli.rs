@@ -358,8 +358,12 @@ impl Running {
                 _ = &mut background => broken = true,
             }
         };
-        listen::serve(listener, acceptor, api::router(app), end).await;
+        listen::serve(listener, acceptor, api::router(Arc::clone(&app)), end).await;
         background.abort();
+        if let Err(error) = app.flush().await {
+            // The candidate is open then, and goes on after the next start.
+            tracing::warn!(%error, "the last publication is not made current in the store");
+        }
         if broken { Err(Failure::other("the background work has ended")) } else { Ok(()) }
     }
 }

@@ -4,20 +4,25 @@
 //! only: the signer said no (a rule), or it could not be asked. Deliberately absent: retries beyond one reconnection,
 //! queues, any knowledge of what the messages mean.
 
-use std::io;
+use std::io::{self, BufReader, Read};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use tokio::sync::Semaphore;
 use trust_wire::signer::{Reply, Request, decode, read_frame, write_frame};
 
-use crate::Fut;
+use crate::{Fut, here};
 
-/// How long the signer may take for one read or write.
+/// How long the signer may take to take a request, and to give its answer.
 const PATIENCE: Duration = Duration::from_secs(20);
 /// Connections that are kept for later.
 const KEPT: usize = 4;
+/// Publications that are with the signer at one time; it handles one after the other.
+const PUBLICATIONS: usize = 16;
+/// Bytes that are taken from the socket at a time.
+const PIECE: usize = 16 * 1024;
 
 /// Why there is no answer to go on with.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -44,26 +49,33 @@ pub trait SignerLink: Send + Sync {
 /// The signer behind a Unix socket.
 pub struct SocketLink {
     socket: PathBuf,
-    idle: Arc<Mutex<Vec<UnixStream>>>,
+    idle: Arc<Idle>,
+    publications: Semaphore,
 }
+
+type Idle = Mutex<Vec<UnixStream>>;
 
 impl SocketLink {
     /// Uses this socket. Nothing is connected before the first request.
     pub fn new(socket: impl Into<PathBuf>) -> Self {
-        Self { socket: socket.into(), idle: Arc::default() }
+        Self { socket: socket.into(), idle: Arc::default(), publications: Semaphore::new(PUBLICATIONS) }
     }
 }
 
 impl SignerLink for SocketLink {
     fn call(&self, request: Request) -> Fut<'_, Result<Reply, SignerError>> {
-        let (socket, idle) = (self.socket.clone(), Arc::clone(&self.idle));
         Box::pin(async move {
-            let work = tokio::task::spawn_blocking(move || ask(&socket, &idle, &request));
-            match work.await {
-                Ok(Ok(reply)) => sort(reply),
-                Ok(Err(e)) => Err(SignerError::Unavailable(e.to_string())),
-                Err(_) => Err(SignerError::Unavailable("the request was broken off".to_owned())),
-            }
+            let reply = if matches!(request, Request::Publish { .. }) {
+                // The thread that has just stored the candidate asks, and waits: waking another one and being woken by it
+                // takes longer than the signer's work. Only so many, because a signer that hangs holds them.
+                let _place = self.publications.acquire().await;
+                here(|| ask(&self.socket, &self.idle, &request))
+            } else {
+                let (socket, idle) = (self.socket.clone(), Arc::clone(&self.idle));
+                let work = tokio::task::spawn_blocking(move || ask(&socket, &idle, &request));
+                work.await.unwrap_or_else(|_| Err(io::Error::other("the request was broken off")))
+            };
+            sort(reply.map_err(|e| SignerError::Unavailable(e.to_string()))?)
         })
     }
 }
@@ -82,7 +94,7 @@ fn short(text: &str) -> String {
     text.chars().filter(|c| !c.is_control()).take(400).collect()
 }
 
-fn ask(socket: &Path, idle: &Mutex<Vec<UnixStream>>, request: &Request) -> io::Result<Reply> {
+fn ask(socket: &Path, idle: &Idle, request: &Request) -> io::Result<Reply> {
     let kept = idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
     if let Some(stream) = kept {
         // A kept connection may have died with a restart of the signer: then once more on a new one. A signer that is
@@ -93,20 +105,43 @@ fn ask(socket: &Path, idle: &Mutex<Vec<UnixStream>>, request: &Request) -> io::R
         }
         idle.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
-    exchange(UnixStream::connect(socket)?, idle, request)
-}
-
-fn exchange(mut stream: UnixStream, idle: &Mutex<Vec<UnixStream>>, request: &Request) -> io::Result<Reply> {
+    let stream = UnixStream::connect(socket)?;
     stream.set_read_timeout(Some(PATIENCE))?;
     stream.set_write_timeout(Some(PATIENCE))?;
+    exchange(stream, idle, request)
+}
+
+fn exchange(mut stream: UnixStream, idle: &Idle, request: &Request) -> io::Result<Reply> {
     write_frame(&mut stream, request)?;
-    let body = read_frame(&mut stream)?.ok_or(io::ErrorKind::UnexpectedEof)?;
+    let answer = Answer { stream: &stream, until: Instant::now().checked_add(PATIENCE) };
+    let mut answer = BufReader::with_capacity(PIECE, answer);
+    let body = read_frame(&mut answer)?.ok_or(io::ErrorKind::UnexpectedEof)?;
     let reply = decode(&body).map_err(|e| io::Error::new(io::ErrorKind::InvalidData, e))?;
+    if !answer.buffer().is_empty() {
+        // More than was asked for: whatever it is, the next request does not begin with it.
+        return Ok(reply);
+    }
     let mut idle = idle.lock().unwrap_or_else(PoisonError::into_inner);
     if idle.len() < KEPT {
         idle.push(stream);
     }
     Ok(reply)
+}
+
+/// The socket until an answer is late: a signer that drips bytes holds nobody for longer than twice the time.
+struct Answer<'a> {
+    stream: &'a UnixStream,
+    until: Option<Instant>,
+}
+
+impl Read for Answer<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.until.is_some_and(|until| until <= Instant::now()) {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+        let mut stream = self.stream;
+        stream.read(buffer)
+    }
 }
 
 #[cfg(test)]

@@ -237,3 +237,44 @@ async fn online_keys_are_asked_for_with_known_roles_and_a_nonce() {
     let answer = world.send("POST", &path, Some(&world.admin), body).await;
     assert_eq!(answer.code(), "signer_unavailable");
 }
+
+#[tokio::test]
+async fn a_head_of_more_than_32_kib_is_refused_with_431_and_one_below_is_answered() {
+    let world = World::new().await;
+    let ask = |bytes: usize, count: usize| {
+        let mut request = Request::get("/livez");
+        for n in 0..count {
+            request = request.header(format!("x-filler-{n}"), "a".repeat(bytes / count));
+        }
+        world.raw(request.body(Body::empty()).unwrap())
+    };
+    assert_eq!(ask(30 * 1024, 1).await.status, StatusCode::OK);
+    assert_eq!(ask(30 * 1024, 50).await.status, StatusCode::OK);
+    for count in [1, 50] {
+        let answer = ask(33 * 1024, count).await;
+        assert_eq!((answer.status.as_u16(), answer.code().as_str()), (431, "too_large"), "{count}");
+    }
+    let path = format!("/tuf/{}", "a".repeat(40 * 1024));
+    assert_eq!(world.fetch(&path).await.status.as_u16(), 431);
+}
+
+#[tokio::test(start_paused = true)]
+async fn contents_that_are_asked_for_and_not_taken_have_bounded_memory_and_current_files_go_on() {
+    let world = World::new().await;
+    let first = world.born().await;
+    let large = vec![7; 4 * 1024 * 1024];
+    let mut publication = request(2, 1, &[("targets", 1, next_targets(&first, "v1", &large))]);
+    publication.blobs = vec![trust_wire::api::Blob { path: "v1".to_owned(), bytes: large.clone().into() }];
+    world.publish(&publication).await.published();
+    let (name, hash) = (trust_tuf::CollectionName::parse(NAME).unwrap(), hex::encode(trust_tuf::model::sha256(&large)));
+    let mut held = Vec::new();
+    while let Ok(file) = world.app.content(&name, "v1", &hash).await {
+        held.push(file);
+        assert!(held.len() < 100, "nothing bounds what is in memory");
+    }
+    assert!(held.len() >= 10, "{}", held.len());
+    assert_eq!(world.file("2.targets.json").await.status, StatusCode::OK);
+    assert_eq!(world.file("timestamp.json").await.status, StatusCode::OK);
+    held.clear();
+    assert!(world.app.content(&name, "v1", &hash).await.is_ok());
+}

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use common::*;
 use http::StatusCode;
 use trust_server::signer_link::SignerLink;
-use trust_server::store::{NewCandidate, Store};
+use trust_server::store::{NewCandidate, Store, StoredFile};
 use trust_tuf::RoleName;
 use trust_tuf::model::{Role, sha256};
 use trust_tuf::repository::Publication;
@@ -19,15 +19,21 @@ use trust_wire::signer::Request;
 
 fn candidate(request: &PublicationRequest) -> NewCandidate {
     let body = serde_json::to_vec(request).unwrap();
+    let file = |(role, file): (&String, &trust_wire::Base64)| StoredFile {
+        role: role.clone(),
+        version: 2,
+        body: file.0.as_slice().into(),
+    };
     NewCandidate {
         collection: NAME.to_owned(),
         key: request.idempotency_key.clone(),
         body_sha256: sha256(&body),
-        body: body.into(),
         token: "admin".to_owned(),
         expected: "{}".to_owned(),
-        roles: BTreeMap::from([("targets".to_owned(), 2)]),
-        new_root: false,
+        roots: Vec::new(),
+        roles: request.roles.iter().map(file).collect(),
+        blobs: Vec::new(),
+        grant: None,
         created: *START,
     }
 }
@@ -151,7 +157,7 @@ async fn a_candidate_that_the_signer_refuses_although_it_holds_it_is_current() {
 async fn a_database_from_an_old_copy_adopts_what_the_signer_has_and_lowers_nothing() {
     let mut world = World::new().await;
     let first = world.born().await;
-    world.backup("old");
+    world.backup("old").await;
     let file = next_targets(&first, "v1", b"a");
     world.publish(&request(2, 1, &[("targets", 1, file.clone())])).await.published();
     let newest = world.file("timestamp.json").await.body;
@@ -202,7 +208,7 @@ async fn a_signer_that_hands_over_an_older_or_a_forked_set_is_not_followed() {
 #[tokio::test]
 async fn a_collection_that_the_database_lost_is_adopted_when_it_is_reserved_again() {
     let mut world = World::new().await;
-    world.backup("empty");
+    world.backup("empty").await;
     world.born().await;
     world.restore("empty").await;
     assert_eq!(world.file("timestamp.json").await.status, StatusCode::NOT_FOUND);
@@ -289,9 +295,90 @@ async fn a_renewed_timestamp_that_a_client_would_refuse_is_never_shown() {
 }
 
 #[tokio::test]
+async fn a_process_that_dies_right_after_its_answer_has_the_candidate_and_shows_the_same_again() {
+    for signer_is_there in [true, false] {
+        let mut world = World::new().await;
+        let first = world.born().await;
+        world.app.flush().await.unwrap();
+        // What nobody waits for is written within 20 ms: the copy is taken before that, or after it.
+        let publication = request(2, 1, &[("targets", 1, next_targets(&first, "v1", b"a"))]);
+        let done = world.publish(&publication).await.published();
+        let newest = world.file("timestamp.json").await.body;
+        world.copy_now("died");
+        if !signer_is_there {
+            world.signer.set(Mode::Down);
+        }
+        world.restore("died").await;
+        let open = world.store.candidate(NAME).await.unwrap().is_some();
+        let shown = world.file("timestamp.json").await;
+        assert_eq!(shown.status.as_u16(), if open { 503 } else { 200 }, "the old set is never shown again");
+        if signer_is_there {
+            assert!(world.app.round().await);
+            assert_eq!(world.file("timestamp.json").await.body, newest);
+            assert_eq!(world.publish(&publication).await.published(), done);
+        }
+    }
+}
+
+#[tokio::test]
+async fn files_of_a_refused_candidate_leave_and_others_take_their_versions() {
+    let world = World::new().await;
+    let first = world.born().await;
+    let file = next_targets(&first, "v1", b"a");
+    let mut publication = request(2, 1, &[("targets", 1, file.clone())]);
+    publication.blobs = vec![trust_wire::api::Blob { path: "v1".to_owned(), bytes: b"a".to_vec().into() }];
+    world.signer.set(Mode::Refuses("S8"));
+    assert_eq!(world.publish(&publication).await.code(), "signer_refused");
+    assert_eq!(world.store.file(NAME, "targets", 2).await.unwrap(), None);
+    assert_eq!(world.store.blob(NAME, sha256(b"a")).await.unwrap(), None);
+    world.signer.set(Mode::Good);
+    let other = next_targets(&first, "v1", b"b");
+    world.publish(&request(3, 1, &[("targets", 1, other.clone())])).await.published();
+    assert_eq!(world.file("2.targets.json").await.body, other);
+}
+
+#[tokio::test]
+async fn the_files_of_an_open_candidate_are_not_shown_by_their_names() {
+    let world = World::new().await;
+    let first = world.born().await;
+    let publication = request(2, 1, &[("targets", 1, next_targets(&first, "v1", b"a"))]);
+    world.signer.set(Mode::Down);
+    assert_eq!(world.publish(&publication).await.code(), "signer_unavailable");
+    assert!(world.store.candidate(NAME).await.unwrap().is_some());
+    assert_eq!(world.file("2.targets.json").await.status, StatusCode::NOT_FOUND);
+    assert_eq!(world.store.file(NAME, "targets", 2).await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn a_set_that_is_adopted_over_an_open_candidate_keeps_its_files_whatever_becomes_of_that() {
+    // The signer holds another file under the candidate's version, and one that is the same in both.
+    let mut world = World::new().await;
+    let first = world.born().await;
+    world.app.flush().await.unwrap();
+    let second = delegating_targets(&first);
+    let other = next_targets(&first, "v1", b"b");
+    world.store.open_candidate(candidate(&request(2, 1, &[("targets", 1, other)]))).await.unwrap();
+    let mut held = only_targets(&second);
+    held.roles.insert(RoleName::parse("alice").unwrap(), first_alice());
+    world.signer.publish(NAME, &held).unwrap();
+    world.restart().await;
+    for _ in 0..2 {
+        world.app.round().await;
+    }
+    assert!(world.store.candidate(NAME).await.unwrap().is_none(), "it lost");
+    assert_eq!(world.file("2.targets.json").await.body, second);
+    world.client().await;
+    world.restart().await;
+    world.app.round().await;
+    assert_eq!(world.file("2.targets.json").await.body, second);
+    assert_eq!(world.store.file(NAME, "targets", 2).await.unwrap(), Some(second));
+}
+
+#[tokio::test]
 async fn a_damaged_row_takes_only_its_own_collection_out_of_service() {
     let mut world = World::new().await;
     world.born().await;
+    world.app.flush().await.unwrap();
     let db = rusqlite::Connection::open(world.dir.path().join("data/server.db")).unwrap();
     db.execute_batch("UPDATE collection SET timestamp_sha256 = x'00', timestamp = timestamp + 1").unwrap();
     let body = b"{\"name\":\"r.example/other\"}".to_vec();
@@ -306,6 +393,7 @@ async fn a_damaged_row_takes_only_its_own_collection_out_of_service() {
 async fn the_database_itself_refuses_to_lower_change_or_delete() {
     let world = World::new().await;
     world.born().await;
+    world.app.flush().await.unwrap();
     let db = rusqlite::Connection::open(world.dir.path().join("data/server.db")).unwrap();
     for sql in [
         "UPDATE meta SET body = x'00'",

@@ -25,7 +25,11 @@ const REMEMBERED_BYTES: usize = 32 * 1024 * 1024;
 pub(crate) struct Collection {
     pub(crate) state: RepositoryState,
     pub(crate) marks: Marks,
+    /// The bytes of all its roots.
+    pub(crate) root_bytes: u64,
     pub(crate) snapshot: SignedFile,
+    /// The same snapshot, as [`check_signed`] verified it: what the next one is compared with (rule S4).
+    pub(crate) listed: Verified<Snapshot>,
     pub(crate) timestamp: SignedFile,
     pub(crate) keys: Vec<HeldKey>,
 }
@@ -49,10 +53,11 @@ impl Collection {
             .map_err(|refusal| damaged(&refusal.to_string()))?;
         let snapshot = store.signed(name, OnlineRole::Snapshot, marks.snapshot)?;
         let timestamp = store.signed(name, OnlineRole::Timestamp, marks.timestamp)?;
-        check_signed(&state, &snapshot, &timestamp).map_err(damaged)?;
+        let listed = check_signed(&state, &snapshot, &timestamp).map_err(damaged)?;
         let keys: Result<Vec<HeldKey>, _> = store.keys(name)?.iter().map(|key| vault.unseal(name, key)).collect();
         let keys = keys.map_err(|error| fail(error.to_string()))?;
-        Ok(Some(Self { state, marks, snapshot, timestamp, keys }))
+        let root_bytes = roots.iter().fold(0_u64, |sum, root| sum.saturating_add(length(root)));
+        Ok(Some(Self { state, marks, root_bytes, snapshot, listed, timestamp, keys }))
     }
 
     /// The newest snapshot and timestamp, as an answer.
@@ -71,6 +76,11 @@ impl Collection {
     }
 }
 
+/// How many bytes a file has.
+pub(crate) fn length(bytes: &[u8]) -> u64 {
+    u64::try_from(bytes.len()).unwrap_or(u64::MAX)
+}
+
 /// When a file is due to be made again: at half of its life.
 pub(crate) fn due(file: &SignedFile) -> trust_tuf::UtcTime {
     let life = file.expires.secs_since(file.time).max(0);
@@ -87,12 +97,12 @@ fn verify_chain(roots: &[Vec<u8>]) -> Option<Verified<Root>> {
 }
 
 /// Checks that the two files are what a client of this state accepts: signed by the keys of its root, the timestamp naming
-/// exactly this snapshot, the snapshot listing exactly this state.
+/// exactly this snapshot, the snapshot listing exactly this state. Gives the verified snapshot.
 pub(crate) fn check_signed(
     state: &RepositoryState,
     snapshot: &SignedFile,
     timestamp: &SignedFile,
-) -> Result<(), &'static str> {
+) -> Result<Verified<Snapshot>, &'static str> {
     let root = state.root();
     let read = Unverified::<Snapshot>::read(snapshot.bytes.as_slice(), limits::STATED_BYTES);
     let list = read
@@ -118,7 +128,7 @@ pub(crate) fn check_signed(
     if *list.meta() != expected {
         return Err("its snapshot lists other files than it has");
     }
-    Ok(())
+    Ok(list)
 }
 
 /// The collections that were used last.

@@ -39,6 +39,8 @@ pub struct SignerCore {
     pub(crate) signatures: Overall,
     pub(crate) keys: Overall,
     pub(crate) keys_of: PerCollection,
+    /// The time of the last signature, once it was read. The store refuses an earlier one by itself.
+    last_signature: Option<i64>,
     broken: bool,
 }
 
@@ -62,6 +64,7 @@ impl SignerCore {
             config,
             dev,
             cache: Cache::default(),
+            last_signature: None,
             broken: false,
         }
     }
@@ -79,6 +82,7 @@ impl SignerCore {
     /// Forgets every copy in memory, after something went wrong.
     pub fn forget(&mut self) {
         self.cache.clear();
+        self.last_signature = None;
     }
 
     /// Answers one request. `now` is the signer's own clock.
@@ -140,8 +144,13 @@ impl SignerCore {
     }
 
     /// Rule S9, the half of it: a clock that is behind the last signature.
-    pub(crate) fn check_clock(&self, now: UtcTime) -> Result<(), No> {
-        if now.unix() < self.store.last_signature()? {
+    pub(crate) fn check_clock(&mut self, now: UtcTime) -> Result<(), No> {
+        let last = match self.last_signature {
+            Some(last) => last,
+            None => self.store.last_signature()?,
+        };
+        self.last_signature = Some(last);
+        if now.unix() < last {
             return Err(fail("S9: the signer's clock is behind its last signature"));
         }
         Ok(())
@@ -158,9 +167,18 @@ impl SignerCore {
     /// Makes changes durable. If that fails, nothing in memory counts any more.
     pub(crate) fn commit(&mut self, now: UtcTime, changes: &[Change]) -> Result<(), No> {
         crate::fail_point::fail_point("signer.before_mark");
-        self.store.apply(now, changes).map_err(|error| {
-            self.cache.clear();
-            self.broken = matches!(error, StoreError::Sync);
+        let done = self.store.apply(now, changes);
+        self.written(done)?;
+        self.last_signature = Some(now.unix());
+        Ok(())
+    }
+
+    /// After a write: one that failed takes all copies in memory with it, one that the disk did not confirm the whole
+    /// process.
+    pub(crate) fn written<T>(&mut self, done: Result<T, StoreError>) -> Result<T, No> {
+        done.map_err(|error| {
+            self.forget();
+            self.broken |= matches!(error, StoreError::Sync);
             if error.is_full() { fail("the signer's disk is full") } else { error.into() }
         })
     }

@@ -62,7 +62,44 @@ impl SignerCore {
         }
         // The copy in memory has the old list of keys.
         self.cache.take(&name);
-        self.store.add_keys(&name, &new, now)?;
+        let done = self.store.add_keys(&name, &new, now);
+        self.written(done)?;
         Ok(Reply::NewOnlineKeys { proofs })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+    use std::sync::Arc;
+
+    use trust_keys::Passphrase;
+    use trust_wire::signer::Request;
+
+    use super::*;
+    use crate::config::Config;
+    use crate::store::Store;
+    use crate::vault::{DEV_COST, OsEntropy, Vault, new_identity};
+
+    #[test]
+    fn new_keys_that_the_disk_did_not_confirm_end_the_process_as_a_lost_mark_does() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::set_permissions(dir.path(), std::fs::Permissions::from_mode(0o700)).unwrap();
+        let passphrase = Passphrase::new("p").unwrap();
+        let identity = new_identity(&passphrase, DEV_COST).unwrap();
+        Store::create(dir.path(), &identity).unwrap();
+        let mut store = Store::open(dir.path()).unwrap();
+        store.no_sync = true;
+        let vault = Arc::new(Vault::open(&identity, &passphrase).unwrap());
+        let mut core = SignerCore::new(store, vault, Box::new(OsEntropy), Config::default(), false);
+        let now = UtcTime::from_unix(1_900_000_000).unwrap();
+        let request = Request::NewOnlineKeys {
+            collection: "r.example/a".to_owned(),
+            roles: vec!["timestamp".to_owned()],
+            nonce: "0123456789abcdef".to_owned(),
+        };
+        assert!(matches!(core.handle(now, request), Reply::Failed { .. }));
+        assert!(core.is_broken());
+        assert!(matches!(core.handle(now, Request::Health {}), Reply::Failed { .. }));
     }
 }

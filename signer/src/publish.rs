@@ -6,11 +6,11 @@ use std::collections::BTreeMap;
 use trust_tuf::envelope::Unverified;
 use trust_tuf::model::{Role, sha256};
 use trust_tuf::repository::{Checked, Publication, Refusal, RepositoryState, Rule};
-use trust_tuf::{CollectionName, RoleName, RoleType, Root, Snapshot, Targets, UtcTime, limits};
+use trust_tuf::{CollectionName, RoleName, RoleType, Root, Targets, UtcTime, limits};
 use trust_wire::Base64;
 use trust_wire::signer::{FRAME_BYTES, Signed};
 
-use crate::collection::{Collection, due};
+use crate::collection::{Collection, due, length};
 use crate::core::{SignerCore, collection_name};
 use crate::fail_point::fail_point;
 use crate::online_role::OnlineRole;
@@ -140,34 +140,6 @@ impl SignerCore {
         Ok(())
     }
 
-    /// All files of a collection must fit into one answer: what could not be handed to a restored server, or to one that is
-    /// a snapshot behind, would be lost for it.
-    fn fits_a_frame(
-        &self,
-        name: &CollectionName,
-        checked: &Checked,
-        snapshot: &SignedFile,
-        timestamp: &SignedFile,
-    ) -> Result<(), No> {
-        // In base64, with quotes, names and separators.
-        let encoded = |bytes: usize| bytes.div_ceil(3).saturating_mul(4).saturating_add(8);
-        let roots = usize::try_from(self.store.root_bytes(name)?).unwrap_or(usize::MAX);
-        let count = usize::try_from(checked.state.root().version().get()).unwrap_or(usize::MAX);
-        let roots = encoded(roots).saturating_add(count.saturating_mul(8));
-        let new = checked.roots.iter().map(|root| encoded(root.bytes().len()));
-        let roles = checked
-            .state
-            .roles()
-            .iter()
-            .map(|(role, file)| encoded(file.bytes().len()).saturating_add(role.as_str().len()));
-        let signed = [snapshot, timestamp].map(|file| encoded(file.bytes.len()));
-        let all = new.chain(roles).chain(signed).fold(roots, usize::saturating_add);
-        if all <= FRAME_BYTES - FRAME_REST {
-            return Ok(());
-        }
-        Err(refuse(RuleId::S13, format!("the files of {name} together would be larger than one answer can hold")))
-    }
-
     fn take_publication(&mut self, now: UtcTime, name: &CollectionName) -> Result<(), No> {
         if self.publications.take(name.as_str(), now) {
             return Ok(());
@@ -192,9 +164,11 @@ impl SignerCore {
         self.take_signatures(now, signing.cost(true)?)?;
         let (snapshot_record, snapshot) = signing.snapshot(known.map(|k| k.marks.snapshot))?;
         let (timestamp_record, timestamp) = signing.timestamp(known.map(|k| k.marks.timestamp), &snapshot)?;
-        signing.judge(&snapshot, &timestamp)?;
+        let listed = signing.judge(&snapshot, &timestamp)?;
 
-        self.fits_a_frame(name, &checked, &snapshot, &timestamp)?;
+        let before = known.map_or(0, |known| known.root_bytes);
+        fits_a_frame(name, before, &checked, &snapshot, &timestamp)?;
+        let root_bytes = checked.roots.iter().fold(before, |sum, root| sum.saturating_add(length(root.bytes())));
 
         let root = checked.state.root();
         let (named, dropped) = settle_keys(root, &mut keys);
@@ -225,8 +199,36 @@ impl SignerCore {
         };
         self.commit(now, &[change])?;
         fail_point("signer.after_commit_before_reply");
-        Ok(Collection { state: checked.state, marks, snapshot, timestamp, keys })
+        Ok(Collection { state: checked.state, marks, root_bytes, snapshot, listed, timestamp, keys })
     }
+}
+
+/// All files of a collection must fit into one answer: what could not be handed to a restored server, or to one that is
+/// a snapshot behind, would be lost for it. `root_bytes`: of the roots that there are already.
+fn fits_a_frame(
+    name: &CollectionName,
+    root_bytes: u64,
+    checked: &Checked,
+    snapshot: &SignedFile,
+    timestamp: &SignedFile,
+) -> Result<(), No> {
+    // In base64, with quotes, names and separators.
+    let encoded = |bytes: usize| bytes.div_ceil(3).saturating_mul(4).saturating_add(8);
+    let roots = usize::try_from(root_bytes).unwrap_or(usize::MAX);
+    let count = usize::try_from(checked.state.root().version().get()).unwrap_or(usize::MAX);
+    let roots = encoded(roots).saturating_add(count.saturating_mul(8));
+    let new = checked.roots.iter().map(|root| encoded(root.bytes().len()));
+    let roles = checked
+        .state
+        .roles()
+        .iter()
+        .map(|(role, file)| encoded(file.bytes().len()).saturating_add(role.as_str().len()));
+    let signed = [snapshot, timestamp].map(|file| encoded(file.bytes.len()));
+    let all = new.chain(roles).chain(signed).fold(roots, usize::saturating_add);
+    if all <= FRAME_BYTES - FRAME_REST {
+        return Ok(());
+    }
+    Err(refuse(RuleId::S13, format!("the files of {name} together would be larger than one answer can hold")))
 }
 
 fn read_publication(roots: Vec<Base64>, roles: BTreeMap<String, Base64>) -> Result<Publication, No> {
@@ -280,12 +282,10 @@ fn never_lowered(known: &Collection, next: &RepositoryState) -> Result<(), No> {
     if !old_keys.keys().any(|(_, key)| new_keys.holds(key)) {
         return Ok(());
     }
-    let last = Unverified::<Snapshot>::read(known.snapshot.bytes.as_slice(), limits::STATED_BYTES)
-        .ok()
-        .and_then(|file| file.verify(old_keys).ok())
-        .ok_or_else(|| fail("the last snapshot does not verify"))?;
     let next = next.meta();
-    for (file, entry) in last.meta() {
+    // Verified from its bytes under the same keys when it was made, or read back from the store (`check_signed`): the
+    // type says so, and it is kept with the state that it belongs to.
+    for (file, entry) in known.listed.meta() {
         let role = file.strip_suffix(".json").unwrap_or(file);
         if next.get(role).is_none_or(|new| new.version < entry.version) {
             return Err(refuse(RuleId::S4, format!("the snapshot would drop or lower {role}")));

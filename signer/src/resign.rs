@@ -87,7 +87,7 @@ impl SignerCore {
         let (record, file) = signing.timestamp(Some(known.marks.timestamp), &after.snapshot)?;
         signed.push(record);
         after.timestamp = file;
-        signing.judge(&after.snapshot, &after.timestamp)?;
+        after.listed = signing.judge(&after.snapshot, &after.timestamp)?;
         after.marks =
             Marks { snapshot: after.snapshot.version, timestamp: after.timestamp.version, ..known.marks.clone() };
         let change = Change {

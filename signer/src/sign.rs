@@ -5,7 +5,7 @@ use trust_keys::{LocalKey, SigningKey};
 use trust_tuf::draft::Draft;
 use trust_tuf::model::MetaEntry;
 use trust_tuf::repository::RepositoryState;
-use trust_tuf::{CollectionName, KeyId, Root, UtcTime, Version, limits};
+use trust_tuf::{CollectionName, KeyId, Root, Snapshot, UtcTime, Verified, Version, limits};
 
 use crate::collection::check_signed;
 use crate::config::Lifetimes;
@@ -87,7 +87,8 @@ impl Signing<'_> {
     }
 
     /// The last look before anything leaves: the two files are judged as a client judges them.
-    pub(crate) fn judge(&self, snapshot: &SignedFile, timestamp: &SignedFile) -> Result<(), No> {
+    /// Gives the verified snapshot.
+    pub(crate) fn judge(&self, snapshot: &SignedFile, timestamp: &SignedFile) -> Result<Verified<Snapshot>, No> {
         check_signed(self.state, snapshot, timestamp)
             .map_err(|what| fail(format!("what was made for {} does not verify: {what}", self.name)))
     }

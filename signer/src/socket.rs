@@ -3,7 +3,7 @@
 //! Invariants: a peer whose user is not allowed gets no answer but the refusal (rule S16); a frame that has begun must come
 //! within its time; at most one large message is in memory. Deliberately absent: what requests mean.
 
-use std::io::{self, Read, Write};
+use std::io::{self, BufReader, Read, Write};
 use std::os::fd::AsFd;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -24,6 +24,8 @@ pub const CONNECTIONS: usize = 64;
 pub const FRAME_TIME: Duration = Duration::from_secs(30);
 /// Frames larger than this are read and handled one at a time, in bytes.
 const LARGE: usize = 1024 * 1024;
+/// Bytes that are taken from the socket at a time: a small request in one piece.
+const PIECE: usize = 16 * 1024;
 
 /// Where the signer listens, and for whom.
 #[derive(Debug, Clone)]
@@ -188,14 +190,17 @@ impl Shared {
                 return;
             }
         }
-        if let Err(e) = self.converse(&mut stream) {
+        if let Err(e) = self.converse(&stream) {
             tracing::debug!(error = %e, "a connection ended");
         }
     }
 
-    fn converse(&self, stream: &mut UnixStream) -> io::Result<()> {
+    fn converse(&self, mut stream: &UnixStream) -> io::Result<()> {
+        let mut reader = BufReader::with_capacity(PIECE, Started { stream, deadline: None, timeout: None });
         loop {
-            let mut reader = Started { stream, deadline: None };
+            // What of the next frame came with the last one has begun already.
+            let begun = !reader.buffer().is_empty();
+            reader.get_mut().deadline = begun.then(|| Instant::now().checked_add(FRAME_TIME)).flatten();
             let mut length = [0_u8; 4];
             match reader.read(&mut length)? {
                 0 => return Ok(()),
@@ -204,10 +209,10 @@ impl Shared {
             let announced = usize::try_from(u32::from_be_bytes(length)).unwrap_or(usize::MAX);
             if announced > FRAME_BYTES {
                 let no = refuse(RuleId::S13, format!("a frame of {announced} bytes; the limit is {FRAME_BYTES}"));
-                return write_frame(stream, &no.into_reply());
+                return write_frame(&mut stream, &no.into_reply());
             }
             let _turn = (announced > LARGE).then(|| self.large.lock().unwrap_or_else(PoisonError::into_inner));
-            let Some(body) = read_frame(&mut length.as_slice().chain(reader))? else { return Ok(()) };
+            let Some(body) = read_frame(&mut length.as_slice().chain(&mut reader))? else { return Ok(()) };
             let reply = self.reply(&body);
             drop(body);
             send(stream, &reply)?;
@@ -251,10 +256,10 @@ fn log(no: No) -> No {
     no
 }
 
-fn send(stream: &mut UnixStream, reply: &Reply) -> io::Result<()> {
-    match write_frame(stream, reply) {
+fn send(mut stream: &UnixStream, reply: &Reply) -> io::Result<()> {
+    match write_frame(&mut stream, reply) {
         Err(e) if e.kind() == io::ErrorKind::InvalidInput => {
-            write_frame(stream, &fail("the answer is larger than a frame").into_reply())
+            write_frame(&mut stream, &fail("the answer is larger than a frame").into_reply())
         }
         other => other,
     }
@@ -264,6 +269,8 @@ fn send(stream: &mut UnixStream, reply: &Reply) -> io::Result<()> {
 struct Started<'a> {
     stream: &'a UnixStream,
     deadline: Option<Instant>,
+    /// The time-out that the socket has now.
+    timeout: Option<Duration>,
 }
 
 impl Read for Started<'_> {
@@ -278,7 +285,10 @@ impl Read for Started<'_> {
                 Some(left)
             }
         };
-        self.stream.set_read_timeout(left)?;
+        if left != self.timeout {
+            self.stream.set_read_timeout(left)?;
+            self.timeout = left;
+        }
         let mut stream = self.stream;
         let count = stream.read(buffer)?;
         if self.deadline.is_none() {

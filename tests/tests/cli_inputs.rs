@@ -2,8 +2,12 @@
 //! registries that fail. Each ends with the promised code, says what to do, and leaves nothing half done.
 
 mod cli_world;
+#[path = "cli_inputs/manifests.rs"]
+mod manifests;
 #[path = "cli_inputs/network.rs"]
 mod network;
+#[path = "cli_inputs/policies.rs"]
+mod policies;
 #[path = "cli_inputs/stored.rs"]
 mod stored;
 
@@ -76,7 +80,7 @@ fn copy_all(from: &Path, to: &Path) {
 fn bad_input_of_every_kind_is_refused_with_its_code_and_leaves_nothing_behind() {
     let mut world = prepared();
     type Section = fn(&mut World);
-    let sections: [(&str, Section); 14] = [
+    let sections: [(&str, Section); 16] = [
         ("references", references),
         ("questions", questions),
         ("keys", keys),
@@ -89,6 +93,8 @@ fn bad_input_of_every_kind_is_refused_with_its_code_and_leaves_nothing_behind() 
         ("publications", publications),
         ("registries", registries),
         ("logins", logins),
+        ("policies", policies::policies),
+        ("manifests", manifests::manifests),
         ("secrets", secrets),
         ("outage", outage),
     ];

@@ -102,6 +102,7 @@ fn every_command_prints_one_document_that_says_its_exit_code() {
     let mut judge = Judge { world, validator, commands: Default::default(), codes: Default::default() };
     setup(&mut judge);
     images(&mut judge);
+    policies(&mut judge);
     people(&mut judge);
     this_machine(&mut judge);
     failures(&mut judge);
@@ -117,6 +118,9 @@ fn every_command_prints_one_document_that_says_its_exit_code() {
 
 fn setup(judge: &mut Judge) {
     let (alice, ops, demo) = (judge.world.alice.clone(), judge.world.ops.clone(), judge.world.demo.clone());
+    judge.judge(&ops, &["list"], 10);
+    judge.judge(&ops, &["pin", "list"], 10);
+    judge.judge(&alice, &["key", "list"], 42);
     judge.judge(&ops, &["init", &demo], 31);
     judge.judge(&alice, &["init", &demo], 12);
     let dry = judge.judge(&alice, &["init", &demo, "--dry-run"], 0);
@@ -157,12 +161,18 @@ fn images(judge: &mut Judge) {
     judge.world.push_again(&other, "demo/api:v1");
     let moved = judge.judge(&ops, &["verify", &api_v1], 13);
     judge.world.check("verify: E1403", moved["code"] == "E1403", &moved.to_string());
+    let subject = serde_json::json!({
+        "reference": api_v1, "collection": demo, "expected_digest": api.digest, "actual_digest": other.digest,
+    });
+    judge.world.check("verify: its subject", moved["images"][0]["subject"] == subject, &moved.to_string());
     judge.world.push_again(&api, "demo/api:v1");
     let resolved = judge.judge(&ops, &["resolve", &api_v1], 0);
     let name = format!("{demo}/api@{}", api.digest);
     judge.world.check("resolve: NAME@DIGEST", resolved["resolved"] == name.as_str(), &resolved.to_string());
     judge.judge(&ops, &["resolve", &api_v1, "--offline"], 0);
-    judge.judge(&ops, &["resolve", &unsigned], 10);
+    let refused = judge.judge(&ops, &["resolve", &unsigned], 10);
+    let subject = serde_json::json!({"reference": unsigned, "collection": demo});
+    judge.world.check("resolve: its subject", refused["subject"] == subject, &refused.to_string());
     judge.judge(&ops, &["exec", "--", "docker", "pull", &unsigned], 10);
     judge.judge(&ops, &["exec", "--", "docker", "compose", "up"], 2);
     judge.judge(&ops, &["list", &demo], 0);
@@ -192,6 +202,90 @@ fn images(judge: &mut Judge) {
     let into = judge.world.run(&ops, &["resolve", &api_v1, "-o", "json", "--out", &out]);
     let written: Value = serde_json::from_slice(&std::fs::read(&file).unwrap_or_default()).unwrap_or_default();
     judge.world.check("--out FILE takes the document", into.out.is_empty() && written["ok"] == true, &into.said());
+}
+
+fn policies(judge: &mut Judge) {
+    let (alice, ops, demo) = (judge.world.alice.clone(), judge.world.ops.clone(), judge.world.demo.clone());
+    judge.judge(&alice, &["policy", "init", "policy", "--dry-run"], 0);
+    judge.judge(&alice, &["policy", "init", "policy"], 0);
+    judge.judge(&alice, &["policy", "init", "policy"], 2);
+    let checked = judge.judge(&alice, &["policy", "check", "policy"], 0);
+    let rules = checked["rules"].as_array().is_some_and(|rules| rules.len() >= 3);
+    judge.world.check("policy check: rules", rules && checked["policy"]["version"] == 0, &checked.to_string());
+    judge.judge(&alice, &["policy", "check", "nowhere"], 35);
+    judge.judge(&alice, &["policy", "check", "."], 21);
+    judge.judge(&ops, &["policy", "show"], 21);
+    let policy = judge.world.create_policy();
+    judge.judge(&alice, &["policy", "show", &policy], 21);
+    let dry = judge.judge(&alice, &["policy", "publish", "policy", &policy, "--dry-run"], 0);
+    judge.world.check("dry run", dry["publication"].is_null(), &dry.to_string());
+    let done = judge.judge(&alice, &["policy", "publish", "policy", &policy], 0);
+    judge.world.check("published", done["publication"]["roles"]["targets"] == 2, &done.to_string());
+    judge.judge(&ops, &["policy", "publish", &alice.home.join("policy").display().to_string(), &policy], 42);
+    judge.judge(&ops, &["policy", "use", "registry.example.com/policy"], 10);
+    judge.judge(&ops, &["policy", "use", &policy], 0);
+    let shown = judge.judge(&ops, &["policy", "show"], 0);
+    judge.world.check("policy show: version", shown["version"] == 2 && shown["loaded"].is_object(), &shown.to_string());
+    judge.judge(&ops, &["policy", "show", "--raw", "_policy/pii.cedar"], 0);
+    judge.judge(&ops, &["policy", "show", "--raw", "nothing"], 2);
+    judge.world.sign_labelled();
+    let folder = alice.home.join("policy");
+    let (public, private) = (folder.join("environments/public.toml"), folder.join("environments/private.toml"));
+    let (public, private) = (public.display().to_string(), private.display().to_string());
+    let image = |name: &str| format!("{demo}/data-{name}:v1");
+    judge.judge(&ops, &["verify", &image("public"), "--env", &public], 0);
+    let denied = judge.judge(&ops, &["verify", &image("pii"), "--env", &public], 20);
+    let decision = &denied["images"][0]["decision"];
+    let told = denied["code"] == "E2001" && decision["allowed"] == false && decision["policy"]["version"] == 2;
+    judge.world.check("verify --env: the decision", told, &denied.to_string());
+    judge.judge(&ops, &["verify", &image("pii"), "--env", &private], 0);
+    let outside = judge.judge(&ops, &["verify", &image("typo"), "--env", &private], 20);
+    judge.world.check("verify --env: E2002", outside["code"] == "E2002", &outside.to_string());
+    judge.judge(&ops, &["verify", &image("public"), "--env", "nowhere.toml"], 35);
+    let wrong = ops.home.join("wrong.toml");
+    std::fs::write(&wrong, "name = 'a'\ncloud = 'publik'\n").unwrap();
+    let wrong = judge.judge(&ops, &["verify", &image("public"), "--env", &wrong.display().to_string()], 3);
+    judge.world.check("verify --env: E0008", wrong["code"] == "E0008", &wrong.to_string());
+    let explain = ["policy", "explain", "--env", &public, "--image"];
+    let explained = judge.judge(&ops, &[&explain[..], &[&image("pii")]].concat(), 20);
+    judge.world.check(
+        "explain: E2001",
+        explained["code"] == "E2001" && explained["verified"] == true,
+        &explained.to_string(),
+    );
+    judge.judge(&ops, &[&explain[..], &[&image("public")]].concat(), 0);
+    judge.judge(&ops, &[&explain[..], &[&format!("{demo}/api:unsigned")]].concat(), 10);
+    manifests(judge, &public);
+}
+
+fn manifests(judge: &mut Judge, public: &str) {
+    let (ops, demo) = (judge.world.ops.clone(), judge.world.demo.clone());
+    let folder = ops.home.join("deploy");
+    std::fs::create_dir(&folder).unwrap();
+    let deploy = folder.display().to_string();
+    judge.judge(&ops, &["verify", "--manifests", &deploy], 2);
+    let pod = |image: &str| {
+        format!(
+            "apiVersion: v1\nkind: Pod\nspec:\n  containers:\n  - image: {demo}/{image}\n---\nkind: Service\napiVersion: v1\n"
+        )
+    };
+    std::fs::write(folder.join("a.yaml"), pod("data-public:v1")).unwrap();
+    std::fs::write(folder.join("b.json"), r#"{"apiVersion":"v1","kind":"ConfigMap"}"#).unwrap();
+    let fine = judge.judge(&ops, &["verify", "--manifests", &deploy, "--env", public], 0);
+    let place = &fine["places"][0];
+    let told = place["line"] == 5 && place["path"] == "spec.containers[0].image" && fine["documents"] == 3;
+    judge.world.check("manifests: place and counts", told && fine["documents_without_images"] == 2, &fine.to_string());
+    let dry = judge.judge(&ops, &["verify", "--manifests", &deploy, "--pin", "--dry-run"], 0);
+    judge.world.check("manifests: dry run", dry["dry_run"] == true, &dry.to_string());
+    std::fs::write(folder.join("c.yaml"), pod("data-pii:v1")).unwrap();
+    let denied = judge.judge(&ops, &["verify", "--manifests", &deploy, "--env", public, "--pin"], 20);
+    let nothing = denied["files_changed"] == serde_json::json!([]);
+    judge.world.check("manifests: one denial and nothing is written", nothing, &denied.to_string());
+    std::fs::write(folder.join("d.yaml"), pod("api:unsigned") + "---\nkind: &a [*a]\n").unwrap();
+    let bad = judge.judge(&ops, &["verify", "--manifests", &deploy], 2);
+    judge.world.check("manifests: unreadable", bad["unreadable"][0]["code"] == "E0009", &bad.to_string());
+    std::fs::write(folder.join("d.yaml"), pod("api:unsigned")).unwrap();
+    judge.judge(&ops, &["verify", "--manifests", &deploy], 10);
 }
 
 fn people(judge: &mut Judge) {
@@ -275,7 +369,7 @@ fn failures(judge: &mut Judge) {
     judge.judge(&ops, &["resolve", &web_v1, "--server", "ftp://a b"], 3);
     judge.judge(&ops, &["resolve", &web_v1, "--context", "nowhere"], 3);
     let server = judge.world.server.url();
-    for (status, exit) in [(401, 31), (403, 31), (429, 33), (500, 34), (503, 34), (418, 34), (302, 34)] {
+    for (status, exit) in [(401, 31), (403, 31), (429, 33), (500, 34), (503, 34), (418, 34), (302, 34), (404, 34)] {
         judge.world.server.answer("/_metadata/timestamp.json", Answer::status(status));
         let document = judge.judge(&ops, &["resolve", &web_v1, "--server", &server], exit);
         let several = judge.judge(&ops, &["verify", &web_v1, &web_v1, "--server", &server], exit);

@@ -4,6 +4,8 @@
 //! What differs between two runs (ports, keys, times, folders) is replaced by a word in `<…>` or capitals.
 
 mod cli_world;
+#[path = "cli_transcripts/policies.rs"]
+mod policies;
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -223,6 +225,8 @@ fn every_command_says_what_its_transcript_says() {
     let mut book = Book::open();
     birth(&mut book);
     images(&mut book);
+    policies::policies(&mut book);
+    policies::manifests(&mut book);
     refusals(&mut book);
     people(&mut book);
     rotations(&mut book);
@@ -233,9 +237,9 @@ fn every_command_says_what_its_transcript_says() {
 
 fn birth(book: &mut Book) {
     let (alice, ops, demo) = (book.world.alice.clone(), book.world.ops.clone(), book.world.demo.clone());
-    book.tell("key-list-empty", &alice, &["key", "list"], 0);
-    book.tell("pin-list-empty", &ops, &["pin", "list"], 0);
-    book.tell("list-empty", &ops, &["list"], 0);
+    book.tell("key-list-empty", &alice, &["key", "list"], 42);
+    book.tell("pin-list-empty", &ops, &["pin", "list"], 10);
+    book.tell("list-empty", &ops, &["list"], 10);
     let unheard = format!("{demo}/api:v1");
     book.tell("verify-not-pinned", &ops, &["verify", &unheard], 10);
     book.tell("sign-not-pinned", &alice, &["sign", &format!("{unheard}@sha256:{}", "0".repeat(64))], 10);
@@ -342,7 +346,8 @@ fn refusals(book: &mut Book) {
     let through = |words: &[&'static str]| -> Vec<String> {
         words.iter().map(|w| (*w).to_owned()).chain(["--server".to_owned(), server.clone()]).collect()
     };
-    let cases: [(&str, Answer, i32); 6] = [
+    let cases: [(&str, Answer, i32); 7] = [
+        ("server-withholds", Answer::status(404), 34),
         ("server-forbidden", Answer::status(403), 31),
         ("server-login", Answer::status(401), 31),
         ("server-limits", Answer::status(429).header("retry-after", "17"), 33),
@@ -532,6 +537,13 @@ const COMMANDS: &[&str] = &[
     "pin list",
     "pin remove",
     "pin show",
+    "policy",
+    "policy init",
+    "policy check",
+    "policy explain",
+    "policy publish",
+    "policy show",
+    "policy use",
     "context",
     "context add",
     "context use",
@@ -556,7 +568,7 @@ fn help(book: &mut Book) {
         words.push("-h");
         book.tell(&format!("help-{}", command.replace(' ', "-")), &ops, &words, 0);
     }
-    for topic in ["exit-codes", "environment", "references", "key-uris", "config", "E1403", "sign"] {
+    for topic in ["exit-codes", "environment", "references", "key-uris", "config", "policy", "E0009", "E1403", "sign"] {
         book.tell(&format!("topic-{topic}"), &ops, &["help", topic], 0);
     }
     book.tell("topic-unknown", &ops, &["help", "E9999"], 2);

@@ -95,6 +95,10 @@ fn expired_roles_are_refused_and_can_be_renewed_by_those_who_hold_their_keys() {
     scene.wait_days(600);
     renew_token(&mut scene, 2);
     scene.trust(&["verify", &name], 14, "E1313");
-    scene.trust(&["rotate", "targets", &collection], 0, "rotated");
+    // Perhaps it is not the newest root, and the server holds that one back: somebody has to say that they looked.
+    scene.trust(&["rotate", "targets", &collection], 40, "second root");
+    scene.trust(&["rotate", "targets", &collection, "--dry-run"], 0, "second root");
+    scene.trust(&["verify", &name], 14, "E1313");
+    scene.trust(&["rotate", "targets", &collection, "--confirm", &collection], 0, "rotated");
     scene.trust(&["verify", &name], 0, "verified");
 }

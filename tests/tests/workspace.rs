@@ -14,11 +14,17 @@ const TABLE: &[(&str, &[&str])] = &[
     ("trust-image", &[]),
     ("trust-keys", &["trust-tuf"]),
     ("trust-wire", &["trust-tuf", "trust-image"]),
-    ("trust-server", &["trust-tuf", "trust-image", "trust-wire"]),
+    ("trust-server", &["trust-listen", "trust-tuf", "trust-image", "trust-wire"]),
     ("trust-signer", &["trust-tuf", "trust-keys", "trust-wire"]),
     ("trust-reader", &["trust-tuf", "trust-image", "trust-wire"]),
+    ("trust-policy", &["trust-image"]),
+    // What listens, the same for all programs that do.
+    ("trust-listen", &[]),
     // The command also names the types that reader and keys take and give.
-    ("trust", &["trust-reader", "trust-keys", "trust-tuf", "trust-image", "trust-wire"]),
+    ("trust", &["trust-reader", "trust-keys", "trust-policy", "trust-tuf", "trust-image", "trust-wire"]),
+    ("trust-decide", &["trust-reader", "trust-policy", "trust-tuf", "trust-image"]),
+    // The doors name the types that decide, reader and policy take and give.
+    ("trust-gate", &["trust-decide", "trust-listen", "trust-reader", "trust-policy", "trust-tuf", "trust-image"]),
 ];
 const TESTS: &str = "trust-tests";
 
@@ -116,7 +122,7 @@ fn the_dependency_table_among_our_crates_is_kept_exactly() {
 
 #[test]
 fn the_http_client_is_linked_only_into_the_reader_and_what_uses_it() {
-    assert_eq!(linked_into("reqwest"), set(&["trust-reader", "trust", TESTS]));
+    assert_eq!(linked_into("reqwest"), set(&["trust-reader", "trust", "trust-decide", "trust-gate", TESTS]));
 }
 
 #[test]

@@ -29,11 +29,12 @@ has_candidate() {
     [[ $(apt-cache "${apt_options[@]}" policy "$1" 2>/dev/null) == *"Candidate: "[!\(]* ]]
 }
 
-# What skopeo needs from a bare machine besides itself; the libraries' package names differ between Debian's releases.
-with_libraries_of_skopeo() {
+# What skopeo and podman need from a bare machine besides themselves; the libraries' package names differ between Debian's
+# releases.
+with_libraries_of_clients() {
     printf '%s\n' "$@"
     apt-cache "${apt_options[@]}" depends --recurse --no-recommends --no-suggests --no-conflicts --no-breaks \
-        --no-replaces --no-enhances skopeo 2>/dev/null |
+        --no-replaces --no-enhances skopeo podman 2>/dev/null |
         grep -E '^lib(gpgme|assuan|devmapper|subid)[0-9.]' | sort -u
 }
 
@@ -88,7 +89,7 @@ library_path() {
     echo "$path"
 }
 
-# lost_libraries PROGRAM: the shared libraries that it would not find
+# lost_libraries PROGRAM: the shared libraries that it would not find (a static program needs none, and ldd calls that an error)
 lost_libraries() {
-    LD_LIBRARY_PATH=$(library_path) ldd "$1" | awk '/not found/ {print $1}' | tr '\n' ' '
+    { LD_LIBRARY_PATH=$(library_path) ldd "$1" 2>/dev/null || true; } | awk '/not found/ {print $1}' | tr '\n' ' '
 }

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Puts the programs that the demo and the tests need into target/tools/bin: docker-registry, skopeo, faketime.
+# Puts the programs that the demo and the tests need into target/tools/bin: docker-registry, skopeo, podman, kubectl,
+# faketime.
 #
 # A program on PATH is used as it is. What is missing is downloaded as a Debian package and unpacked below target/tools
 # (debian.sh): nothing is installed, no service is started or enabled.
@@ -19,7 +20,7 @@ want="$(cat "$here/debian.sh" "$here/fetch.sh" | cksum) $tools"
 complete() {
     [[ -f $tools/fetched && $(<"$tools/fetched") == "$want" ]] || return 1
     local program
-    for program in docker-registry skopeo faketime; do
+    for program in docker-registry skopeo podman kubectl faketime; do
         [[ -x $tools/bin/$program ]] || return 1
     done
 }
@@ -43,15 +44,19 @@ libfaketime() {
 
 # What has to be fetched?
 packages=()
-for program in docker-registry skopeo; do
+for program in docker-registry skopeo podman kubectl; do
     if path=$(type -P "$program") && [[ $path != "$tools"/* ]]; then
         ln -sfn "$path" "$tools/bin/$program"
+    elif [[ $program == kubectl ]]; then
+        packages+=(kubernetes-client)
     else
         packages+=("$program")
+        # podman starts nothing without them, not even a pull.
+        [[ $program != podman ]] || packages+=(conmon crun)
     fi
 done
 libfaketime >/dev/null || packages+=(libfaketime)
-((${#packages[@]} == 0)) || unpack "${packages[*]}" with_libraries_of_skopeo "${packages[@]}"
+((${#packages[@]} == 0)) || unpack "${packages[*]}" with_libraries_of_clients "${packages[@]}"
 
 # install_script NAME: standard input becomes the program NAME, in one step
 install_script() {
@@ -78,6 +83,7 @@ W
 for package in ${packages[@]+"${packages[@]}"}; do
     case $package in
     docker-registry) wrap docker-registry ;;
+    kubernetes-client) wrap kubectl ;;
     skopeo)
         # skopeo does nothing without a policy.json. Where the machine has none it gets what Debian ships: accept
         # anything (whether an image may be trusted is what `trust` decides before skopeo is called).
@@ -85,6 +91,11 @@ for package in ${packages[@]+"${packages[@]}"}; do
         wrap skopeo "if [ ! -f \"\${HOME:-/nonexistent}/.config/containers/policy.json\" ] && [ ! -f /etc/containers/policy.json ]; then
     set -- --policy \"$tools/policy.json\" \"\$@\"
 fi"
+        ;;
+    podman)
+        # It looks for conmon and crun on PATH.
+        wrap podman "PATH=\"$root/usr/bin:\$PATH\"
+export PATH"
         ;;
     esac
 done
@@ -112,6 +123,8 @@ W
 
 # Each must really run here.
 "$tools/bin/skopeo" --version >/dev/null 2>&1 || missing "skopeo ($tools/bin/skopeo does not run)"
+"$tools/bin/podman" --version >/dev/null 2>&1 || missing "podman ($tools/bin/podman does not run)"
 "$tools/bin/docker-registry" --version >/dev/null 2>&1 || missing "docker-registry ($tools/bin/docker-registry does not run)"
+"$tools/bin/kubectl" version --client >/dev/null 2>&1 || missing "kubectl ($tools/bin/kubectl does not run)"
 [[ $("$tools/bin/faketime" '2031-02-03 04:05:00Z' date -u +%Y-%m) == 2031-02 ]] || missing "faketime (the clock does not move)"
 echo "$want" >"$tools/fetched"

@@ -12,6 +12,7 @@ pub mod layout;
 pub mod problems;
 pub mod reader;
 pub mod registry;
+pub mod reserved;
 pub mod state;
 #[cfg(test)]
 mod testing;
@@ -20,5 +21,6 @@ pub mod transport;
 mod update;
 pub mod verdict;
 pub mod verify;
+pub mod view;
 
 pub use update::CLOCK_TOLERANCE;

@@ -57,6 +57,14 @@ pub enum Failure {
     /// The server has no timestamp of the collection, and sent nothing else of it in this run.
     #[error("the server does not have this collection")]
     NoCollection,
+    /// The server has no timestamp of the collection, although this machine has verified one.
+    #[error("the server does not serve this collection any more; timestamp {version} was verified here")]
+    CollectionGone {
+        /// The timestamp that was verified last.
+        version: Version,
+        /// The last successful update.
+        seen: Option<UtcTime>,
+    },
     /// Offline, and a stored file is not the one that the stored list names.
     #[error("{file}: not the file that was stored last")]
     StoredOther {
@@ -108,6 +116,13 @@ impl Scene {
                 self.start(Code::ClockBack).fact("clock", now).fact("last update", seen)
             }
             Failure::NoCollection => self.start(Code::NoSuchCollection),
+            Failure::CollectionGone { version, seen } => {
+                let problem = self.start(Code::CollectionGone).fact("seen before", format!("timestamp v{version}"));
+                match seen {
+                    Some(seen) => problem.fact("last update", seen),
+                    None => problem,
+                }
+            }
             Failure::StoredOther { file } => self.start(Code::StoredIncomplete).fact("file", file),
             Failure::NothingStored => self.start(Code::NothingStored),
         };
@@ -210,9 +225,10 @@ pub(crate) fn code_of_fetch(error: &FetchError) -> Code {
 
 impl From<&StateError> for Problem {
     fn from(error: &StateError) -> Self {
-        let Problem { code, headline, facts, cause, remedy, .. } = Scene::offline("").of_state(error);
-        let facts = facts.into_iter().filter(|(label, _)| label != "collection").collect();
-        Problem { code, headline, facts, cause, remedy, failure: Some(Box::new(Failure::State(error.clone()))) }
+        let mut problem = Scene::offline("").of_state(error).because(Failure::State(error.clone()));
+        problem.facts.retain(|(label, _)| label != "collection");
+        problem.subject.collection = None;
+        problem
     }
 }
 
@@ -239,7 +255,9 @@ impl From<&RegistryError> for Problem {
         };
         let problem = Problem::new(code).fact("registry", &error.host).fact("image", &error.subject);
         match &error.reason {
-            RegistryReason::DigestMismatch { expected, got } => problem.fact("asked", expected).fact("served", got),
+            RegistryReason::DigestMismatch { expected, got } => {
+                problem.fact("asked", expected).fact("served", got).digests(expected, got)
+            }
             reason => problem.fact("found", reason),
         }
     }

@@ -139,6 +139,10 @@ impl<T: Transport> Reader<T> {
         self.pinned_version
     }
 
+    pub(crate) fn trusted_mut(&mut self) -> &mut TrustedSet {
+        &mut self.trusted
+    }
+
     /// The stored state.
     pub fn store(&self) -> &StateStore {
         &self.store
@@ -155,6 +159,19 @@ impl<T: Transport> Reader<T> {
         match &self.transport {
             Some(transport) => Scene::online(collection, transport.describe()),
             None => Scene::offline(collection),
+        }
+    }
+
+    /// Whether a server is asked for what is not stored.
+    pub(crate) fn is_online(&self) -> bool {
+        self.transport.is_some()
+    }
+
+    /// When the last successful update began, as far as is known: the record on disk is written once a minute.
+    pub(crate) fn updated_at(&self) -> UtcTime {
+        match self.transport {
+            Some(_) if self.options.max_staleness.is_none() => self.trusted.now(),
+            _ => self.store.refreshed().unwrap_or(UtcTime::EPOCH),
         }
     }
 
@@ -247,7 +264,7 @@ impl<T: Transport> Reader<T> {
         Ok(unloaded)
     }
 
-    async fn load_named(&mut self, delegator: &str, role: &str) -> Result<Verified<Targets>, Failure> {
+    pub(crate) async fn load_named(&mut self, delegator: &str, role: &str) -> Result<Verified<Targets>, Failure> {
         if let Some(loaded) = self.trusted.delegated(delegator, role) {
             return Ok(loaded.clone());
         }
@@ -293,7 +310,8 @@ impl<T: Transport> Reader<T> {
     }
 }
 
-fn checked(path: &str, target: &TargetInfo, bytes: Bytes) -> Result<Bytes, Failure> {
+/// The bytes, if length and hashes are those of the target.
+pub(crate) fn checked(path: &str, target: &TargetInfo, bytes: Bytes) -> Result<Bytes, Failure> {
     let got = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
     let reason = if got != target.length {
         Reason::Length { expected: target.length, got }

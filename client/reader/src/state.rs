@@ -13,6 +13,7 @@
 //!
 //! One process at a time; inside one process, one [`StateStore`] a folder at a time: opening waits on its thread.
 
+mod content;
 mod files;
 mod record;
 
@@ -195,6 +196,11 @@ impl StateStore {
     /// The highest root version that was stored.
     pub fn newest_root(&self) -> Option<Version> {
         self.record.root
+    }
+
+    /// The version of the timestamp that was accepted last, under the pinned root that the state was built on.
+    pub fn newest_timestamp(&self) -> Option<Version> {
+        self.record.timestamp.as_ref().map(|mark| mark.version)
     }
 
     /// The stored root of this version. It is trusted only as a link of the chain.

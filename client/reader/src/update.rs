@@ -102,9 +102,14 @@ pub(crate) async fn online<T: Transport>(
     let consistent = stage.root().consistent_snapshot();
     offer_timestamp(&mut stage, anchor, store, now)?;
     let received = match remote.demand("timestamp.json", limits::TIMESTAMP_BYTES).await {
-        // Nothing came from this server yet, so that nothing says that it ever had the collection: what is stored may be of
-        // another one. After a root from it, its store lacks a file.
-        Err(Failure::Fetch { error: FetchError::NotFound, .. }) if !server_has_it => return Err(Failure::NoCollection),
+        // After a root from this server, its store lacks a file. Before, nothing says that it ever had the collection. Where
+        // one was verified, that is no "not signed" all the same: whoever holds it back would choose that answer.
+        Err(Failure::Fetch { error: FetchError::NotFound, .. }) if !server_has_it => {
+            return Err(match store.newest_timestamp() {
+                Some(version) => Failure::CollectionGone { version, seen: store.refreshed() },
+                None => Failure::NoCollection,
+            });
+        }
         other => other?,
     };
     let accepted = match stage.accept(received.to_vec()) {

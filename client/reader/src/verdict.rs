@@ -18,6 +18,23 @@ pub const SCHEMA: &str = "trust/v1";
 /// Longest value of a fact, in characters; the rest is cut with `…`.
 const MAX_VALUE: usize = 1_024;
 
+/// What a problem is about, for programs: each member only where it is known.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Subject {
+    /// The image reference.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reference: Option<String>,
+    /// The collection.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub collection: Option<String>,
+    /// The digest that is signed, or that was asked for: `sha256:HEX`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expected_digest: Option<String>,
+    /// The digest that was found in its place.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub actual_digest: Option<String>,
+}
+
 /// A refusal or failure: what happened, the facts, the cause, what to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
@@ -31,6 +48,8 @@ pub struct Problem {
     pub cause: String,
     /// What to do, one step a line.
     pub remedy: Vec<String>,
+    /// What it is about.
+    pub subject: Box<Subject>,
     /// What a lower layer said, for tests and for programs; not printed.
     pub failure: Option<Box<Failure>>,
 }
@@ -45,6 +64,7 @@ impl Problem {
             facts: Vec::new(),
             cause: entry.cause.to_owned(),
             remedy: entry.remedy.iter().map(|&step| step.to_owned()).collect(),
+            subject: Box::default(),
             failure: None,
         }
     }
@@ -56,10 +76,38 @@ impl Problem {
         self
     }
 
-    /// Adds a fact.
+    /// Adds a fact. The facts `image` and `collection` are also the subject, unless it is known already.
     #[must_use]
     pub fn fact(mut self, label: &str, value: impl Display) -> Self {
-        self.facts.push((label.to_owned(), printable(&value.to_string())));
+        let value = printable(&value.to_string());
+        match label {
+            "image" => _ = self.subject.reference.get_or_insert_with(|| value.clone()),
+            "collection" => _ = self.subject.collection.get_or_insert_with(|| value.clone()),
+            _ => {}
+        }
+        self.facts.push((label.to_owned(), value));
+        self
+    }
+
+    /// Says which image this is about, where no fact said so.
+    #[must_use]
+    pub fn about(mut self, reference: impl Display) -> Self {
+        self.subject.reference.get_or_insert_with(|| printable(&reference.to_string()));
+        self
+    }
+
+    /// Says in which collection it is, where no fact said so.
+    #[must_use]
+    pub fn within(mut self, collection: impl Display) -> Self {
+        self.subject.collection.get_or_insert_with(|| printable(&collection.to_string()));
+        self
+    }
+
+    /// Says which digest was expected and which one was found, for programs; the text has them as facts.
+    #[must_use]
+    pub fn digests(mut self, expected: impl Display, actual: impl Display) -> Self {
+        self.subject.expected_digest = Some(printable(&expected.to_string()));
+        self.subject.actual_digest = Some(printable(&actual.to_string()));
         self
     }
 
@@ -125,6 +173,7 @@ impl Problem {
             "code": self.id(),
             "exit": self.exit(),
             "headline": self.headline,
+            "subject": self.subject,
             "facts": facts,
             "cause": self.cause,
             "do": self.remedy,
@@ -263,6 +312,25 @@ mod tests {
   more    trust help E1403
 ";
         assert_eq!(problem.text(), expected);
+    }
+
+    #[test]
+    fn a_program_reads_what_a_failure_is_about_without_reading_the_text() {
+        let nothing = Problem::new(Code::Internal).json();
+        assert_eq!(nothing["subject"], json!({}), "nothing is claimed that is not known");
+        let problem = Problem::new(Code::DigestDiffers)
+            .fact("image", "r.example/pay/api:v1\u{202e}")
+            .fact("server", "https://s")
+            .digests("sha256:aa", "sha256:bb")
+            .about("r.example/other")
+            .within("r.example/pay");
+        let expected = json!({
+            "reference": "r.example/pay/api:v1\\u{202e}", "collection": "r.example/pay",
+            "expected_digest": "sha256:aa", "actual_digest": "sha256:bb",
+        });
+        assert_eq!(problem.json()["subject"], expected);
+        let refused = Verdict::from(Err(problem));
+        assert_eq!(refused.json()["subject"], expected);
     }
 
     #[test]

@@ -1,15 +1,17 @@
 //! From an image reference to a verified image, or the reason why not.
 //!
 //! The digest is what the plain TUF search finds. Signers after the hit only add to the list of who signed. Before every
-//! allow the revocations are looked up: of the digest, of the tag, and of each image in an index. Deliberately absent:
-//! what a registry serves, and policy.
+//! allow the revocations are looked up: of the digest, of the tag, and of each image in an index. Which images those are
+//! is known from the signed facts: where a digest is revoked in the collection, an image without facts that name its parts
+//! is refused. Deliberately absent: what a registry serves, and policy.
 
+mod ground;
 mod signers;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
-use trust_image::target::{revoked_digest_path, revoked_tag_path};
+use trust_image::target::{Revoked, revoked_digest_path, revoked_of, revoked_tag_path};
 use trust_image::{Digest, ImageFacts, Reference, TargetError, target};
 use trust_tuf::lookup::{Outcome, Statement};
 use trust_tuf::model::Role;
@@ -19,6 +21,11 @@ use crate::catalogue::Code;
 use crate::reader::Reader;
 use crate::transport::Transport;
 use crate::verdict::{Problem, printable};
+
+pub(crate) use ground::{Examination, Ground};
+
+/// The role of revocations, where `targets` delegates it.
+const REVOKED_ROLE: &str = "_revoked";
 
 /// Who must have signed.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -154,6 +161,8 @@ impl VerifiedImage {
             .fact("image", &self.reference)
             .fact("signed", format!("{}  by {}", self.digest, names.join(", ")))
             .fact("served", served)
+            .within(&self.collection)
+            .digests(self.digest, served)
             .remedy([
                 format!("docker pull {name}@{}      (the signed one)", self.digest),
                 format!("trust sign {name}:{tag}@{served}    (if you made the new one)"),
@@ -234,6 +243,49 @@ impl<T: Transport> Reader<T> {
         require: &Require,
         meaning: Meaning,
     ) -> Result<VerifiedImage, Problem> {
+        Examination(self).verify_as(image, require, meaning).await
+    }
+
+    /// The revocation in force for an image, if there is one: of its digest, of its tag, or of one of the `parts` (images
+    /// of an index, other forms of the digest). A revocation role that cannot be read is an error.
+    pub async fn revocation(
+        &mut self,
+        image: &Reference,
+        digest: Option<&Digest>,
+        parts: &BTreeSet<Digest>,
+    ) -> Result<Option<Revocation>, Problem> {
+        Examination(self).find_revocation(image, digest, parts, &mut Basis::default()).await
+    }
+
+    /// Refuses an image whose parts nobody names, where a digest is revoked in the collection: the revoked one could be
+    /// among them. `facts`: those that a signer of this digest states, if they can be read.
+    pub async fn check_parts(
+        &mut self,
+        image: &Reference,
+        digest: &Digest,
+        facts: Option<&ImageFacts>,
+    ) -> Result<(), Problem> {
+        Examination(self).check_parts(image, digest, facts).await
+    }
+}
+
+impl<G: Ground> Examination<'_, G> {
+    pub(crate) async fn verify_as(
+        &mut self,
+        image: &Reference,
+        require: &Require,
+        meaning: Meaning,
+    ) -> Result<VerifiedImage, Problem> {
+        let result = self.decide(image, require, meaning).await;
+        result.map_err(|problem| problem.about(image).within(&self.anchor().collection))
+    }
+
+    async fn decide(
+        &mut self,
+        image: &Reference,
+        require: &Require,
+        meaning: Meaning,
+    ) -> Result<VerifiedImage, Problem> {
         let mut basis = Basis::default();
         let collection = self.anchor().collection.to_string();
         let mapped = |error: TargetError| {
@@ -263,7 +315,8 @@ impl<T: Transport> Reader<T> {
             return Err(Problem::new(code)
                 .fact("image", image)
                 .fact("given", asked)
-                .fact("signed", format!("{digest}  by {}", hit.signer)));
+                .fact("signed", format!("{digest}  by {}", hit.signer))
+                .digests(digest, asked));
         }
         let digest = image.digest().copied().unwrap_or(digest);
 
@@ -276,6 +329,7 @@ impl<T: Transport> Reader<T> {
         let forms = [hit.target.hashes.sha256.map(Digest::Sha256), hit.target.hashes.sha512.map(Digest::Sha512)];
         children.extend(forms.into_iter().flatten());
         self.check_revoked(image, &digest, &children, &mut basis).await?;
+        self.check_parts(image, &digest, facts.as_ref()).await?;
         let tag_moved = match image.tag() {
             Some(_) if !by_tag => self.tag_moved(image, &digest, &mut basis, &mut warnings).await?,
             _ => None,
@@ -351,17 +405,6 @@ impl<T: Transport> Reader<T> {
         Ok(Some(moved))
     }
 
-    /// The revocation in force for an image, if there is one: of its digest, of its tag, or of one of the `parts` (images
-    /// of an index, other forms of the digest). A revocation role that cannot be read is an error.
-    pub async fn revocation(
-        &mut self,
-        image: &Reference,
-        digest: Option<&Digest>,
-        parts: &BTreeSet<Digest>,
-    ) -> Result<Option<Revocation>, Problem> {
-        self.find_revocation(image, digest, parts, &mut Basis::default()).await
-    }
-
     /// Refuses what is revoked. A revocation role that cannot be read refuses too.
     async fn check_revoked(
         &mut self,
@@ -374,6 +417,42 @@ impl<T: Transport> Reader<T> {
             Some(revocation) => Err(revocation.problem(image)),
             None => Ok(()),
         }
+    }
+
+    async fn check_parts(
+        &mut self,
+        image: &Reference,
+        digest: &Digest,
+        facts: Option<&ImageFacts>,
+    ) -> Result<(), Problem> {
+        let found = match facts {
+            // A single image is named as its own and only part.
+            Some(facts) if !facts.platforms.is_empty() => return Ok(()),
+            Some(_) => "the signed facts name no part of it",
+            None => "no signer states facts of it that can be read",
+        };
+        if !self.revokes_digests().await? {
+            return Ok(());
+        }
+        let tag = image.tag().map(|tag| format!(":{tag}")).unwrap_or_default();
+        Err(Problem::new(Code::PartsUnknown)
+            .fact("image", image)
+            .fact("digest", digest)
+            .fact("found", found)
+            .fact("collection", &self.anchor().collection)
+            .remedy([format!("sign it again with a current program: trust sign {}{tag}@{digest}", image.name())]))
+    }
+
+    /// Whether a digest is revoked in the collection: in the one role whose revocations count.
+    async fn revokes_digests(&mut self) -> Result<bool, Problem> {
+        let collection = self.anchor().collection.to_string();
+        let is_delegated = self.trusted().targets().delegations().is_some_and(|d| d.role(REVOKED_ROLE).is_some());
+        let file = self.role(if is_delegated { REVOKED_ROLE } else { "targets" }).await?;
+        let delegation = self.trusted().targets().delegations().and_then(|d| d.role(REVOKED_ROLE));
+        // What is outside the patterns of the role does not count, as everywhere.
+        let counts = |path: &str| delegation.is_none_or(|d| d.matches(path).unwrap_or(true));
+        let of_digest = |path: &str| matches!(revoked_of(&collection, path), Ok(Revoked::Digest(_)));
+        Ok(file.paths().filter(|path| path.starts_with(REVOKED_ROLE)).any(|path| of_digest(path) && counts(path)))
     }
 
     async fn find_revocation(
@@ -467,6 +546,11 @@ pub fn digest_of(target: &TargetInfo) -> Option<Digest> {
 pub fn revocable(target: &TargetInfo) -> BTreeSet<Digest> {
     let forms = [target.hashes.sha256.map(Digest::Sha256), target.hashes.sha512.map(Digest::Sha512)];
     forms.into_iter().flatten().chain(target.custom.iter().flat_map(digests_in)).collect()
+}
+
+/// The image's facts in a target, if it states some that can be read.
+pub fn facts_in(target: &TargetInfo) -> Option<ImageFacts> {
+    ImageFacts::from_custom(&target.custom.as_ref()?.to_json()).ok().flatten()
 }
 
 /// Whether a target is this digest, by the hash of the digest's own algorithm.

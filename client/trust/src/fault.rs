@@ -10,7 +10,7 @@ use trust_keys::{FileError, KeyFileError, KeyUriError, PassphraseError, SignErro
 use trust_reader::catalogue::Code;
 use trust_reader::verdict::Problem;
 
-use trust_tuf::{CollectionName, UtcTime};
+use trust_tuf::{CollectionName, UtcTime, Version};
 
 use crate::prompt::ENTRIES_DIFFER;
 use crate::settings::{Origin, SettingsError};
@@ -192,6 +192,26 @@ pub fn not_pinned(collection: &str) -> Problem {
         .remedy([format!("trust pin add {collection} FINGERPRINT")])
 }
 
+/// Pins to list, and none is there.
+pub fn nothing_pinned() -> Problem {
+    Problem::new(Code::NoPin)
+        .headline("nothing is pinned on this machine")
+        .cause("a pin is the root by which a collection is verified; without one no image is accepted")
+        .remedy([
+            "pin a collection, with the fingerprint that its people told you: trust pin add COLLECTION FINGERPRINT",
+            "or set up one of your own: trust init COLLECTION",
+        ])
+}
+
+/// Keys to list, and none is there.
+pub fn no_keys(folder: &Path) -> Problem {
+    Problem::new(Code::KeyMissing)
+        .headline("there are no keys on this machine")
+        .fact("folder", folder.display())
+        .cause("none was made or imported here")
+        .remedy(["make one: trust key generate NAME", "or bring one: trust key import URI NAME"])
+}
+
 /// An image in no pinned collection.
 pub fn image_not_pinned(image: &Reference, pinned: &[&str]) -> Problem {
     let problem = Problem::new(Code::NoPin).fact("image", image);
@@ -241,6 +261,37 @@ pub fn finish_too_early(role: &str, collection: &CollectionName, after: UtcTime)
         .remedy([
             format!("after that time: trust rotate {role} {collection} --finish"),
             "if the key is stolen, skip the wait: --emergency".to_owned(),
+        ])
+}
+
+/// What may happen if a root is signed on one that has expired, and what to look at before.
+pub fn expired_root_danger(version: Version, expires: UtcTime) -> String {
+    format!(
+        "The newest root that this machine knows, v{version}, expired {expires}. If there is a newer one and the server \
+         holds it back, this signs a second root for a version that is taken, and that stays valid for every client that \
+         has not seen the first. Ask the other holders of root keys whether v{version} is the newest."
+    )
+}
+
+/// Nobody confirmed that an expired root is the newest one.
+pub fn expired_root(collection: &CollectionName, version: Version, expires: UtcTime, why: &str) -> Problem {
+    Problem::new(Code::NeedConfirmation)
+        .headline(format!(
+            "the newest root that this machine knows, v{version}, has expired, and nobody said that it is the newest"
+        ))
+        .fact("collection", collection)
+        .fact("root here", format!("v{version}, expired {expires}"))
+        .fact("no prompt", why)
+        .cause(
+            "a server that holds back a newer root looks the same: this would sign a second root for a version that is \
+             taken, and that stays valid for every client that has not seen the first",
+        )
+        .remedy([
+            format!(
+                "ask the other holders of root keys whether v{version} is the newest; trust inspect shows them theirs"
+            ),
+            "compare with a machine that updated lately, and with the publication that you remember last".to_owned(),
+            format!("if it is the newest: --confirm {collection}"),
         ])
 }
 
@@ -420,6 +471,7 @@ pub fn serves_another(image: &Reference, digest: &Digest, served: &Digest) -> Pr
         .fact("image", image)
         .fact("to sign", digest)
         .fact("served", served)
+        .digests(digest, served)
         .cause("the tag was pushed again, or the digest is that of another image")
         .remedy([
             "push the image that you want to sign under this tag, or sign the digest that is served if you made it",
@@ -428,11 +480,16 @@ pub fn serves_another(image: &Reference, digest: &Digest, served: &Digest) -> Pr
 
 /// Facts that cannot be signed.
 pub fn facts(image: &Reference, error: &trust_image::FactsError) -> Problem {
-    Problem::new(Code::ImageUnreadable)
+    let problem = Problem::new(Code::ImageUnreadable)
         .headline("the facts of this image cannot be signed")
         .fact("image", image)
-        .cause(error)
-        .remedy(["shorten the labels or annotations of the image, or leave out --annotation"])
+        .cause(error);
+    match error {
+        trust_image::FactsError::NotComposed { .. } => problem
+            .fact("why", "clients that compose text before they check a signature would refuse the whole role file")
+            .remedy(["write it with composed characters (é as one character, not e and an accent), then build the image again"]),
+        _ => problem.remedy(["shorten the labels or annotations of the image, or leave out --annotation"]),
+    }
 }
 
 /// A signature to remove that is not there.
@@ -445,7 +502,11 @@ pub fn not_signed_by_me(image: &Reference, role: &str) -> Problem {
 
 /// A signature to remove that is for another digest.
 pub fn signed_another(image: &Reference, signed: &Digest, role: &str) -> Problem {
-    Problem::new(Code::TagIsOther).fact("image", image).fact("signed", format!("{signed}  by {role}"))
+    let problem = Problem::new(Code::TagIsOther).fact("image", image).fact("signed", format!("{signed}  by {role}"));
+    match image.digest() {
+        Some(given) => problem.digests(signed, given),
+        None => problem,
+    }
 }
 
 /// A collection without a single signed image.

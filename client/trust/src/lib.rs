@@ -12,8 +12,10 @@ pub mod commands;
 pub mod drafts;
 pub mod fault;
 pub mod keyring;
+pub mod manifests;
 pub mod online_keys;
 pub mod output;
+pub mod policy;
 pub mod printer;
 pub mod prompt;
 pub mod publish;
@@ -105,6 +107,7 @@ fn dispatch(app: &App, printer: &Printer, command: &Command) -> Result<Box<dyn A
         Command::Exec(args) => match commands::exec::run(app, args, |text| printer.note(text))? {},
         Command::Key(command) => commands::key::run(app, command),
         Command::Pin(command) => commands::pin::run(app, command),
+        Command::Policy(command) => commands::policy::run(app, printer, command),
         Command::Context(command) => commands::context::run(app, command),
         Command::Config(command) => commands::config::run(app, command),
         Command::Env(_) => Ok(Box::new(commands::env::run(&app.environment)?)),

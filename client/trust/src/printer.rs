@@ -38,6 +38,11 @@ pub trait Answer {
         Vec::new()
     }
 
+    /// Whether the text tells the problems already, so that they are not told again on stderr.
+    fn tells_problems(&self) -> bool {
+        false
+    }
+
     /// Whether the command itself wrote the file of `--out`, so that the rest of the answer goes to stdout.
     fn wrote_out(&self) -> bool {
         false
@@ -106,7 +111,8 @@ impl Printer {
                 if !self.quiet {
                     self.stderr(&report);
                 }
-                for problem in answer.problems() {
+                let untold = answer.problems().into_iter().filter(|_| !answer.tells_problems());
+                for problem in untold {
                     self.stderr(&problem_text(problem, Style::of_stderr(self.color)));
                 }
                 written

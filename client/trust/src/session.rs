@@ -43,8 +43,13 @@ pub fn pin_for<'a>(app: &'a App, image: &Reference) -> Result<&'a Pin, Problem> 
     })
 }
 
-/// Says that a name without tag is that of a pinned collection, where it was taken for an image and led nowhere.
+/// Says which image and collection a problem is about, and that a name without tag is that of a pinned collection, where it
+/// was taken for an image and led nowhere.
 pub fn with_collection_hint(app: &App, image: &Reference, problem: Problem) -> Problem {
+    let problem = match pin_for(app, image) {
+        Ok(pin) => problem.about(image).within(&pin.collection),
+        Err(_) => problem.about(image),
+    };
     let led_nowhere = matches!(
         problem.code,
         Code::NotSigned | Code::NoSuchTag | Code::NoSuchImage | Code::NeedConfirmation | Code::RegistryLogin

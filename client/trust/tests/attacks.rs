@@ -10,10 +10,10 @@ use std::rc::Rc;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use trust_keys::{Algorithm, LocalKey, SigningKey};
+use trust_keys::{Algorithm, LocalKey, Protection, SigningKey, private_pem};
 use trust_reader::state::StateStore;
 use trust_tuf::draft::Draft;
-use trust_tuf::{CollectionName, RoleType, UtcTime};
+use trust_tuf::{CollectionName, MetaEntry, RoleType, UtcTime, Version};
 
 const TOKEN: &str = "trust-token-of-our-own-server";
 
@@ -175,4 +175,92 @@ fn two_commands_that_name_the_same_collections_in_another_order_do_not_wait_for_
         child.wait().unwrap();
         assert_eq!(taken, (true, false), "{images:?}: the locks are taken in the order of the names");
     }
+}
+
+/// A server that shows a collection as it was long ago and holds back every newer root; gives its address and what it was
+/// sent.
+fn withholding(files: Vec<(String, Vec<u8>)>) -> (String, Arc<Mutex<Vec<String>>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = format!("http://{}", listener.local_addr().unwrap());
+    let asked = Arc::<Mutex<Vec<String>>>::default();
+    let kept = Arc::clone(&asked);
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let mut lines = BufReader::new(stream.try_clone().unwrap()).lines().map_while(Result::ok);
+            let Some(first) = lines.next() else { continue };
+            lines.by_ref().take_while(|line| !line.is_empty()).for_each(drop);
+            let found = files.iter().find(|(name, _)| first.contains(&format!("/_metadata/{name} ")));
+            let (status, body) = found.map_or(("404 Not Found", &b"{}"[..]), |(_, bytes)| ("200 OK", bytes));
+            kept.lock().unwrap().push(first);
+            let head = format!("HTTP/1.1 {status}\r\ncontent-length: {}\r\nconnection: close\r\n\r\n", body.len());
+            let _ = stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(body));
+        }
+    });
+    (address, asked)
+}
+
+#[test]
+fn a_server_that_holds_back_a_newer_root_gets_no_second_one_signed_on_an_expired_one() {
+    let key = Rc::new(LocalKey::generate(Algorithm::Ed25519).unwrap());
+    let expired = UtcTime::parse("2020-01-01T00:00:00Z").unwrap();
+    let sign = |draft: &Draft| trust::keyring::sign(draft, &[Rc::clone(&key)]).unwrap();
+    let mut root = Draft::root(expired);
+    for role in RoleType::ALL {
+        root.set_role(role, &[key.public().clone()], 1);
+    }
+    let root = sign(&root);
+    let targets = sign(&Draft::targets(expired));
+    let entry = MetaEntry::of(Version::ONE, &targets);
+    let snapshot = sign(&Draft::snapshot(Version::ONE, expired, [("targets", &entry)]));
+    let timestamp = sign(&Draft::timestamp(Version::ONE, expired, &MetaEntry::of(Version::ONE, &snapshot)));
+    let named = |name: &str, bytes: Vec<u8>| (name.to_owned(), bytes);
+    let (server, asked) = withholding(vec![
+        named("timestamp.json", timestamp),
+        named("1.snapshot.json", snapshot),
+        named("1.targets.json", targets),
+    ]);
+
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str, bytes: &[u8]| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, bytes).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
+        path.display().to_string()
+    };
+    let pem = file("key.pem", private_pem(&key, Protection::Unencrypted).unwrap().as_bytes());
+    let (root, token) = (file("root.json", &root), file("token", TOKEN.as_bytes()));
+    let trust = |arguments: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_trust"));
+        command.args(arguments).env_clear().env("HOME", folder.path()).env("TRUST_TOKEN_FILE", &token);
+        command.env("TRUST_SERVER", &server).stdin(Stdio::null()).output().unwrap()
+    };
+    assert!(trust(&["key", "import", &format!("file:{pem}"), "old", "--no-passphrase"]).status.success());
+    assert!(trust(&["pin", "add", "r.example/a", "--root", &root]).status.success());
+    let keys = || std::fs::read_dir(folder.path().join(".local/share/trust/keys")).unwrap().count();
+    let keys_before = keys();
+
+    for role in ["root", "targets", "timestamp", "snapshot"] {
+        let rotate = ["rotate", role, "r.example/a", "--no-passphrase", "--identity", &"a".repeat(64)];
+        asked.lock().unwrap().clear();
+        let output = trust(&rotate);
+        let text = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(40), "{role}: {text}");
+        for part in ["E4002", "v1, expired 2020-01-01T00:00:00Z", "second root", "--confirm r.example/a", "holders"] {
+            assert!(text.contains(part), "{role}: {part}: {text}");
+        }
+        let other = trust(&[&rotate[..], &["--confirm", "r.example/b"]].concat());
+        assert_eq!(other.status.code(), Some(2), "{role}: another name confirms nothing");
+        let asked = asked.lock().unwrap();
+        assert!(asked.iter().any(|line| line.contains("timestamp.json")), "{role}: {asked:?}");
+        assert!(asked.iter().all(|line| line.starts_with("GET ")), "{role}: nothing was sent: {asked:?}");
+    }
+    assert_eq!(keys(), keys_before, "no key was made");
+
+    // Whoever looked and says so goes on.
+    asked.lock().unwrap().clear();
+    let rotate = ["rotate", "root", "r.example/a", "--no-passphrase", "--confirm", "r.example/a"];
+    let output = trust(&rotate);
+    let sent = asked.lock().unwrap().iter().any(|line| line.starts_with("POST ") && line.contains("_publications"));
+    assert!(sent, "{:?}: {}", output.status, String::from_utf8_lossy(&output.stderr));
 }

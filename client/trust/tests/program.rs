@@ -214,6 +214,53 @@ fn exec_runs_nothing_without_a_positive_verdict() {
 }
 
 #[test]
+fn a_list_of_nothing_never_ends_with_0_and_says_what_to_do_next() {
+    let home = Home::new();
+    for (arguments, exit, id, says) in [
+        (["key", "list"].as_slice(), 42, "E4201", "trust key generate NAME"),
+        (&["pin", "list"], 10, "E1002", "trust pin add COLLECTION FINGERPRINT"),
+        (&["list"], 10, "E1002", "trust pin add COLLECTION FINGERPRINT"),
+    ] {
+        let output = home.run(arguments);
+        assert_eq!(code(&output), exit, "{arguments:?}: {}", stderr(&output));
+        assert!(output.stdout.is_empty() && stderr(&output).contains(id), "{arguments:?}: {}", stderr(&output));
+        assert!(stderr(&output).contains(says), "{arguments:?}: {}", stderr(&output));
+        let document = document(&home.run(&[arguments, &["-o", "json"]].concat()));
+        assert_eq!((&document["ok"], &document["exit"]), (&false.into(), &exit.into()), "{arguments:?}");
+    }
+    // A folder that holds no key any more is the same as none.
+    assert_eq!(code(&home.run(&["key", "generate", "one", "--no-passphrase"])), 0);
+    for file in std::fs::read_dir(home.path().join(".local/share/trust/keys")).unwrap() {
+        let path = file.unwrap().path();
+        if path.is_file() {
+            std::fs::remove_file(path).unwrap();
+        }
+    }
+    assert_eq!(code(&home.run(&["key", "list"])), 42);
+    home.config(&format!("context = 'a'\n{PINNED}"));
+    for arguments in [["pin", "list"].as_slice(), &["list"]] {
+        assert_eq!(code(&home.run(arguments)), 0, "{arguments:?}");
+    }
+}
+
+#[test]
+fn a_failure_names_its_subject_for_programs_before_anything_was_reached() {
+    let home = Home::new();
+    home.config(&format!("context = 'a'\n{PINNED}"));
+    let image = "r.example/pay/api:v1";
+    for (arguments, exit) in [(vec!["resolve", image], 30), (vec!["resolve", "r.example/other:v1"], 10)] {
+        let document = document(&home.run(&[&arguments[..], &["-o", "json"]].concat()));
+        assert_eq!(document["exit"], exit, "{document}");
+        assert_eq!(document["subject"]["reference"], arguments[1], "{document}");
+        let collection = document["subject"].get("collection").and_then(|c| c.as_str());
+        assert_eq!(collection, (exit == 30).then_some("r.example/pay"), "{document}");
+        assert!(document["subject"].get("expected_digest").is_none(), "{document}");
+    }
+    let verified = document(&home.run(&["verify", image, "-o", "json"]));
+    assert_eq!(verified["images"][0]["subject"]["reference"], image, "{verified}");
+}
+
+#[test]
 fn keys_are_made_listed_shown_exported_and_imported() {
     let home = Home::new();
     let pass = home.secret("pass", "hunter2\n");

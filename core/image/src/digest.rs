@@ -21,6 +21,37 @@ pub enum Digest {
     Sha512([u8; 64]),
 }
 
+/// Hashes content that comes in pieces; see [`Digest::hasher`].
+pub struct Hasher {
+    context: provider::Context,
+    like: Digest,
+}
+
+impl fmt::Debug for Hasher {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Hasher").field("algorithm", &self.like.algorithm()).finish_non_exhaustive()
+    }
+}
+
+impl Hasher {
+    /// Adds the next piece.
+    pub fn update(&mut self, bytes: &[u8]) {
+        self.context.update(bytes);
+    }
+
+    /// The digest of all pieces in their order.
+    pub fn finish(self) -> Digest {
+        let hash = self.context.finish();
+        let mut digest = self.like;
+        let out: &mut [u8] = match &mut digest {
+            Digest::Sha256(bytes) => bytes,
+            Digest::Sha512(bytes) => bytes,
+        };
+        out.iter_mut().zip(hash.as_ref()).for_each(|(to, from)| *to = *from);
+        digest
+    }
+}
+
 /// Why a text is not a digest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum DigestError {
@@ -71,6 +102,15 @@ impl Digest {
                 Digest::Sha512(out)
             }
         }
+    }
+
+    /// A hasher of the algorithm of `self`, for content that comes in pieces.
+    pub fn hasher(&self) -> Hasher {
+        let algorithm = match self {
+            Digest::Sha256(_) => &provider::SHA256,
+            Digest::Sha512(_) => &provider::SHA512,
+        };
+        Hasher { context: provider::Context::new(algorithm), like: *self }
     }
 
     /// Whether these bytes have this digest.
@@ -201,6 +241,16 @@ mod tests {
         assert!(digest.verify(b"manifest"));
         assert!(!digest.verify(b"manifest "));
         assert!(!digest.verify(b""));
+    }
+
+    #[test]
+    fn pieces_have_the_digest_of_the_whole() {
+        for whole in [Digest::of(b"abc"), Digest::Sha512([0; 64]).of_same_algorithm(b"abc")] {
+            let mut hasher = whole.hasher();
+            ["a", "", "bc"].iter().for_each(|piece| hasher.update(piece.as_bytes()));
+            assert_eq!(hasher.finish(), whole);
+            assert_ne!(whole.hasher().finish(), whole);
+        }
     }
 
     #[test]

@@ -2,13 +2,15 @@
 //!
 //! Facts are copied at signing from content that the digest covers; `signed` and `tags` are the signer's claim. Invariant:
 //! a value that was read or written here has valid tags, digests and platforms and fits into [`MAX_FACTS_LEN`] bytes; unknown
-//! members are tolerated when reading, so that a later version can add some. Deliberately absent: who signed, and any
-//! meaning of a label or annotation.
+//! members are tolerated when reading, so that a later version can add some. Text is written only in Unicode's composed
+//! form (NFC): some TUF clients compose strings before they check a signature, and would refuse the whole role file.
+//! Deliberately absent: who signed, and any meaning of a label or annotation.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use unicode_normalization::{UnicodeNormalization, is_nfc};
 
 use crate::digest::Digest;
 use crate::json::{self, JsonError};
@@ -78,6 +80,19 @@ pub enum FactsError {
     /// `mediaType` is not one of the four of images and indexes.
     #[error("the media type in the facts is not that of an image or index")]
     MediaType,
+    /// A label or annotation is not in NFC. Only refused when writing.
+    #[error("the {what} {key} is not in Unicode's composed form (NFC)")]
+    NotComposed {
+        /// `label` or `annotation`.
+        what: &'static str,
+        /// Its key, escaped and cut for printing.
+        key: String,
+    },
+}
+
+/// A text in Unicode's composed form (NFC): what may stand in a role file.
+pub fn composed(text: &str) -> String {
+    text.nfc().collect()
 }
 
 #[derive(Serialize)]
@@ -96,6 +111,7 @@ impl ImageFacts {
     /// The `custom` object `{"image": …}` as compact JSON of at most [`MAX_FACTS_LEN`] bytes.
     pub fn to_custom(&self) -> Result<Vec<u8>, FactsError> {
         self.check()?;
+        self.check_composed()?;
         let bytes = serde_json::to_vec(&Custom { image: self }).map_err(|_| FactsError::Shape)?;
         match bytes.len() {
             len if len > MAX_FACTS_LEN => Err(FactsError::TooLarge { len }),
@@ -139,6 +155,23 @@ impl ImageFacts {
             platforms
         };
         self.media_type == other.media_type && self.annotations == other.annotations && sorted(self) == sorted(other)
+    }
+
+    /// Whether the facts are those of an index.
+    pub fn is_index(&self) -> bool {
+        MediaType::parse(&self.media_type).is_some_and(MediaType::is_index)
+    }
+
+    fn check_composed(&self) -> Result<(), FactsError> {
+        let labels = self.platforms.iter().flat_map(|entry| &entry.labels).map(|pair| ("label", pair));
+        let all = labels.chain(self.annotations.iter().map(|pair| ("annotation", pair)));
+        for (what, (key, value)) in all {
+            if !is_nfc(key) || !is_nfc(value) {
+                let key = key.chars().take(128).flat_map(char::escape_default).collect();
+                return Err(FactsError::NotComposed { what, key });
+            }
+        }
+        Ok(())
     }
 
     fn check(&self) -> Result<(), FactsError> {
@@ -286,6 +319,31 @@ mod tests {
     }
 
     #[test]
+    fn text_that_other_clients_would_compose_before_they_check_a_signature_is_not_written() {
+        // "é" as one character, and as "e" with an accent: equal for a reader, other bytes under the signature.
+        let (composed_form, loose) = ("caf\u{e9}", "cafe\u{301}");
+        let with = |label: bool, key: &str, value: &str| {
+            let mut one = facts();
+            let at = if label { &mut one.platforms[2].labels } else { &mut one.annotations };
+            at.insert(key.to_owned(), value.to_owned());
+            one
+        };
+        for label in [true, false] {
+            assert!(with(label, composed_form, composed_form).to_custom().is_ok());
+            for (key, value) in [(loose, "x"), ("x", loose)] {
+                let one = with(label, key, value);
+                let error = one.to_custom().unwrap_err();
+                assert!(matches!(error, FactsError::NotComposed { .. }), "{error}");
+                assert!(error.to_string().is_ascii(), "{error}");
+                // What somebody signed so is read as it stands: the digest of another program's image stays usable.
+                let read = ImageFacts::from_custom(&serde_json::to_vec(&Custom { image: &one }).unwrap());
+                assert_eq!(read.unwrap().unwrap(), one);
+            }
+        }
+        assert_eq!(composed(loose), composed_form);
+    }
+
+    #[test]
     fn unknown_members_are_tolerated_and_other_custom_objects_are_no_facts() {
         assert_eq!(read(changed("later", json!({"x": [1]}))).unwrap().unwrap(), facts());
         assert_eq!(ImageFacts::from_custom(b"{\"other\":1}"), Ok(None));
@@ -327,6 +385,7 @@ mod tests {
     proptest! {
         #[test]
         fn what_is_written_is_read_back(tags in proptest::collection::btree_set("[A-Za-z0-9_][A-Za-z0-9_.-]{0,20}", 0..5), labels in proptest::collection::btree_map(".{0,10}", ".{0,10}", 0..5)) {
+            let labels: BTreeMap<String, String> = labels.into_iter().map(|(k, v)| (composed(&k), composed(&v))).collect();
             let mut one = facts();
             one.tags = tags.into_iter().collect();
             one.platforms[0].labels = labels.clone();

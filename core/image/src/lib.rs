@@ -11,6 +11,7 @@ pub mod json;
 pub mod manifest;
 pub mod reference;
 pub mod target;
+pub mod workload;
 
 pub use config::{ConfigError, ImageConfig};
 pub use digest::{Digest, DigestError};

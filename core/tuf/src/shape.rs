@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::json::{self, Value};
+use crate::json::{Cursor, JsonError, Value};
 use crate::names::RoleType;
 
 const KEY: [&str; 3] = ["keytype", "keyval", "scheme"];
@@ -12,8 +12,7 @@ const DELEGATION: [&str; 6] = ["keyids", "name", "path_hash_prefixes", "paths", 
 
 /// The name of the first such member of a file that was read before; `None` if there is none.
 pub(crate) fn stray_member(file: &[u8]) -> Option<String> {
-    let document = json::parse(file).ok()?;
-    let signed = document.get("signed")?;
+    let signed = parts(file)?;
     let is_root = signed.get("_type").and_then(Value::as_str) == Some(RoleType::Root.as_str());
     let delegations = signed.get("delegations");
     let keys = if is_root { signed.get("keys") } else { delegations.and_then(|d| d.get("keys")) };
@@ -27,6 +26,27 @@ pub(crate) fn stray_member(file: &[u8]) -> Option<String> {
         .or_else(|| key_objects().find_map(|key| other_than(&["public"], key.get("keyval"))))
         .or_else(|| other_than(&["keys", "roles", "succinct_roles"], delegations))
         .or_else(|| delegated.iter().find_map(|role| other_than(&DELEGATION, Some(role))))
+}
+
+/// The members of the signed part that have such places, and nothing of the targets, which may be many.
+fn parts(file: &[u8]) -> Option<Value> {
+    let mut cursor = Cursor::new(file).ok()?;
+    let mut parts = BTreeMap::new();
+    let read = cursor.object(|c, name| {
+        if name != "signed" {
+            return c.skip().map(drop);
+        }
+        c.object(|c, name| {
+            if ["_type", "delegations", "keys", "roles"].contains(&name) {
+                parts.insert(name.to_owned(), c.value()?);
+            } else {
+                c.skip()?;
+            }
+            Ok::<(), JsonError>(())
+        })
+    });
+    read.ok()?;
+    Some(Value::Object(parts))
 }
 
 fn members(value: Option<&Value>) -> impl Iterator<Item = (&String, &Value)> {

@@ -373,7 +373,7 @@ impl TrustedSet {
         self.delegated.get(&(delegator.to_owned(), role.to_owned()))
     }
 
-    /// What to fetch for a role that a loaded role delegates by name; `None` if that role is not loaded, does not
+    /// What to fetch for a role that a loaded role delegates, by name or as a bin; `None` if that role is not loaded, does not
     /// delegate it, or the snapshot does not list it. For whoever needs roles without a look-up: lists, signing.
     pub fn request(&self, delegator: &str, role: &str) -> Option<RoleRequest> {
         let from = if delegator == "targets" {
@@ -381,10 +381,31 @@ impl TrustedSet {
         } else {
             self.delegated.iter().find(|((_, name), _)| name == delegator).map(|(_, file)| file)?
         };
-        let delegation = from.delegations()?.role(role)?;
+        let delegations = from.delegations()?;
+        let keys = match delegations.role(role) {
+            Some(delegation) => delegation.keys(),
+            None => delegations.succinct().filter(|bins| bins.is_bin(role))?.keys(),
+        };
         let wanted = Wanted::of(self.snapshot.entry(role)?, limits::TARGETS_BYTES);
-        let (delegator, role, keys) = (delegator.to_owned(), role.to_owned(), delegation.keys().clone());
-        Some(RoleRequest { delegator, role, wanted, keys })
+        Some(RoleRequest { delegator: delegator.to_owned(), role: role.to_owned(), wanted, keys: keys.clone() })
+    }
+
+    /// Every delegated role that is loaded: delegator, role, file. A role that two delegate is there twice.
+    pub fn loaded(&self) -> impl Iterator<Item = (&str, &str, &Verified<Targets>)> {
+        self.delegated.iter().map(|((delegator, role), file)| (delegator.as_str(), role.as_str(), file))
+    }
+
+    /// Takes over delegated roles of an earlier set whose `targets` and snapshot are byte for byte the same: what was
+    /// verified then would be verified again with the same bytes and keys. What is expired by now is left out.
+    pub fn adopt(&mut self, earlier: &Self) {
+        if self.targets.bytes() != earlier.targets.bytes() || self.snapshot.bytes() != earlier.snapshot.bytes() {
+            return;
+        }
+        for (place, file) in &earlier.delegated {
+            if file.expires() > self.now {
+                self.delegated.entry(place.clone()).or_insert_with(|| file.clone());
+            }
+        }
     }
 
     /// Accepts the file of a delegated role that a look-up asked for, with exactly the checks of the top-level file.

@@ -13,6 +13,10 @@ use crate::{Base64, OnlineKeyProof};
 
 /// The largest frame, in bytes. Room for a publication at its limit.
 pub const FRAME_BYTES: usize = 64 * 1024 * 1024;
+/// Bytes of the length before a message.
+const LENGTH_BYTES: usize = 4;
+/// Room that is made for a message before any of it has come, in bytes.
+const FIRST_PIECE: usize = 64 * 1024;
 /// Collections in one request to re-sign timestamps.
 pub const RESIGN_BATCH: usize = 256;
 
@@ -180,17 +184,20 @@ pub struct CollectionFiles {
 
 /// Writes one frame.
 pub fn write_frame<T: Serialize>(to: &mut impl Write, message: &T) -> io::Result<()> {
-    let body = serde_json::to_vec(message).map_err(io::Error::other)?;
-    let length = u32::try_from(body.len()).ok().filter(|n| usize::try_from(*n).is_ok_and(|n| n <= FRAME_BYTES));
+    // Length and message in one piece: the peer is woken once.
+    let mut frame = vec![0; LENGTH_BYTES];
+    serde_json::to_writer(&mut frame, message).map_err(io::Error::other)?;
+    let length = frame.len().saturating_sub(LENGTH_BYTES);
+    let length = u32::try_from(length).ok().filter(|_| length <= FRAME_BYTES);
     let length = length.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "message is larger than a frame"))?;
-    to.write_all(&length.to_be_bytes())?;
-    to.write_all(&body)?;
+    frame.iter_mut().zip(length.to_be_bytes()).for_each(|(to, byte)| *to = byte);
+    to.write_all(&frame)?;
     to.flush()
 }
 
 /// Reads one frame; `None` if the peer closed before it began.
 pub fn read_frame(from: &mut impl Read) -> io::Result<Option<Vec<u8>>> {
-    let mut length = [0_u8; 4];
+    let mut length = [0_u8; LENGTH_BYTES];
     let mut have = 0;
     while have < length.len() {
         match from.read(length.get_mut(have..).unwrap_or(&mut [])) {
@@ -205,8 +212,8 @@ pub fn read_frame(from: &mut impl Read) -> io::Result<Option<Vec<u8>>> {
     if length > FRAME_BYTES {
         return Err(io::Error::new(io::ErrorKind::InvalidData, "frame is larger than its limit"));
     }
-    // The buffer grows with what comes, not with what is announced.
-    let mut body = Vec::new();
+    // Beyond its first piece the buffer grows with what comes, not with what is announced.
+    let mut body = Vec::with_capacity(length.min(FIRST_PIECE));
     let limit = u64::try_from(length).unwrap_or(u64::MAX);
     if from.take(limit).read_to_end(&mut body)? < length {
         return Err(io::ErrorKind::UnexpectedEof.into());

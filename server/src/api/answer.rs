@@ -96,6 +96,14 @@ pub(super) fn error(error: &AppError) -> Response {
     response
 }
 
+/// 431. What the request wants is not looked at.
+pub(super) fn head(limit: usize) -> Response {
+    let mut response = error(&AppError::TooLarge { what: "the head of the request", limit });
+    *response.status_mut() = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
+    response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    response
+}
+
 /// 405.
 pub(super) fn method(allowed: &'static str) -> Response {
     let message = format!("this path answers {allowed} only");

@@ -32,6 +32,8 @@ use crate::fail;
 const DEADLINE: Duration = Duration::from_secs(60);
 /// The longest that a publication may take.
 const PUBLICATION_DEADLINE: Duration = Duration::from_secs(120);
+/// The largest head of a request (path, names and values of headers), in bytes.
+const HEAD_BYTES: usize = 32 * 1024;
 /// Large bodies that are read at one time.
 const LARGE_BODIES: usize = 8;
 
@@ -90,7 +92,18 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/livez", any(live))
         .route("/readyz", any(ready))
         .fallback(any(nothing))
+        .layer(axum::middleware::from_fn(small_head))
         .with_state(api)
+}
+
+/// Lets requests with a head of a sensible size through.
+async fn small_head(request: Request, next: axum::middleware::Next) -> Response {
+    let headers = request.headers().iter().map(|(name, value)| name.as_str().len().saturating_add(value.len()));
+    let path = request.uri().path_and_query().map_or(0, |path| path.as_str().len());
+    if headers.fold(path, usize::saturating_add) > HEAD_BYTES {
+        return answer::head(HEAD_BYTES);
+    }
+    next.run(request).await
 }
 
 async fn tuf(State(api): State<Arc<Api>>, request: Request) -> Response {

@@ -21,6 +21,7 @@ impl App {
     /// Brings a collection up to date: its open candidate if there is one, then the comparison with the signer if there
     /// was none since the start. Gives the candidate's answer. The caller holds the turn.
     pub(super) async fn recover(&self, slot: &Slot) -> Result<Option<PublicationResponse>, AppError> {
+        self.store_shown(slot).await?;
         let mut answer = None;
         if slot.is_open() {
             if let Some(candidate) = self.store.candidate(slot.name().as_str()).await? {
@@ -71,8 +72,9 @@ impl App {
             .collect();
         let renewed = changed.is_empty() && old.root == new.root;
         let cause = if renewed { Cause::Renewed } else { Cause::Adopted(changed) };
-        let set = after.to_store(before.as_deref(), Vec::new());
-        self.store.promote(set, cause, self.now().unix()).await?;
+        let set = after.to_store(before.as_deref());
+        let sequence = self.store.promote(set, cause, self.now().unix()).await?;
+        slot.set_sequence(sequence);
         slot.show(after);
         if !renewed {
             tracing::warn!(collection = %slot.name(), "the signer was ahead: its last set is adopted");

@@ -15,6 +15,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
+use tokio::sync::Semaphore;
 use trust_tuf::{CollectionName, UtcTime};
 
 use self::auth::AccessRules;
@@ -56,6 +57,8 @@ pub struct App {
     options: Options,
     slots: RwLock<BTreeMap<String, Arc<Slot>>>,
     health: tokio::sync::Mutex<Option<query::Checked>>,
+    /// Room for files from the store, in KiB.
+    room: Arc<Semaphore>,
 }
 
 impl App {
@@ -75,7 +78,8 @@ impl App {
             slots.insert(name, Arc::new(load(&*store, collection).await?));
         }
         let (slots, health) = (RwLock::new(slots), tokio::sync::Mutex::default());
-        Ok(Arc::new(Self { store, signer, clock, options, slots, health }))
+        let room = Arc::new(Semaphore::new(query::ROOM));
+        Ok(Arc::new(Self { store, signer, clock, options, slots, health, room }))
     }
 
     /// Works in the background for ever: goes on with open candidates, compares with the signer after a start, renews
@@ -92,7 +96,8 @@ impl App {
     pub async fn round(&self) -> bool {
         let mut done = true;
         for slot in self.all_slots() {
-            if slot.is_synced() && !slot.is_open() || slot.block() == Some(Block::Broken) {
+            let rests = slot.is_synced() && !slot.is_open() && !slot.is_unstored();
+            if rests || slot.block() == Some(Block::Broken) {
                 continue;
             }
             // Whoever holds the turn does it.
@@ -100,6 +105,11 @@ impl App {
             done &= self.recover(&slot).await.is_ok();
         }
         self.resign_due().await && done
+    }
+
+    /// Writes what waits to be written: before the process ends.
+    pub async fn flush(&self) -> Result<(), StoreError> {
+        self.store.flush().await
     }
 
     fn now(&self) -> UtcTime {
@@ -143,6 +153,7 @@ async fn load(store: &dyn Store, collection: CollectionName) -> Result<Slot, Sto
         Err(error @ StoreError::Damaged(_)) => return Ok(broken(&error)),
         Err(error) => return Err(error),
     };
+    let sequence = set.as_ref().map_or(0, |set| set.sequence);
     let view = match set.map(|set| View::stored(&collection, set)).transpose() {
         Ok(view) => view,
         Err(error) => return Ok(broken(&error)),
@@ -152,5 +163,7 @@ async fn load(store: &dyn Store, collection: CollectionName) -> Result<Slot, Sto
         Err(error @ StoreError::Damaged(_)) => return Ok(broken(&error)),
         Err(error) => return Err(error),
     };
-    Ok(Slot::new(collection, view, open.then_some(Block::Held), open, false))
+    let slot = Slot::new(collection, view, open.then_some(Block::Held), open, false);
+    slot.set_sequence(sequence);
+    Ok(slot)
 }

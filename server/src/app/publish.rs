@@ -2,28 +2,33 @@
 //!
 //! The steps: read and limits; the turn of the collection; the idempotency key; an older open candidate; expected
 //! versions; every rule, on the server's own state; the candidate and with it the reservation, on the disk; the signer,
-//! whose mark is the commit point; its answer, checked like a client; candidate → current in one transaction, and the
-//! set that is shown is swapped.
+//! whose mark is the commit point; its answer, checked like a client; the set that is shown is swapped, and candidate →
+//! current goes into the store with the next write, at the latest in a moment.
 //!
-//! Two transactions wait for the disk on this way: the candidate here, the mark at the signer.
+//! Two transactions wait for the disk on this way: the candidate here, the mark at the signer. The third need not be waited
+//! for: whoever reads after a crash finds the candidate, which gets the same bytes from the signer.
 
-use std::collections::BTreeMap;
+use std::future::poll_fn;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::task::Poll;
 
+use tokio::sync::oneshot;
+use tokio::sync::oneshot::error::TryRecvError;
 use trust_tuf::model::{Role, sha256};
 use trust_tuf::repository::{Checked, Publication, RepositoryState, Rules};
-use trust_tuf::{CollectionName, RoleName, UtcTime};
+use trust_tuf::{CollectionName, RoleName, Targets, UtcTime, Verified};
 use trust_wire::Base64;
 use trust_wire::api::{BLOB_BYTES, BLOBS, PUBLICATION_BODY, PublicationRequest, PublicationResponse, Versions};
 use trust_wire::signer::{Reply, Request, decode};
 
 use super::App;
 use super::error::{AppError, KEPT};
-use super::slot::Slot;
+use super::slot::{Slot, Unstored};
 use super::view::{Cover, View};
 use crate::fail;
 use crate::signer_link::SignerError;
-use crate::store::{Candidate, Cause, Event, NewCandidate, StoreError};
+use crate::store::{Candidate, Cause, Event, NewCandidate, StoreError, StoredFile};
 
 /// A publication that was read and keeps the limits.
 #[derive(Debug, Clone)]
@@ -48,12 +53,19 @@ impl App {
         body: impl Into<Arc<[u8]>>,
     ) -> Result<PublicationResponse, AppError> {
         let (app, slot, token, body) = (Arc::clone(self), self.slot(collection)?, token.to_owned(), body.into());
-        // A task of its own: a client that hangs up does not stop it half way.
-        let work = tokio::spawn(async move { app.publish_in_turn(&slot, &token, body).await });
-        let answer = work.await.unwrap_or_else(|error| {
+        let mut work = Box::pin(async move { app.publish_in_turn(&slot, &token, body).await });
+        // Up to where it waits for somebody else it is done here, in one go: a client that hangs up does not stop it.
+        let first = poll_fn(|cx| Poll::Ready(catch_unwind(AssertUnwindSafe(|| work.as_mut().poll(cx))))).await;
+        let broken = |error: &dyn std::fmt::Display| {
             tracing::error!(%error, "publication");
             Err(AppError::Internal)
-        });
+        };
+        let answer = match first {
+            Ok(Poll::Ready(answer)) => answer,
+            // A task of its own, for the same reason.
+            Ok(Poll::Pending) => tokio::spawn(work).await.unwrap_or_else(|error| broken(&error)),
+            Err(_) => broken(&"it panicked"),
+        };
         fail::point("server.P15");
         answer
     }
@@ -101,19 +113,35 @@ impl App {
             collection: name.to_owned(),
             key: read.request.idempotency_key.clone(),
             body_sha256: sum,
-            body: Arc::clone(&body),
             token: token.to_owned(),
             expected: serde_json::to_string(&read.request.expected).map_err(|_| AppError::Internal)?,
-            roles: role_versions(&checked),
-            new_root: !checked.roots.is_empty(),
+            roots: checked.roots.iter().map(|root| stored("root", root)).collect(),
+            roles: changed(&checked).map(|(name, role)| stored(name.as_str(), role)).collect(),
+            blobs: read
+                .request
+                .blobs
+                .iter()
+                .map(|blob| (sha256(&blob.bytes.0), blob.bytes.0.as_slice().into()))
+                .collect(),
+            grant: read.request.grant.as_ref().map(|grant| grant.0.clone()),
             created: now.unix(),
         };
-        let id = match self.store.open_candidate(candidate).await {
+        let opened = match self.store.open_candidate(candidate.clone()).await {
+            // Perhaps because the last publication was not made current: then that first.
+            Err(error) if slot.is_unstored() && error != StoreError::KeyTaken => {
+                self.store_shown(slot).await?;
+                self.store.open_candidate(candidate).await
+            }
+            opened => opened,
+        };
+        let id = match opened {
             Ok(id) => id,
             Err(StoreError::KeyTaken) => return self.answer_again(slot, &read, sum, AppError::Internal).await,
             Err(error) => return Err(error.into()),
         };
         slot.set_open(true);
+        // The writes before it are done.
+        self.store_shown(slot).await?;
         fail::point("server.P6");
         self.ask_signer(slot, id, &read, checked).await
     }
@@ -149,6 +177,7 @@ impl App {
 
     /// What became of an earlier publication with this idempotency key. Another body under it is refused.
     async fn earlier(&self, slot: &Slot, read: &Read, sum: [u8; 32]) -> Result<Option<Earlier>, AppError> {
+        self.store_shown(slot).await?;
         let known = self.store.known(slot.name().as_str(), &read.request.idempotency_key).await?;
         let Some(known) = known else { return Ok(None) };
         if known.body_sha256 != sum {
@@ -202,13 +231,12 @@ impl App {
         slot: &Slot,
         candidate: Candidate,
     ) -> Result<PublicationResponse, AppError> {
-        let body = Arc::clone(&candidate.body);
-        let read = blocking_if(candidate.body.len(), move || read(&body)).await?;
-        let created = UtcTime::from_unix(candidate.created).ok_or(AppError::Internal)?;
+        let (id, created) = (candidate.id, UtcTime::from_unix(candidate.created).ok_or(AppError::Internal)?);
+        let read = Read::stored(candidate)?;
         match self.check(slot, slot.view(), &read, created).await {
-            Ok(checked) => self.ask_signer(slot, candidate.id, &read, checked).await,
+            Ok(checked) => self.ask_signer(slot, id, &read, checked).await,
             // It was good when it was stored: the state has moved, so the signer's is ahead or it is in already.
-            Err(error @ AppError::Refused { .. }) => self.settle(slot, candidate.id, &read, error).await,
+            Err(error @ AppError::Refused { .. }) => self.settle(slot, id, &read, error).await,
             Err(error) => Err(error),
         }
     }
@@ -242,16 +270,53 @@ impl App {
         fail::point("server.P10");
         let (before, now) = (slot.view(), self.now());
         let size = read.size.saturating_add(before.as_deref().map_or(0, View::size));
-        let after = blocking_if(size, move || {
+        let (after, set) = blocking_if(size, move || {
             let cover = Cover::check(&checked.state, &signed, before.as_deref(), now).map_err(|error| {
                 tracing::error!(%error, "the signer's answer does not verify");
                 AppError::SignerUnavailable(KEPT)
             })?;
-            Ok(View::published(before.as_deref(), checked, cover))
+            let after = View::published(before.as_deref(), checked, cover);
+            let set = after.to_store(before.as_deref());
+            Ok((after, set))
         })
         .await?;
         fail::point("server.P12");
-        self.make_current(slot, id, read, after).await
+        let time = now.unix();
+        let sequence = slot.sequence().saturating_add(1);
+        let done = self.store.promote_later(set.clone(), id, time);
+        slot.set_unstored(Unstored { set, candidate: id, time, done });
+        Ok(shown(slot, read, after, sequence))
+    }
+
+    /// Sees to it that the store has made current what is shown. Without this nothing is read of it, and nothing else of
+    /// the collection is written.
+    pub(super) async fn store_shown(&self, slot: &Slot) -> Result<(), AppError> {
+        let Some(mut unstored) = slot.take_unstored() else { return Ok(()) };
+        let done = match unstored.done.try_recv() {
+            Err(TryRecvError::Empty) => {
+                // Whatever becomes of this write: it comes after that one.
+                let _ = self.store.flush().await;
+                unstored.done.await
+            }
+            Err(TryRecvError::Closed) => unstored.done.await,
+            Ok(done) => Ok(done),
+        };
+        if let Ok(Ok(sequence)) = done {
+            slot.set_sequence(sequence);
+            return Ok(());
+        }
+        let Unstored { set, candidate, time, .. } = unstored;
+        match self.store.promote(set.clone(), Cause::Candidate(candidate), time).await {
+            Ok(sequence) => {
+                slot.set_sequence(sequence);
+                Ok(())
+            }
+            Err(error) => {
+                let (_, done) = oneshot::channel();
+                slot.set_unstored(Unstored { set, candidate, time, done });
+                Err(error.into())
+            }
+        }
     }
 
     /// Makes a verified set that holds the candidate current, in the store and then in memory.
@@ -262,25 +327,9 @@ impl App {
         read: &Read,
         after: View,
     ) -> Result<PublicationResponse, AppError> {
-        let before = slot.view();
-        let blobs = read.request.blobs.iter().map(|blob| (sha256(&blob.bytes.0), blob.bytes.0.clone())).collect();
-        let set = after.to_store(before.as_deref(), blobs);
+        let set = after.to_store(slot.view().as_deref());
         let sequence = self.store.promote(set, Cause::Candidate(id), self.now().unix()).await?;
-        fail::point("server.P13");
-        let roles = after.versions().roles;
-        let sent = read.request.roles.keys().filter_map(|role| Some((role.clone(), *roles.get(role)?)));
-        let answer = PublicationResponse {
-            sequence,
-            root: after.state().root().version().get(),
-            snapshot: after.snapshot_version().get(),
-            timestamp: after.timestamp().version().get(),
-            roles: sent.collect(),
-        };
-        slot.show(after);
-        slot.set_open(false);
-        fail::point("server.P14");
-        tracing::info!(collection = %slot.name(), sequence, "published");
-        Ok(answer)
+        Ok(shown(slot, read, after, sequence))
     }
 
     /// Ends a candidate that cannot become current.
@@ -318,6 +367,55 @@ async fn blocking_if<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, AppError> + Send + 'static,
 ) -> Result<T, AppError> {
     if bytes <= SMALL { work() } else { blocking(work).await }
+}
+
+/// Shows a set that holds the publication, and gives its answer.
+fn shown(slot: &Slot, read: &Read, after: View, sequence: u64) -> PublicationResponse {
+    fail::point("server.P13");
+    let roles = after.versions().roles;
+    let sent = read.request.roles.keys().filter_map(|role| Some((role.clone(), *roles.get(role)?)));
+    let answer = PublicationResponse {
+        sequence,
+        root: after.state().root().version().get(),
+        snapshot: after.snapshot_version().get(),
+        timestamp: after.timestamp().version().get(),
+        roles: sent.collect(),
+    };
+    slot.set_sequence(sequence);
+    slot.show(after);
+    slot.set_open(false);
+    fail::point("server.P14");
+    tracing::info!(collection = %slot.name(), sequence, "published");
+    answer
+}
+
+fn stored<R: Role>(role: &str, file: &Verified<R>) -> StoredFile {
+    StoredFile { role: role.to_owned(), version: file.version().get(), body: Arc::clone(file.bytes()) }
+}
+
+fn changed(checked: &Checked) -> impl Iterator<Item = (&RoleName, &Verified<Targets>)> {
+    checked.changed.iter().filter_map(|name| Some((name, checked.state.roles().get(name)?)))
+}
+
+impl Read {
+    /// A candidate as it was stored: what came with it beside its files was judged then, and is stored.
+    fn stored(candidate: Candidate) -> Result<Self, AppError> {
+        let Candidate { roots, roles, grant, .. } = candidate;
+        let size = roots.iter().chain(roles.values()).map(Vec::len).sum();
+        let mut files = Publication { roots: roots.clone(), ..Publication::default() };
+        for (name, file) in &roles {
+            files.roles.insert(RoleName::parse(name).map_err(|_| AppError::Internal)?, file.clone());
+        }
+        let request = PublicationRequest {
+            idempotency_key: String::new(),
+            expected: Versions::default(),
+            roots: roots.into_iter().map(Base64).collect(),
+            roles: roles.into_iter().map(|(name, file)| (name, Base64(file))).collect(),
+            blobs: Vec::new(),
+            grant: grant.map(Base64),
+        };
+        Ok(Self { request: Arc::new(request), files, size })
+    }
 }
 
 fn read(body: &[u8]) -> Result<Read, AppError> {
@@ -362,11 +460,6 @@ fn compare(request: &PublicationRequest, before: Option<&View>) -> Result<(), Ap
 pub(super) fn conflict(current: Versions) -> AppError {
     let message = "other versions are current: update, and sign again on those".to_owned();
     AppError::Conflict { message, current: Some(current) }
-}
-
-fn role_versions(checked: &Checked) -> BTreeMap<String, u64> {
-    let version = |name: &RoleName| checked.state.roles().get(name).map(|role| role.version().get());
-    checked.changed.iter().filter_map(|name| Some((name.as_str().to_owned(), version(name)?))).collect()
 }
 
 /// Every content must be what a role file of this publication names.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use tokio::sync::OwnedSemaphorePermit;
 use trust_tuf::limits;
 use trust_tuf::model::Role;
 use trust_tuf::{CollectionName, RoleName, RoleType, UtcTime};
@@ -25,6 +26,32 @@ pub const LOG_PAGE: u32 = 200;
 const HEALTH_LIFE: Duration = Duration::from_secs(1);
 /// How long the signer may take to say that it is there.
 const HEALTH_PATIENCE: Duration = Duration::from_secs(2);
+
+/// What is read from the store and not yet taken by those who asked, in KiB over all requests. (Current files are in memory
+/// once, however many ask.)
+pub(super) const ROOM: usize = 64 * 1024;
+/// The largest file in the store, in KiB.
+const LARGEST: u32 = 8 * 1024;
+/// How long a request waits for room.
+const ROOM_PATIENCE: Duration = Duration::from_secs(5);
+
+/// Bytes from the store, and their part of the room for as long as somebody takes them.
+struct Placed {
+    body: Vec<u8>,
+    _place: Option<OwnedSemaphorePermit>,
+}
+
+impl AsRef<[u8]> for Placed {
+    fn as_ref(&self) -> &[u8] {
+        &self.body
+    }
+}
+
+fn from_store(body: Vec<u8>, mut place: OwnedSemaphorePermit) -> File {
+    let needed = body.len().div_ceil(1024).min(place.num_permits());
+    let etag = view::etag(&body);
+    File { etag, bytes: Bytes::from_owner(Placed { body, _place: place.split(needed) }) }
+}
 
 /// Whether the server can do its work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -91,8 +118,9 @@ impl App {
         if role == "root" {
             return Err(NONE);
         }
+        let place = self.room().await?;
         let body = self.store.file(collection.as_str(), &role, version).await?.ok_or(NONE)?;
-        Ok(File { etag: view::etag(&body), bytes: Bytes::from(body) })
+        Ok(from_store(body, place))
     }
 
     /// The content of a target that the current metadata lists under this path with this hash.
@@ -100,8 +128,18 @@ impl App {
         const NONE: AppError = AppError::NotFound("file");
         let view = self.slot(collection)?.shown()?;
         let sum = view.content(path, hash).ok_or(NONE)?;
+        let place = self.room().await?;
         let body = self.store.blob(collection.as_str(), sum).await?.ok_or(NONE)?;
-        Ok(File { etag: view::etag(&body), bytes: Bytes::from(body) })
+        Ok(from_store(body, place))
+    }
+
+    /// Waits for room for the largest file: what it does not need is given back once it is read.
+    async fn room(&self) -> Result<OwnedSemaphorePermit, AppError> {
+        let room = Arc::clone(&self.room).acquire_many_owned(LARGEST);
+        match tokio::time::timeout(ROOM_PATIENCE, room).await {
+            Ok(Ok(place)) => Ok(place),
+            _ => Err(AppError::Unavailable("too many old files and contents are being read; try again")),
+        }
     }
 
     /// Reserves a name.
@@ -185,7 +223,9 @@ impl App {
         before: Option<u64>,
         limit: u32,
     ) -> Result<Vec<LogEntry>, AppError> {
-        self.slot(collection)?;
+        if self.slot(collection)?.is_unstored() {
+            self.store.flush().await?;
+        }
         let rows = self.store.log(collection.as_str(), before, limit.clamp(1, LOG_PAGE)).await?;
         rows.into_iter()
             .map(|row| {

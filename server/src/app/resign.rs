@@ -14,17 +14,22 @@ impl App {
     pub(super) async fn resign_due(&self) -> bool {
         let now = self.now();
         let mut due: Vec<(Arc<Slot>, Arc<View>, Turn)> = Vec::new();
+        let mut done = true;
         for slot in self.all_slots() {
             if slot.is_open() || !slot.is_synced() || slot.view().is_none_or(|view| view.resign_at() > now) {
                 continue;
             }
             // Whoever holds the turn publishes, and that brings a new timestamp.
             let Some(turn) = slot.try_turn() else { continue };
+            // A timestamp is stored beside the set that it belongs to, or not at all.
+            if self.store_shown(&slot).await.is_err() {
+                done = false;
+                continue;
+            }
             if let Some(view) = slot.view() {
                 due.push((slot, view, turn));
             }
         }
-        let mut done = true;
         while !due.is_empty() {
             let rest = due.split_off(due.len().min(RESIGN_BATCH));
             done &= self.resign(due).await;

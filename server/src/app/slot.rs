@@ -12,6 +12,7 @@ use trust_tuf::CollectionName;
 
 use super::error::AppError;
 use super::view::View;
+use crate::store::{Later, NewSet};
 
 /// Publications that wait for one collection.
 pub const QUEUE: usize = 64;
@@ -29,12 +30,23 @@ pub enum Block {
     Broken,
 }
 
+/// A set that is shown, and that the store makes current with its next write.
+#[derive(Debug)]
+pub(super) struct Unstored {
+    pub(super) set: NewSet,
+    pub(super) candidate: i64,
+    pub(super) time: i64,
+    pub(super) done: Later<u64>,
+}
+
 #[derive(Debug)]
 struct Inner {
     view: Option<Arc<View>>,
     block: Option<Block>,
     open: bool,
     synced: bool,
+    sequence: u64,
+    unstored: Option<Unstored>,
 }
 
 /// A collection in memory.
@@ -54,7 +66,7 @@ impl Slot {
         open: bool,
         synced: bool,
     ) -> Self {
-        let inner = Inner { view: view.map(Arc::new), block, open, synced };
+        let inner = Inner { view: view.map(Arc::new), block, open, synced, sequence: 0, unstored: None };
         Self { name, turn: Arc::default(), waiting: AtomicUsize::new(0), inner: RwLock::new(inner) }
     }
 
@@ -114,7 +126,30 @@ impl Slot {
         self.change(|inner| inner.synced = false);
     }
 
-    /// Shows a set that is stored.
+    /// How many publications there were.
+    pub(super) fn sequence(&self) -> u64 {
+        self.inner(|inner| inner.sequence)
+    }
+
+    pub(super) fn set_sequence(&self, sequence: u64) {
+        self.change(|inner| inner.sequence = sequence);
+    }
+
+    pub(super) fn set_unstored(&self, unstored: Unstored) {
+        self.change(|inner| inner.unstored = Some(unstored));
+    }
+
+    /// What is shown and perhaps not stored yet. Whoever takes it holds the turn, and sees to it.
+    pub(super) fn take_unstored(&self) -> Option<Unstored> {
+        self.inner.write().unwrap_or_else(PoisonError::into_inner).unstored.take()
+    }
+
+    /// Whether something may not be stored yet.
+    pub(super) fn is_unstored(&self) -> bool {
+        self.inner(|inner| inner.unstored.is_some())
+    }
+
+    /// Shows a set that is stored, or whose candidate is.
     pub(super) fn show(&self, view: View) -> Arc<View> {
         let view = Arc::new(view);
         self.change(|inner| {

@@ -414,7 +414,7 @@ impl View {
     }
 
     /// The set as it is stored: what is not in `before`, and which roles are delegated.
-    pub fn to_store(&self, before: Option<&Self>, blobs: Vec<([u8; 32], Vec<u8>)>) -> NewSet {
+    pub fn to_store(&self, before: Option<&Self>) -> NewSet {
         let mut files = Vec::new();
         let known = before.map_or(0, |b| b.roots.len());
         for (version, body) in (1_u64..).zip(&self.roots).skip(known) {
@@ -440,7 +440,6 @@ impl View {
             root: self.state.root().version().get(),
             snapshot,
             timestamp: self.stored_timestamp(),
-            blobs,
         }
     }
 }

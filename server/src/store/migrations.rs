@@ -6,8 +6,10 @@ use trust_tuf::model::sha256;
 
 use super::StoreError;
 
-/// The migrations, by number from 1.
-const MIGRATIONS: [(&str, &str); 1] = [("0001_store", include_str!("../../../schemas/sql/server/0001_store.sql"))];
+/// The migrations, by number from [`FIRST`].
+const MIGRATIONS: [(&str, &str); 1] = [("0002_store", include_str!("../../../schemas/sql/server/0002_store.sql"))];
+/// The oldest format that is read. Format 1 was never released.
+const FIRST: i64 = 2;
 
 /// `application_id` of the file: the letters `tRsv`.
 const APPLICATION_ID: i64 = 0x7452_7376;
@@ -28,12 +30,19 @@ pub(super) fn migrate(connection: &mut Connection) -> Result<(), StoreError> {
          ) STRICT",
     )?;
     let newest: i64 = transaction.query_row("SELECT coalesce(max(number), 0) FROM migration", [], |r| r.get(0))?;
-    let known = i64::try_from(MIGRATIONS.len()).unwrap_or(i64::MAX);
+    let known = i64::try_from(MIGRATIONS.len()).map_or(i64::MAX, |n| n.saturating_add(FIRST - 1));
+    if (1..FIRST).contains(&newest) {
+        let text = format!(
+            "the database has format {newest}, of before the first release, which is not read any more: start with a new \
+             data folder, reserve the collections again, and the signer's sets are adopted"
+        );
+        return Err(StoreError::Format(text));
+    }
     if newest > known {
         let text = format!("the database has format {newest}; this program knows up to {known}");
         return Err(StoreError::Format(text));
     }
-    for (number, (name, sql)) in (1_i64..).zip(MIGRATIONS) {
+    for (number, (name, sql)) in (FIRST..).zip(MIGRATIONS) {
         let sum = sha256(sql.as_bytes());
         if number <= newest {
             let stored: Vec<u8> =
@@ -54,6 +63,15 @@ pub(super) fn migrate(connection: &mut Connection) -> Result<(), StoreError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_database_of_before_the_first_release_is_refused_and_says_what_to_do() {
+        let mut db = Connection::open_in_memory().unwrap();
+        migrate(&mut db).unwrap();
+        db.execute_batch("DELETE FROM migration; INSERT INTO migration VALUES (1, '0001_store', x'00')").unwrap();
+        let Err(StoreError::Format(text)) = migrate(&mut db) else { panic!() };
+        assert!(text.contains("format 1") && text.contains("new data folder"), "{text}");
+    }
 
     #[test]
     fn a_newer_database_a_changed_migration_and_a_foreign_file_are_refused() {

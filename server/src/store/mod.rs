@@ -3,7 +3,7 @@
 //! Promises of every store:
 //! - a role file, once current, is never changed or deleted, and no version of a collection goes back;
 //! - a collection has at most one candidate;
-//! - what a write answered is on the disk, but for [`Store::promote`], which the signer can repeat.
+//! - what a write answered is on the disk, but for the promotion of a candidate, which the signer can repeat.
 //!
 //! Deliberately absent: any judgement of files. Bytes come in verified, and are verified again when they are read back.
 
@@ -81,13 +81,20 @@ pub struct StoredSet {
     pub sequence: u64,
 }
 
-/// A publication that waits for the signer.
+/// The answer of a write that nobody waits for, once it is done.
+pub type Later<T> = tokio::sync::oneshot::Receiver<Result<T, StoreError>>;
+
+/// A publication that waits for the signer. The contents that came with it are stored already.
 #[derive(Debug, Clone)]
 pub struct Candidate {
     /// Its row.
     pub id: i64,
-    /// The request, byte for byte.
-    pub body: Arc<[u8]>,
+    /// The new roots, oldest first.
+    pub roots: Vec<Vec<u8>>,
+    /// The new role files.
+    pub roles: BTreeMap<String, Vec<u8>>,
+    /// The operator's grant that came with it.
+    pub grant: Option<Vec<u8>>,
     /// The name of the token that sent it.
     pub token: String,
     /// When it was judged, in Unix seconds: it is judged again by this time.
@@ -101,18 +108,20 @@ pub struct NewCandidate {
     pub collection: String,
     /// The idempotency key.
     pub key: String,
-    /// SHA-256 of the body.
+    /// SHA-256 of the request.
     pub body_sha256: [u8; 32],
-    /// The request, byte for byte.
-    pub body: Arc<[u8]>,
     /// The name of the token.
     pub token: String,
     /// JSON of the expected versions.
     pub expected: String,
-    /// The new roles with their versions.
-    pub roles: BTreeMap<String, u64>,
-    /// Whether it carries a root.
-    pub new_root: bool,
+    /// The new roots, oldest first.
+    pub roots: Vec<StoredFile>,
+    /// The new role files.
+    pub roles: Vec<StoredFile>,
+    /// Contents of targets by SHA-256.
+    pub blobs: Vec<([u8; 32], Arc<[u8]>)>,
+    /// The operator's grant that came with it.
+    pub grant: Option<Vec<u8>>,
     /// Unix seconds.
     pub created: i64,
 }
@@ -143,8 +152,6 @@ pub struct NewSet {
     pub snapshot: u64,
     /// The timestamp.
     pub timestamp: StoredTimestamp,
-    /// Contents of targets by SHA-256.
-    pub blobs: Vec<([u8; 32], Vec<u8>)>,
 }
 
 /// A timestamp.
@@ -261,15 +268,20 @@ pub trait Store: Send + Sync {
 
     /// Reserves a name. Durable.
     fn reserve(&self, collection: &str, event: Event) -> Stored<'_, Reserved>;
-    /// Stores a candidate and with it the reservation of the collection. Durable. Gives its row, or
-    /// [`StoreError::KeyTaken`].
+    /// Stores a candidate with all its files, and with it the reservation of the collection. Durable. Gives its row, or
+    /// [`StoreError::KeyTaken`]. Other bytes under a version that is there are [`StoreError::Fork`].
     fn open_candidate(&self, candidate: NewCandidate) -> Stored<'_, i64>;
     /// Makes a set current, all of it or nothing. Gives the number of publications.
     ///
     /// With [`Cause::Candidate`] it may be lost when the machine loses power: the candidate is then open again and the
     /// signer gives the same bytes. With the other causes it is durable.
     fn promote(&self, set: NewSet, cause: Cause, time: i64) -> Stored<'_, u64>;
-    /// Ends a candidate that the signer refused. Durable.
+    /// Makes a candidate's set current with the next write, at the latest in a moment. Before it every earlier write is
+    /// done, and after it every later one. Until then a restart finds the candidate open, as after a loss of power.
+    fn promote_later(&self, set: NewSet, candidate: i64, time: i64) -> Later<u64>;
+    /// Writes what waits.
+    fn flush(&self) -> Stored<'_, ()>;
+    /// Ends a candidate that the signer refused; its files leave. Durable.
     fn refuse(&self, candidate: i64, event: Event) -> Stored<'_, ()>;
     /// Stores new timestamps of these collections. Durable.
     fn renew(&self, timestamps: Vec<(String, StoredTimestamp)>) -> Stored<'_, ()>;

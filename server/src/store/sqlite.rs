@@ -1,7 +1,7 @@
-//! The store in one SQLite file: WAL, one writer thread with group commit, a small pool of read-only connections.
+//! The store in one SQLite file: WAL, one writer with group commit, a small pool of read-only connections.
 //!
 //! The file has mode 0600 in a folder of mode 0700; a folder that others can write to is refused. Reads run on the
-//! blocking pool and never wait for the writer.
+//! blocking pool, but for tokens, and never wait for the writer.
 
 use std::fs::{DirBuilder, OpenOptions};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
@@ -14,8 +14,8 @@ use rusqlite::{Connection, OpenFlags};
 
 use super::writer::{Durability, Writer};
 use super::{
-    Candidate, Cause, Event, Known, LogRow, NewCandidate, NewSet, Reserved, Store, StoreError, Stored, StoredSet,
-    StoredTimestamp, TokenRow, migrations, read, write,
+    Candidate, Cause, Event, Known, Later, LogRow, NewCandidate, NewSet, Reserved, Store, StoreError, Stored,
+    StoredSet, StoredTimestamp, TokenRow, migrations, read, write,
 };
 
 /// The name of the database in the data folder.
@@ -31,7 +31,7 @@ const VALUE_BYTES: i32 = 64 * 1024 * 1024;
 pub struct SqliteStore {
     path: PathBuf,
     writer: Writer,
-    readers: Arc<Mutex<Vec<Connection>>>,
+    readers: Arc<Readers>,
 }
 
 impl SqliteStore {
@@ -54,7 +54,7 @@ impl SqliteStore {
         connection.pragma_update(None, "synchronous", "FULL")?;
         connection.pragma_update(None, "wal_autocheckpoint", 4_000)?;
         migrations::migrate(&mut connection)?;
-        Ok(Self { path, writer: Writer::start(connection)?, readers: Arc::default() })
+        Ok(Self { path, writer: Writer::new(connection), readers: Arc::default() })
     }
 
     fn read<T: Send + 'static>(
@@ -63,16 +63,7 @@ impl SqliteStore {
     ) -> Stored<'static, T> {
         let (path, readers) = (self.path.clone(), Arc::clone(&self.readers));
         Box::pin(async move {
-            let task = tokio::task::spawn_blocking(move || {
-                let idle = readers.lock().unwrap_or_else(PoisonError::into_inner).pop();
-                let connection = idle.map_or_else(|| reader(&path), Ok)?;
-                let result = work(&connection);
-                let mut readers = readers.lock().unwrap_or_else(PoisonError::into_inner);
-                if readers.len() < READERS {
-                    readers.push(connection);
-                }
-                result
-            });
+            let task = tokio::task::spawn_blocking(move || read_here(&path, &readers, work));
             task.await.unwrap_or_else(|_| Err(StoreError::Database("a read was broken off".to_owned())))
         })
     }
@@ -81,10 +72,26 @@ impl SqliteStore {
         &self,
         durability: Durability,
         work: impl FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
-    ) -> Stored<'static, T> {
-        let writer = self.writer.clone();
-        Box::pin(async move { writer.write(durability, work).await })
+    ) -> Stored<'_, T> {
+        Box::pin(self.writer.write(durability, work))
     }
+}
+
+type Readers = Mutex<Vec<Connection>>;
+
+fn read_here<T>(
+    path: &Path,
+    readers: &Readers,
+    work: impl FnOnce(&Connection) -> Result<T, StoreError>,
+) -> Result<T, StoreError> {
+    let idle = readers.lock().unwrap_or_else(PoisonError::into_inner).pop();
+    let connection = idle.map_or_else(|| reader(path), Ok)?;
+    let result = work(&connection);
+    let mut readers = readers.lock().unwrap_or_else(PoisonError::into_inner);
+    if readers.len() < READERS {
+        readers.push(connection);
+    }
+    result
 }
 
 fn prepare(connection: &Connection) -> Result<(), StoreError> {
@@ -193,7 +200,10 @@ impl Store for SqliteStore {
     }
 
     fn token(&self, sha256: [u8; 32]) -> Stored<'_, Option<TokenRow>> {
-        self.read(move |c| read::token(c, sha256))
+        // A point of a small table, with each request that bears a token: read here, because another thread that is
+        // woken for it takes several times as long.
+        let row = read_here(&self.path, &self.readers, |c| read::token(c, sha256));
+        Box::pin(std::future::ready(row))
     }
 
     fn tokens(&self) -> Stored<'_, Vec<TokenRow>> {
@@ -217,6 +227,15 @@ impl Store for SqliteStore {
             Cause::Adopted(_) | Cause::Renewed => Durability::Disk,
         };
         self.write(durability, move |c| write::promote(c, &set, &cause, time))
+    }
+
+    fn promote_later(&self, set: NewSet, candidate: i64, time: i64) -> Later<u64> {
+        self.writer.later(move |c| write::promote(c, &set, &Cause::Candidate(candidate), time))
+    }
+
+    fn flush(&self) -> Stored<'_, ()> {
+        // Done after everything that came before it.
+        self.write(Durability::Process, |_| Ok(()))
     }
 
     fn refuse(&self, candidate: i64, event: Event) -> Stored<'_, ()> {

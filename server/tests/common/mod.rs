@@ -442,15 +442,27 @@ impl World {
         world
     }
 
-    /// The process ends and starts again; the background work has not run yet.
+    /// The process is told to end, and starts again; the background work has not run yet.
     pub async fn restart(&mut self) {
+        self.app.flush().await.unwrap();
+        self.crash().await;
+    }
+
+    /// The process is gone at once, and starts again.
+    pub async fn crash(&mut self) {
         let (app, store) = open(&self.dir.path().join("data"), &self.signer, &self.clock, self.anonymous_read).await;
         self.router = trust_server::api::router(Arc::clone(&app));
         (self.app, self.store) = (app, store);
     }
 
     /// Takes a copy of the database, as an operator would with the server stopped.
-    pub fn backup(&self, name: &str) {
+    pub async fn backup(&self, name: &str) {
+        self.app.flush().await.unwrap();
+        self.copy_now(name);
+    }
+
+    /// A copy of what is in the database at this moment.
+    pub fn copy_now(&self, name: &str) {
         copy(&self.dir.path().join("data"), &self.dir.path().join(name));
     }
 
@@ -461,7 +473,7 @@ impl World {
         let replaced = tempfile::tempdir_in(self.dir.path()).unwrap().keep();
         std::fs::rename(&data, replaced.join("data")).unwrap();
         copy(&self.dir.path().join(name), &data);
-        self.restart().await;
+        self.crash().await;
     }
 
     pub async fn token(&self, name: &str, scope: &str) -> String {

@@ -169,6 +169,9 @@ pub struct StoredKey {
 #[derive(Debug)]
 pub struct Store {
     db: Connection,
+    /// The disk confirms nothing any more.
+    #[cfg(test)]
+    pub(crate) no_sync: bool,
 }
 
 impl Store {
@@ -183,7 +186,7 @@ impl Store {
         files::remove_database(&half_made)?;
         files::make_private_file(&half_made)?;
         {
-            let mut store = Self { db: connect(&half_made)? };
+            let mut store = Self::of(connect(&half_made)?);
             store.migrate(0)?;
             store.put_identity(identity)?;
             store.db.pragma_update(None, "application_id", APPLICATION_ID)?;
@@ -202,7 +205,7 @@ impl Store {
         for suffix in ["", "-wal", "-shm", "-journal"] {
             files::check_private_file(&dir.join(format!("{FILE}{suffix}")))?;
         }
-        let mut store = Self { db: connect(&path)? };
+        let mut store = Self::of(connect(&path)?);
         let pragma = |name: &str| store.db.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
         if pragma("application_id")? != APPLICATION_ID {
             return Err(StoreError::Damaged("it is not a store of this program".to_owned()));
@@ -216,6 +219,14 @@ impl Store {
         }
         store.migrate(done)?;
         Ok(store)
+    }
+
+    fn of(db: Connection) -> Self {
+        Self {
+            db,
+            #[cfg(test)]
+            no_sync: false,
+        }
     }
 
     /// Takes the store for one signer: a second one is refused as long as the lock lives.

@@ -159,15 +159,6 @@ impl Store {
         version.map(version_from_sql).transpose()
     }
 
-    /// The bytes of all roots of a collection.
-    pub(crate) fn root_bytes(&self, collection: &CollectionName) -> Result<u64, StoreError> {
-        let sum: i64 = self
-            .db
-            .prepare_cached("SELECT coalesce(sum(length(body)), 0) FROM root WHERE collection = ?1")?
-            .query_row([collection.as_str()], |row| row.get(0))?;
-        u64::try_from(sum).map_err(|_| damaged("a sum"))
-    }
-
     /// A file that was signed. Its bytes are compared with the hash beside them.
     pub fn signed(
         &self,

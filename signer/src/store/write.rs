@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use rusqlite::{Connection, TransactionBehavior, params};
+use rusqlite::{Connection, params};
 use trust_tuf::model::sha256;
 use trust_tuf::{CollectionName, KeyId, PublicKey, RoleName, UtcTime, Version};
 
@@ -83,10 +83,29 @@ pub struct Change {
 impl Store {
     /// Runs `write` in one durable transaction.
     fn transaction<T>(&mut self, write: impl FnOnce(&Connection) -> Result<T, StoreError>) -> Result<T, StoreError> {
-        let transaction = self.db.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        let value = write(&transaction)?;
-        transaction.commit().map_err(StoreError::of_commit)?;
-        Ok(value)
+        if !self.db.is_autocommit() {
+            // A write panicked half way.
+            self.control("ROLLBACK")?;
+        }
+        self.control("BEGIN IMMEDIATE")?;
+        let done = write(&self.db).and_then(|value| {
+            self.control("COMMIT").map_err(StoreError::of_commit)?;
+            #[cfg(test)]
+            if self.no_sync {
+                return Err(StoreError::Sync);
+            }
+            Ok(value)
+        });
+        if done.is_err() && !self.db.is_autocommit() {
+            // If this fails too, the next write tries it again before it begins.
+            let _ = self.control("ROLLBACK");
+        }
+        done
+    }
+
+    /// The beginning and the end of a transaction, prepared once.
+    fn control(&self, sql: &'static str) -> Result<(), rusqlite::Error> {
+        self.db.prepare_cached(sql)?.execute([]).map(drop)
     }
 
     pub(super) fn put_identity(&mut self, identity: &Identity) -> Result<(), StoreError> {
@@ -131,7 +150,7 @@ impl Store {
             for change in changes {
                 apply(db, now, change)?;
             }
-            db.prepare_cached("UPDATE clock SET last = ?1 WHERE id = 1")?.execute([now.unix()])?;
+            db.prepare_cached("UPDATE clock SET last = ?1 WHERE id = 1 AND last <> ?1")?.execute([now.unix()])?;
             fail_point("signer.before_commit");
             Ok(())
         })

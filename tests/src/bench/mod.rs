@@ -1,8 +1,10 @@
 //! Measuring: each figure beside a floor or a peer of the same run, interleaved, with median and worst, in wall and CPU
 //! time. Deliberately absent: verdicts. A missed goal is a word in the table, never a failure.
 
+pub mod admission;
 pub mod chain;
 pub mod commands;
+pub mod policy;
 pub mod process;
 pub mod publication;
 pub mod report;

@@ -5,7 +5,8 @@ use std::fs;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::path::Path;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::thread;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use aws_lc_rs::signature::{ED25519, Ed25519KeyPair, KeyPair, UnparsedPublicKey};
 use rusqlite::{Connection, params};
@@ -20,7 +21,7 @@ use trust_wire::proof::key_from_json;
 
 use super::process::{cpu_of, peak_of};
 use super::report::{Row, megabytes, time};
-use super::{Rounds, ratio};
+use super::{Rounds, cpu_now, median, ratio};
 use crate::stack::{Options, Stack, run};
 
 const COLLECTION: &str = "registry.example.com/pay";
@@ -28,6 +29,9 @@ const ROUNDS: usize = 20;
 const PER_ROUND: u32 = 10;
 /// Operations before the first that counts: SQLite's log of 1,000 pages has come round, and no longer grows the file.
 const WARM: (usize, usize) = (100, 400);
+/// Publishers at once in the second line, each of a collection of its own, and publications of each in a round.
+const PUBLISHERS: usize = 8;
+const AT_ONCE: (usize, u32) = (5, 20);
 const TAGS: usize = 10;
 const YEAR: i64 = 365 * 86_400;
 
@@ -101,6 +105,7 @@ fn target(text: &str) -> TargetInfo {
 /// A person with the keys of root and targets in hand, and the server.
 struct Publisher {
     http: Http,
+    collection: String,
     pair: Ed25519KeyPair,
     expires: UtcTime,
     root: Vec<u8>,
@@ -109,8 +114,7 @@ struct Publisher {
 }
 
 impl Publisher {
-    fn create(stack: &Stack) -> io::Result<Self> {
-        let token = fs::read_to_string(stack.token("bench", "*=read,publish,admin")?)?;
+    fn create(stack: &Stack, token: &str, collection: &str) -> io::Result<Self> {
         let mut http = Http::connect(&stack.server_address(), token.trim())?;
         let seed = |n: u8| Ed25519KeyPair::from_seed_unchecked(&[n; 32]).map_err(io::Error::other);
         let (root_pair, pair) = (seed(81)?, seed(82)?);
@@ -118,12 +122,12 @@ impl Publisher {
         let expires = i64::try_from(now).ok().and_then(|now| UtcTime::from_unix(now + YEAR));
         let expires = expires.ok_or_else(|| io::Error::other("the clock is wrong"))?;
 
-        let _: ReserveResponse = http.post("/v1/_collections", &ReserveRequest { name: COLLECTION.to_owned() })?;
+        let _: ReserveResponse = http.post("/v1/_collections", &ReserveRequest { name: collection.to_owned() })?;
         let request = OnlineKeysRequest {
             roles: ["timestamp", "snapshot"].map(str::to_owned).to_vec(),
             nonce: "a-nonce-of-the-benchmark".to_owned(),
         };
-        let online: OnlineKeysResponse = http.post(&format!("/v1/{COLLECTION}/_online-keys"), &request)?;
+        let online: OnlineKeysResponse = http.post(&format!("/v1/{collection}/_online-keys"), &request)?;
         let mut root = Draft::root(expires);
         root.set_role(RoleType::Root, &[key(&root_pair)], 1);
         root.set_role(RoleType::Targets, &[key(&pair)], 1);
@@ -137,11 +141,11 @@ impl Publisher {
         }
         let root = signed(&root_pair, &root);
         let fingerprint = hex::encode(trust_tuf::model::sha256(&root));
-        let admitted = run(&mut stack.admit(COLLECTION, &fingerprint))?;
+        let admitted = run(&mut stack.admit(collection, &fingerprint))?;
         if !admitted.status.success() {
             return Err(io::Error::other(String::from_utf8_lossy(&admitted.stderr).into_owned()));
         }
-        Ok(Self { http, pair, expires, root, targets, published: 0 })
+        Ok(Self { http, collection: collection.to_owned(), pair, expires, root, targets, published: 0 })
     }
 
     /// Signs the next version of `targets` and publishes it; the file.
@@ -161,7 +165,8 @@ impl Publisher {
             blobs: Vec::new(),
             grant: None,
         };
-        let answer: PublicationResponse = self.http.post(&format!("/v1/{COLLECTION}/_publications"), &request)?;
+        let path = format!("/v1/{}/_publications", self.collection);
+        let answer: PublicationResponse = self.http.post(&path, &request)?;
         self.published += 1;
         if answer.roles.get("targets") != Some(&self.published) {
             return Err(io::Error::other(format!("published another version: {answer:?}")));
@@ -178,7 +183,7 @@ impl Publisher {
     }
 
     fn current(&mut self, file: &str) -> io::Result<Vec<u8>> {
-        self.http.send(&format!("GET /tuf/{COLLECTION}/_metadata/{file}"), b"")
+        self.http.send(&format!("GET /tuf/{}/_metadata/{file}", self.collection), b"")
     }
 }
 
@@ -231,6 +236,42 @@ impl Floor {
     }
 }
 
+/// Everybody publishes at once: time of each round for one publication, and the median CPU time of the clients for one.
+fn at_once(stack: &Stack, token: &str) -> io::Result<(Vec<Duration>, Duration)> {
+    let mut publishers = Vec::new();
+    for n in 0..PUBLISHERS {
+        let mut publisher = Publisher::create(stack, token, &format!("registry.example.com/many/c{n}"))?;
+        let file = publisher.publish()?;
+        publishers.push((publisher, file));
+    }
+    let (mut walls, mut cpus) = (Vec::new(), Vec::new());
+    for _ in 0..AT_ONCE.0 {
+        let start = Instant::now();
+        let rounds: Vec<io::Result<Duration>> = thread::scope(|scope| {
+            let threads: Vec<_> = publishers.iter_mut().map(|one| scope.spawn(move || publish_some(one))).collect();
+            threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+        });
+        let all = u32::try_from(PUBLISHERS).unwrap_or(1) * AT_ONCE.1;
+        walls.push(start.elapsed() / all);
+        let mut used = Duration::ZERO;
+        for cpu in rounds {
+            used += cpu?;
+        }
+        cpus.push(used / all);
+    }
+    Ok((walls, median(&cpus)))
+}
+
+/// Publishes as often as one does in a round; the CPU time of this thread for it, the preparation included.
+fn publish_some((publisher, file): &mut (Publisher, Vec<u8>)) -> io::Result<Duration> {
+    let before = cpu_now();
+    for _ in 0..AT_ONCE.1 {
+        publisher.change(file)?;
+        *file = publisher.publish()?;
+    }
+    Ok(cpu_now().saturating_sub(before))
+}
+
 /// Measures and tells.
 pub fn rows(dir: &Path) -> io::Result<Vec<Row>> {
     let mut stack = Stack::start(dir, Options { registry: false, ..Options::default() })?;
@@ -238,7 +279,8 @@ pub fn rows(dir: &Path) -> io::Result<Vec<Row>> {
     fs::write(stack.dir.join("signer.toml"), "publications_per_second = 100000\nsignatures_per_second = 1000000\n")?;
     stack.start_signer()?;
     stack.start_server(None)?;
-    let mut publisher = Publisher::create(&stack)?;
+    let token = fs::read_to_string(stack.token("bench", "*=read,publish,admin")?)?;
+    let mut publisher = Publisher::create(&stack, &token, COLLECTION)?;
     let mut file = publisher.publish()?;
     for _ in 0..WARM.0 {
         publisher.change(&file)?;
@@ -276,6 +318,11 @@ pub fn rows(dir: &Path) -> io::Result<Vec<Row>> {
     let count = u32::try_from(ROUNDS).unwrap_or(1) * PER_ROUND;
     let used: Vec<Duration> =
         cpu().iter().zip(&before).map(|(after, before)| after.saturating_sub(*before) / count).collect();
+    let before = cpu();
+    let (many, clients) = at_once(&stack, &token)?;
+    let published = u32::try_from(AT_ONCE.0 * PUBLISHERS).unwrap_or(1) * AT_ONCE.1;
+    let shared: Duration =
+        cpu().iter().zip(&before).map(|(after, before)| after.saturating_sub(*before) / published).sum();
     let peaks: Vec<u64> = processes.iter().map(|(_, id)| peak_of(*id)).collect();
     let parts: Vec<String> =
         processes.iter().zip(&used).map(|((name, _), used)| format!("{name} {}", time(*used))).collect();
@@ -301,6 +348,19 @@ pub fn rows(dir: &Path) -> io::Result<Vec<Row>> {
             beside: format!("the floor below ({:.0}/s)", rate(beside.wall())),
             ratio: Some(of_floor),
             goal: Some(("≥ 0.7 × the floor's rate".to_owned(), of_floor >= 0.7)),
+        },
+        Row {
+            what: format!(
+                "{PUBLISHERS} publishers of {PUBLISHERS} collections at once ({:.0}/s together)",
+                rate(median(&many))
+            ),
+            wall: median(&many),
+            worst: many.iter().max().copied().unwrap_or_default(),
+            cpu: Some(shared + clients),
+            peak: None,
+            beside: "–".to_owned(),
+            ratio: None,
+            goal: None,
         },
         Row {
             what: "floor: two durable transactions, 3 signatures, 4 checks".to_owned(),

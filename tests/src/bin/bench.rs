@@ -1,11 +1,11 @@
 //! `make bench`: figures beside their floors, as the table of docs/performance.md. Figures only, never a verdict.
 //!
-//! usage: trust-bench [chain|commands|publication]…     default: all three
+//! usage: trust-bench [chain|commands|publication|policy|admission]…     default: all
 
 use std::io;
 use std::process::ExitCode;
 
-use trust_tests::bench::{chain, commands, process, publication, report};
+use trust_tests::bench::{admission, chain, commands, policy, process, publication, report};
 
 fn main() -> io::Result<ExitCode> {
     let mut arguments = std::env::args_os().skip(1).peekable();
@@ -22,12 +22,14 @@ fn main() -> io::Result<ExitCode> {
     println!("{}\n\n{}", report::machine(), report::HEAD);
     let dir = tempfile::tempdir_in(trust_tests::stack::target_dir())?;
     let measured = |name: &str| match name {
+        "admission" => admission::rows(&dir.path().join(name)),
         "chain" => Ok(chain::rows()),
         "commands" => commands::rows(&dir.path().join(name)),
+        "policy" => Ok(policy::rows()),
         _ => publication::rows(&dir.path().join(name)),
     };
     let mut left_out = Vec::new();
-    for name in ["chain", "commands", "publication"].into_iter().filter(|name| is_wanted(name)) {
+    for name in ["chain", "commands", "publication", "policy", "admission"].into_iter().filter(|name| is_wanted(name)) {
         match measured(name) {
             Ok(rows) => rows.iter().for_each(|row| println!("{row}")),
             Err(error) => left_out.push(format!("left out: {name}: {error}")),

@@ -2,6 +2,7 @@
 //! own. Everything ends, and its folder goes, when the value is dropped.
 
 pub mod disk;
+pub mod gate;
 pub mod images;
 pub mod proxy;
 pub mod scene;

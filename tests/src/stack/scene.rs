@@ -40,6 +40,20 @@ impl HttpAnswer {
     pub fn json(&self) -> Value {
         serde_json::from_slice(&self.body).unwrap_or_default()
     }
+
+    /// Reads a whole answer; one that is shorter than it says is an error.
+    pub fn parse(answer: &[u8], to_head: bool) -> io::Result<Self> {
+        let cut_off = || io::Error::from(io::ErrorKind::UnexpectedEof);
+        let end = answer.windows(4).position(|w| w == b"\r\n\r\n").ok_or_else(cut_off)?;
+        let head = String::from_utf8_lossy(&answer[..end]).into_owned();
+        let mut lines = head.lines();
+        let status = lines.next().and_then(|l| l.split(' ').nth(1)).and_then(|s| s.parse().ok()).ok_or_else(cut_off)?;
+        let pair = |line: &str| line.split_once(':').map(|(n, v)| (n.to_ascii_lowercase(), v.trim().to_owned()));
+        let answer = Self { status, headers: lines.filter_map(pair).collect(), body: answer[end + 4..].to_vec() };
+        let stated = answer.header("content-length").and_then(|n| n.parse::<usize>().ok());
+        let empty = to_head || matches!(status, 204 | 304);
+        if stated.is_some_and(|n| n != answer.body.len()) && !empty { Err(cut_off()) } else { Ok(answer) }
+    }
 }
 
 /// One request on a connection of its own.
@@ -54,16 +68,7 @@ pub fn ask(address: &str, method: &str, path: &str, headers: &[(&str, &str)]) ->
     stream.write_all(request.as_bytes())?;
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer)?;
-    let cut_off = || io::Error::from(io::ErrorKind::UnexpectedEof);
-    let end = answer.windows(4).position(|w| w == b"\r\n\r\n").ok_or_else(cut_off)?;
-    let head = String::from_utf8_lossy(&answer[..end]).into_owned();
-    let mut lines = head.lines();
-    let status = lines.next().and_then(|l| l.split(' ').nth(1)).and_then(|s| s.parse().ok()).ok_or_else(cut_off)?;
-    let pair = |line: &str| line.split_once(':').map(|(n, v)| (n.to_ascii_lowercase(), v.trim().to_owned()));
-    let answer = HttpAnswer { status, headers: lines.filter_map(pair).collect(), body: answer[end + 4..].to_vec() };
-    let stated = answer.header("content-length").and_then(|n| n.parse::<usize>().ok());
-    let empty = method == "HEAD" || matches!(status, 204 | 304);
-    if stated.is_some_and(|n| n != answer.body.len()) && !empty { Err(cut_off()) } else { Ok(answer) }
+    HttpAnswer::parse(&answer, method == "HEAD")
 }
 
 /// A stack with a collection, a person who signs as `targets`, a reader with a pin, and one image signed as `app:v0`.

@@ -17,7 +17,8 @@ pub fn servers(world: &mut World) {
         (400, 34, "E3405"),
         (401, 31, "E3101"),
         (403, 31, "E3102"),
-        (404, 10, "E3604"),
+        // It had the collection before: to say "not signed" now is what somebody who withholds it would want.
+        (404, 34, "E3406"),
         (418, 34, "E3405"),
         (429, 33, "E3301"),
         (500, 34, "E3401"),
@@ -95,6 +96,10 @@ pub fn servers(world: &mut World) {
         3,
         &["E0006"],
     );
+    world.server.answer("/_metadata/timestamp.json", Answer::status(404));
+    let run = world.refused("withheld", &ops, &["verify", "--server", &middle, &api], 34, &["E3406", "seen before"]);
+    world.check("withheld: not called unsigned", !run.said().contains("not signed"), &run.said());
+    world.server.honest();
     let nowhere = world.demo.replace("/demo", "/nowhere");
     world.refused("no such collection", &ops, &["pin", "add", &nowhere, "--first-use", "--yes"], 10, &["E3604"]);
     world.refused(

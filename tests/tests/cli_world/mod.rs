@@ -131,6 +131,40 @@ impl World {
         image
     }
 
+    /// Makes and pushes a small image of one platform with these labels.
+    pub fn push_labelled(&mut self, name: &'static str, path: &str, labels: &[(&str, &str)]) -> Image {
+        let image = images::single(&self.dir.join("images").join(name), name, labels).unwrap();
+        self.push_again(&image, path);
+        self.images.insert(name, image.clone());
+        image
+    }
+
+    /// A collection for the policy, which `ops` pins; its name.
+    pub fn create_policy(&mut self) -> String {
+        let name = format!("{}/policy", self.registry.address());
+        let root = self.stack.create(&self.alice, &name).unwrap();
+        let ops = self.ops.clone();
+        let run = self.run(&ops, &["pin", "add", &name, &root]);
+        assert_eq!(run.exit, 0, "{}", run.said());
+        name
+    }
+
+    /// Images that differ in their label, pushed and signed: `data-NAME`.
+    pub fn sign_labelled(&mut self) {
+        let key = "com.example.data";
+        for (name, labels) in [
+            ("data-public", vec![(key, "public")]),
+            ("data-PII", vec![(key, "PII")]),
+            ("data-typo", vec![(key, "Pii")]),
+            ("data-none", vec![]),
+        ] {
+            let path = format!("demo/{}:v1", name.to_lowercase());
+            let image = self.push_labelled(name, &path, &labels);
+            let reference = format!("{}/{path}@{}", self.registry.address(), image.digest);
+            self.sign(&reference);
+        }
+    }
+
     /// Pushes an image under another name.
     pub fn push_again(&self, image: &Image, path: &str) {
         images::push(image, &format!("{}/{path}", self.stack.registry)).unwrap();

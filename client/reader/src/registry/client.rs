@@ -59,14 +59,14 @@ impl Default for RegistryOptions {
 
 /// A client of any number of registries. Its debug form shows no credentials.
 pub struct RegistryClient {
-    http: Http,
+    pub(super) http: Http,
     auth: AuthSources,
     tokens: Mutex<HashMap<(Scheme, String, String), Token>>,
     pub(crate) inspect_timeout: Duration,
 }
 
 #[derive(Clone)]
-struct Token {
+pub(super) struct Token {
     header: HeaderValue,
     until: Option<Instant>,
     with_credentials: bool,
@@ -84,13 +84,13 @@ pub struct FetchedManifest {
 }
 
 /// Where one image's repository is.
-struct Repository {
+pub(super) struct Repository {
     /// Canonical `HOST[:PORT]`, under which credentials are stored and errors are told.
-    host: String,
-    scheme: Scheme,
-    path: String,
+    pub(super) host: String,
+    pub(super) scheme: Scheme,
+    pub(super) path: String,
     /// `SCHEME://HOST/v2/PATH`
-    base: String,
+    pub(super) base: String,
 }
 
 impl fmt::Debug for RegistryClient {
@@ -235,7 +235,7 @@ impl RegistryClient {
     }
 
     /// Sends a request to the registry itself and answers its challenge once. Says whether stored credentials were used.
-    async fn ask(
+    pub(super) async fn ask(
         &self,
         repository: &Repository,
         method: Method,
@@ -265,7 +265,7 @@ impl RegistryClient {
         Ok((answer, credentials_sent))
     }
 
-    async fn send(&self, method: Method, url: &Url, headers: HeaderMap) -> Result<Response, Reason> {
+    pub(super) async fn send(&self, method: Method, url: &Url, headers: HeaderMap) -> Result<Response, Reason> {
         match self.http.send(method, url, headers).await {
             // Said so that the reader of the message finds the flag.
             Err(Reason::Unreachable(NOT_TLS)) => Err(Reason::InsecureRefused(super::http::host_of(url))),
@@ -273,7 +273,7 @@ impl RegistryClient {
         }
     }
 
-    fn known_token(&self, repository: &Repository) -> Option<Token> {
+    pub(super) fn known_token(&self, repository: &Repository) -> Option<Token> {
         let tokens = self.tokens.lock().unwrap_or_else(PoisonError::into_inner);
         tokens.get(&repository.key()).filter(|token| token.until.is_none_or(|until| Instant::now() < until)).cloned()
     }
@@ -297,19 +297,19 @@ impl Repository {
     }
 }
 
-fn url(text: &str) -> Result<Url, Reason> {
+pub(super) fn url(text: &str) -> Result<Url, Reason> {
     Url::parse(text).map_err(|_| Reason::Malformed("a URL that cannot be built".to_owned()))
 }
 
-fn same_origin(a: &Url, b: &Url) -> bool {
+pub(super) fn same_origin(a: &Url, b: &Url) -> bool {
     a.scheme() == b.scheme() && a.host_str() == b.host_str() && a.port_or_known_default() == b.port_or_known_default()
 }
 
-fn limit(len: usize) -> u64 {
+pub(super) fn limit(len: usize) -> u64 {
     u64::try_from(len).unwrap_or(u64::MAX)
 }
 
-fn compare(expected: &Digest, bytes: &[u8]) -> Result<(), Reason> {
+pub(super) fn compare(expected: &Digest, bytes: &[u8]) -> Result<(), Reason> {
     let got = expected.of_same_algorithm(bytes);
     match got == *expected {
         true => Ok(()),
@@ -323,13 +323,13 @@ fn read(digest: Digest, bytes: Vec<u8>) -> Result<FetchedManifest, Reason> {
 }
 
 /// Our own full Accept list: with less, registries convert a manifest into another one with another digest.
-fn manifest_headers() -> HeaderMap {
+pub(super) fn manifest_headers() -> HeaderMap {
     let kinds = "application/vnd.oci.image.index.v1+json, application/vnd.oci.image.manifest.v1+json, \
                  application/vnd.docker.distribution.manifest.list.v2+json, application/vnd.docker.distribution.manifest.v2+json";
     HeaderMap::from_iter([(ACCEPT, HeaderValue::from_static(kinds))])
 }
 
-fn with(headers: &HeaderMap, token: Option<Token>) -> HeaderMap {
+pub(super) fn with(headers: &HeaderMap, token: Option<Token>) -> HeaderMap {
     let mut headers = headers.clone();
     if let Some(token) = token {
         headers.insert(AUTHORIZATION, token.header);

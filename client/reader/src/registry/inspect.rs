@@ -30,7 +30,8 @@ pub struct ImageContent {
     pub media_type: MediaType,
     /// The manifest's bytes; their number is the target's length.
     pub manifest: Vec<u8>,
-    /// One entry for a single image, one for each entry of an index (nested ones included), in their order; at most 64.
+    /// One entry for a single image, one for each entry of an index, in their order; at most 64. An index within an index is
+    /// an entry too (not runnable), with its own entries behind it: whoever revokes it revokes the whole.
     pub platforms: Vec<PlatformContent>,
     /// Annotations of the manifest or index itself.
     pub annotations: Annotations,
@@ -39,8 +40,8 @@ pub struct ImageContent {
 /// One platform of an image.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PlatformContent {
-    /// `os/architecture[/variant]`, as an index states it, else from the image config; `unknown/unknown` for an attestation
-    /// or artifact.
+    /// `os/architecture[/variant]`, as an index states it, else from the image config; `unknown/unknown` for an attestation,
+    /// artifact or nested index.
     pub platform: String,
     /// Digest of this platform's manifest.
     pub digest: Digest,
@@ -163,6 +164,7 @@ impl Walk<'_> {
                     return Err(self.malformed("indexes are nested too deep"));
                 }
                 Manifest::Index(index) => {
+                    found.push(not_runnable(entry.digest));
                     push(&mut waiting, &mut seen, &index, depth.saturating_add(1))
                         .map_err(|reason| refuse(self.image, reason))?;
                 }

@@ -119,10 +119,26 @@ async fn indexes_are_followed_four_deep_and_no_deeper() {
             kind = OCI_INDEX;
         }
         match good {
-            true => assert_eq!(store.inspect().await.unwrap().platforms[0].platform, "linux/amd64"),
+            true => {
+                let platforms = store.inspect().await.unwrap().platforms;
+                assert_eq!(platforms.len(), 4, "three nested indexes and the image");
+                assert_eq!(platforms[3].platform, "linux/amd64");
+            }
             false => assert_eq!(malformed(store.inspect().await), "indexes are nested too deep"),
         }
     }
+}
+
+#[tokio::test]
+async fn a_nested_index_stands_in_the_facts_so_that_its_revocation_reaches_the_whole() {
+    let mut store = Store::default();
+    let image = store.image(&config("amd64", "public"), OCI_CONFIG);
+    let inner = store.index(&[entry(&image, OCI_MANIFEST, None)]);
+    let middle = store.index(&[entry(&inner, OCI_INDEX, None)]);
+    store.index(&[entry(&middle, OCI_INDEX, None)]);
+    let facts = store.inspect().await.unwrap().facts("2030-01-01T00:00:00Z", ["v1"]).unwrap();
+    let listed: Vec<_> = facts.platforms.iter().map(|p| (p.digest.to_string(), p.is_runnable())).collect();
+    assert_eq!(listed, [(middle.0, false), (inner.0, false), (image.0, true)]);
 }
 
 #[tokio::test]
@@ -213,6 +229,7 @@ async fn an_index_gives_its_children_in_order_with_attestations_listed_and_not_f
         seen,
         [
             ("linux/amd64/v2", Some("public"), true),
+            ("unknown/unknown", None, false),
             ("linux/arm64", Some("pii"), true),
             ("unknown/unknown", None, false),
             ("unknown/unknown", None, false)
@@ -226,7 +243,7 @@ async fn an_index_gives_its_children_in_order_with_attestations_listed_and_not_f
     let read = trust_image::ImageFacts::from_custom(&facts.to_custom().unwrap()).unwrap().unwrap();
     assert_eq!(
         read.platforms.iter().map(trust_image::PlatformFacts::is_runnable).collect::<Vec<_>>(),
-        [true, true, false, false]
+        [true, false, true, false, false]
     );
     assert!(content.facts("2030-01-01T00:00:00Z", ["a b"]).is_err());
 }

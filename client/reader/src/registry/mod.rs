@@ -4,7 +4,8 @@
 //! kind of a manifest comes from its body; headers are hints. Every body has a length limit that is counted while it is
 //! read, and every request a deadline. Credentials go to the host that they are for and, in a token exchange, to the
 //! realm that this host names, never to a redirect target, never into an error or a debug print, and never over plain
-//! HTTP to anything that was not allowed it. Deliberately absent: pushing, layers, the referrers API, and retries.
+//! HTTP to anything that was not allowed it. Layers pass only through [`Upstream`], for a gate. Deliberately absent: pushing, the
+//! referrers API, and retries.
 
 mod auth_file;
 mod challenge;
@@ -13,12 +14,14 @@ mod error;
 mod helper;
 mod http;
 mod inspect;
+mod stream;
 mod token;
 
 pub use auth_file::AuthSources;
 pub use client::{FetchedManifest, RegistryClient, RegistryOptions};
 pub use error::{Reason, RegistryError};
 pub use inspect::{ImageContent, PlatformContent};
+pub use stream::{Blob, Span, Upstream, UpstreamOptions};
 
 #[cfg(test)]
 mod auth_tests;
@@ -28,3 +31,5 @@ mod fake_registry;
 mod fetch_tests;
 #[cfg(test)]
 mod inspect_tests;
+#[cfg(test)]
+mod stream_tests;

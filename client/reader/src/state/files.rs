@@ -181,6 +181,29 @@ impl Folder {
         Ok(false)
     }
 
+    /// The names of the files here. One that is no text is not ours, and left out.
+    pub(super) fn names(&self) -> Result<Vec<String>, StateError> {
+        let failed = |errno| failed(&self.path, errno);
+        let mut names = Vec::new();
+        for entry in Dir::read_from(&self.fd).map_err(failed)? {
+            let entry = entry.map_err(failed)?;
+            if let Ok(name) = entry.file_name().to_str()
+                && !matches!(name, "." | "..")
+            {
+                names.push(name.to_owned());
+            }
+        }
+        Ok(names)
+    }
+
+    /// Removes a file, if it is there.
+    pub(super) fn remove(&self, name: &str) -> Result<(), StateError> {
+        match rustix::fs::unlinkat(&self.fd, name, AtFlags::empty()) {
+            Ok(()) | Err(Errno::NOENT) => Ok(()),
+            Err(errno) => Err(failed(&self.path(name), errno)),
+        }
+    }
+
     #[cfg(not(test))]
     #[expect(clippy::unused_self, clippy::unnecessary_wraps, reason = "a place where tests end the process")]
     fn step(&self, _: &Path) -> Result<(), StateError> {

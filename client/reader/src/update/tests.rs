@@ -293,25 +293,40 @@ async fn only_a_404_ends_the_walk_of_roots() {
 }
 
 #[tokio::test]
-async fn a_wrong_server_is_told_from_one_that_lost_a_file_whether_or_not_something_is_stored() {
+async fn a_server_that_withholds_what_was_verified_before_cannot_have_it_called_unknown() {
+    let (repo, dir) = (Repo::new(), tempdir().unwrap());
+    repo.refresh(dir.path()).await.unwrap();
+    let (timestamp, before) = (repo.server.bytes("timestamp.json"), on_disk(dir.path()));
+    repo.server.remove("timestamp.json");
+    let problem = repo.refresh(dir.path()).await.unwrap_err();
+    assert_eq!((problem.id(), problem.exit()), ("E3406", 34));
+    assert!(problem.text().contains("timestamp v1") && problem.text().contains("2030-01-01"), "{}", problem.text());
+    assert_eq!(on_disk(dir.path()), before, "what was seen stays");
+    // Offline, what was verified still holds; and nothing has to be repaired when the server is back.
+    assert!(repo.offline_at(dir.path(), now()).is_ok());
+    repo.server.put("timestamp.json", timestamp);
+    repo.refresh(dir.path()).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_wrong_server_is_told_from_one_that_lost_a_file() {
     let (mut repo, dir) = (Repo::new(), tempdir().unwrap());
-    let timestamp = repo.server.bytes("timestamp.json");
-    for stored in [false, true] {
-        repo.server.remove("timestamp.json");
-        let before = on_disk(dir.path());
+    repo.server.remove("timestamp.json");
+    for _ in 0..2 {
         let problem = repo.refresh(dir.path()).await.unwrap_err();
-        assert_eq!((problem.id(), problem.exit()), ("E3604", 10), "stored: {stored}");
+        assert_eq!((problem.id(), problem.exit()), ("E3604", 10));
         assert!(problem.text().contains("no trust server at all"), "{}", problem.text());
-        assert_eq!(on_disk(dir.path())[1..], before[1..], "what was seen stays");
-        repo.server.put("timestamp.json", timestamp.clone());
-        repo.refresh(dir.path()).await.unwrap();
     }
     // A server that sends the next root has the collection.
     repo.rotate(|_| {});
     repo.server.remove("timestamp.json");
     assert_eq!(repo.refresh(dir.path()).await.unwrap_err().code, Code::FileMissing);
-    // The root is stored by now: the next run has nothing of this server again.
+    // The root is stored by now: the next run has nothing of this server again, and never verified a timestamp.
     assert_eq!(repo.refresh(dir.path()).await.unwrap_err().code, Code::NoSuchCollection);
+    repo.publish();
+    repo.refresh(dir.path()).await.unwrap();
+    repo.server.remove("timestamp.json");
+    assert_eq!(repo.refresh(dir.path()).await.unwrap_err().code, Code::CollectionGone);
 }
 
 #[tokio::test]

@@ -55,7 +55,13 @@ fn repo() -> Repo {
 async fn verify(repo: &mut Repo, rest: &str, require: &Require) -> Result<VerifiedImage, Problem> {
     let dir = tempdir().unwrap();
     repo.bump();
-    repo.refresh(dir.path()).await?.verify(&image(rest), require).await
+    let mut reader = repo.refresh(dir.path()).await?;
+    let answer = reader.verify(&image(rest), require).await;
+    // What a gate answers from says the same, in every case of this file.
+    let viewed = reader.view().await.unwrap().verify(&image(rest), require, Meaning::Both);
+    let code = |answer: &Result<VerifiedImage, Problem>| answer.clone().map_err(|problem| problem.code);
+    assert_eq!(code(&viewed), code(&answer));
+    answer
 }
 
 async fn refused(repo: &mut Repo, rest: &str, require: &Require) -> Code {
@@ -188,6 +194,99 @@ async fn a_revocation_is_found_although_the_facts_beside_it_cannot_be_read() {
     assert!(verify(&mut repo, ":v1", &Require::default()).await.unwrap().facts.is_none());
     repo.targets.insert(format!("_revoked/@sha256-{}.json", digest(5).hex()), TargetInfo::of(b"{}"));
     assert_eq!(refused(&mut repo, ":v1", &Require::default()).await, Code::PlatformRevoked);
+}
+
+/// What a signer can write to keep the parts of an index out of sight.
+fn without_parts() -> [(&'static str, TargetInfo); 4] {
+    let custom = |text: &[u8]| TargetInfo { custom: Some(json::parse(text).unwrap()), ..manifest(1) };
+    let mut shapeless = with_facts(1, &[4, 5], "public");
+    let image = shapeless.custom.as_mut().unwrap().as_object_mut().unwrap().get_mut("image").unwrap();
+    image.as_object_mut().unwrap().remove("platforms");
+    [
+        ("no facts", manifest(1)),
+        ("facts of something else", custom(br#"{"other":{"platforms":[]}}"#)),
+        ("an index without parts", with_facts(1, &[], "public")),
+        ("no platforms at all", shapeless),
+    ]
+}
+
+#[tokio::test]
+async fn a_signer_who_leaves_the_parts_of_an_index_out_of_the_facts_does_not_get_past_the_revocation_of_one() {
+    let revocation = format!("_revoked/@sha256-{}.json", digest(5).hex());
+    for (what, target) in without_parts() {
+        for rest in [":v1".to_owned(), format!("@{}", digest(1))] {
+            let mut repo = repo();
+            repo.roles[0].targets = [("api/v1".to_owned(), target.clone()), (digest_entry(1), target.clone())].into();
+            repo.targets.insert(revocation.clone(), TargetInfo::of(b"{}"));
+            let problem = verify(&mut repo, &rest, &Require::default()).await.unwrap_err();
+            assert_eq!((problem.id(), problem.exit()), ("E1024", 17), "{what}");
+            let signs_again = format!("{}", digest(1));
+            assert!(problem.remedy[0].contains("trust sign") && problem.remedy[0].contains(&signs_again), "{problem}");
+            // The same in the role of that name.
+            repo.targets.clear();
+            repo.role("_revoked", 40, &["_revoked/*"]).targets.insert(revocation.clone(), TargetInfo::of(b"{}"));
+            assert_eq!(refused(&mut repo, &rest, &Require::default()).await, Code::PartsUnknown, "{what}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn facts_of_another_signer_of_the_digest_name_its_parts_and_a_second_signer_cannot_take_them_away() {
+    let mut repo = repo();
+    repo.targets.insert(format!("_revoked/@sha256-{}.json", digest(9).hex()), TargetInfo::of(b"{}"));
+    assert_eq!(refused(&mut repo, ":v1", &Require::default()).await, Code::PartsUnknown);
+    repo.roles[1].targets.insert("api/v1".to_owned(), with_facts(1, &[4, 5], "public"));
+    assert!(verify(&mut repo, ":v1", &Require::default()).await.is_ok());
+    repo.roles[2].targets.insert("api/v1".to_owned(), with_facts(1, &[], "public"));
+    assert_eq!(refused(&mut repo, ":v1", &Require::default()).await, Code::FactsDiffer);
+}
+
+#[tokio::test]
+async fn parts_need_to_be_named_only_where_a_digest_is_revoked_that_counts() {
+    let digest_entry = format!("_revoked/@sha256-{}.json", digest(9).hex());
+    for (what, path, in_role, refuses) in [
+        ("a digest", digest_entry.clone(), None, true),
+        ("a sha512 digest", format!("_revoked/@sha512-{}.json", "a".repeat(128)), None, true),
+        ("only a tag", "_revoked/api/v7.json".to_owned(), None, false),
+        ("of no form", "_revoked/@sha256-12.json".to_owned(), None, false),
+        ("by a signer who may not", digest_entry.clone(), Some("qa"), false),
+        ("outside the patterns of its role", digest_entry.clone(), Some("_revoked"), false),
+    ] {
+        let mut repo = repo();
+        match in_role {
+            None => _ = repo.targets.insert(path, TargetInfo::of(b"{}")),
+            Some("qa") => _ = repo.roles[1].targets.insert(path, TargetInfo::of(b"{}")),
+            Some(role) => _ = repo.role(role, 40, &["_revoked/*/*"]).targets.insert(path, TargetInfo::of(b"{}")),
+        }
+        let result = verify(&mut repo, ":v1", &Require::default()).await;
+        assert_eq!(result.err().map(|p| p.code), refuses.then_some(Code::PartsUnknown), "{what}");
+    }
+}
+
+#[tokio::test]
+async fn every_refusal_names_its_image_collection_and_digests_for_programs() {
+    let mut repo = repo();
+    repo.roles[0].targets.insert(digest_entry(2), manifest(2));
+    let both = format!(":v1@{}", digest(2));
+    let subject = verify(&mut repo, &both, &Require::default()).await.unwrap_err().subject;
+    assert_eq!(subject.reference, Some(format!("{IMAGE}{both}")));
+    assert_eq!(subject.collection.as_deref(), Some(COLLECTION));
+    assert_eq!(
+        (subject.expected_digest, subject.actual_digest),
+        (Some(digest(1).to_string()), Some(digest(2).to_string()))
+    );
+    let got = verify(&mut repo, ":v1", &Require::default()).await.unwrap();
+    let subject = got.check_served(&image(":v1"), &digest(7)).unwrap_err().subject;
+    assert_eq!(
+        (subject.expected_digest, subject.actual_digest),
+        (Some(digest(1).to_string()), Some(digest(7).to_string()))
+    );
+    assert_eq!(subject.collection.as_deref(), Some(COLLECTION));
+    // Also where a role stands in the way, and nothing speaks of images.
+    repo.roles[0].signing = 99;
+    let subject = verify(&mut repo, ":v1", &Require::default()).await.unwrap_err().subject;
+    assert_eq!(subject.reference, Some(format!("{IMAGE}:v1")));
+    assert_eq!((subject.collection.as_deref(), subject.actual_digest), (Some(COLLECTION), None));
 }
 
 #[tokio::test]

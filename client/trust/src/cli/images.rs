@@ -6,6 +6,7 @@ use trust_tuf::{CollectionName, RoleName, UtcTime};
 
 use super::globals::Change;
 use super::keys::KeyOptions;
+use super::policy::Deciding;
 use super::values::{self, Subject};
 
 /// `trust sign`
@@ -48,16 +49,39 @@ pub struct Sign {
 #[command(
     long_about = "Checks images and prints what was verified.\n\nRefreshes the trusted metadata from the server, looks the image \
                   up, checks that it is not revoked, and compares the digest with the one that the registry serves for the tag \
-                  now. NAME:TAG@DIGEST asks whether the tag means this digest. With several images the exit code is the worst.",
+                  now. NAME:TAG@DIGEST asks whether the tag means this digest. With several images the exit code is the worst.\n\n\
+                  With --env the policy decides as well, about each image that was verified: exit code 20 if it denies, 21 if it \
+                  could not be evaluated.\n\n\
+                  With --manifests every image in Kubernetes manifests (YAML or JSON) is checked: of Pods, Deployments, Jobs \
+                  and the other workloads. What cannot be read, and kinds of others that hold containers, are errors. --pin \
+                  writes NAME:TAG@sha256:… in place of each tag, and nothing else; from stdin to stdout.",
     after_help = "Examples:\n  \
         trust verify registry.example.com/pay/api:v1\n  \
         trust verify registry.example.com/pay/api:v1 --signer alice --signer qa\n  \
+        trust verify registry.example.com/pay/api:v1 --env public-eu.toml\n  \
+        trust verify --manifests ./deploy --env public-eu.toml\n  \
+        trust verify --manifests ./deploy --pin\n  \
         trust verify registry.example.com/pay/api:v1 --no-registry -o json"
 )]
 pub struct Verify {
     /// The images
-    #[arg(value_name = "REF", required = true, value_parser = values::image)]
+    #[arg(value_name = "REF", required_unless_present = "manifests", value_parser = values::image)]
     pub images: Vec<Reference>,
+    /// Check every image in Kubernetes manifests: a folder, a file, or - for stdin
+    #[arg(long, value_name = "DIR|FILE|-", conflicts_with = "images")]
+    pub manifests: Option<std::path::PathBuf>,
+    /// Write the verified digest behind each tag in the manifests, if every image is verified
+    #[arg(long, requires = "manifests")]
+    pub pin: bool,
+    /// With --pin: show what would be written
+    #[arg(long, requires = "pin")]
+    pub dry_run: bool,
+    /// Also decide by policy: the file of the environment in which the images are to run
+    #[arg(long, value_name = "FILE")]
+    pub env: Option<std::path::PathBuf>,
+    /// What decides.
+    #[command(flatten)]
+    pub deciding: Deciding,
     /// A signer who must have signed (may be given several times)
     #[arg(long, value_name = "NAME", value_parser = values::role)]
     pub signer: Vec<RoleName>,

@@ -9,6 +9,7 @@ pub mod globals;
 pub mod images;
 pub mod keys;
 pub mod people;
+pub mod policy;
 pub mod setup;
 #[cfg(test)]
 mod tests;
@@ -83,6 +84,9 @@ pub enum Command {
     /// Which root this machine trusts for which collection
     #[command(subcommand)]
     Pin(setup::PinCommand),
+    /// Rules on signed facts: write, try, publish
+    #[command(subcommand)]
+    Policy(policy::PolicyCommand),
     /// Which server to talk to
     #[command(subcommand)]
     Context(setup::ContextCommand),

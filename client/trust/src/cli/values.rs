@@ -35,6 +35,11 @@ pub fn overlap(text: &str) -> Result<Duration, String> {
     if matches!(text, "0" | "0s") { Ok(Duration::ZERO) } else { duration(text) }
 }
 
+/// `deploy`, `pull` or `promote`.
+pub fn action(text: &str) -> Result<trust_policy::Action, String> {
+    text.parse().map_err(|e: trust_policy::subject::UnknownAction| e.to_string())
+}
+
 /// An image reference.
 pub fn image(text: &str) -> Result<Reference, String> {
     Reference::parse(text).map_err(|e| e.to_string())

@@ -56,6 +56,7 @@ fn report(settings: &Settings) -> ConfigReport {
         setting("registry_ca", settings.registry_ca.as_ref(), path),
         setting("token", settings.token.as_ref(), token),
         setting("identity", settings.identity.as_ref(), String::clone),
+        setting("policy", settings.policy.as_ref(), String::clone),
         setting("key", settings.key.as_ref(), |_| "(set)".to_owned()),
         setting("offline", Some(&settings.offline), bool::to_string),
         setting("non_interactive", Some(&settings.non_interactive), bool::to_string),

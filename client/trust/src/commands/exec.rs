@@ -18,7 +18,7 @@ pub fn run(app: &App, args: &Exec, note: impl Fn(&str)) -> Result<std::convert::
     let words = words(&args.command).map_err(|e| fault::tool(&e))?;
     let places = tools::find_images(&words).map_err(|e| fault::tool(&e))?;
     let mut verifier = Verifier::new(app, require(&args.signer, args.min_signers));
-    verifier.open_all(places.iter().map(|place| &place.image));
+    verifier.open_all(places.iter().map(|place| &place.image), None);
     let mut pinned = Vec::new();
     for place in &places {
         let verified = verifier.verify(&place.image)?;

@@ -14,7 +14,7 @@ use crate::settings::environment::VARIABLES;
 use crate::style::{self, Style};
 
 /// The topics beside commands and error ids.
-pub const TOPICS: [&str; 6] = ["config", "environment", "errors", "exit-codes", "key-uris", "references"];
+pub const TOPICS: [&str; 7] = ["config", "environment", "errors", "exit-codes", "key-uris", "policy", "references"];
 
 /// A text to read.
 pub struct Topic {
@@ -30,6 +30,7 @@ pub fn run(args: &Help) -> Result<Topic, Problem> {
         "config" => include_str!("../topics/config.txt").to_owned(),
         "references" => include_str!("../topics/references.txt").to_owned(),
         "key-uris" => include_str!("../topics/key-uris.txt").to_owned(),
+        "policy" => format!("{}\n{}", include_str!("../topics/policy.txt"), command(&args.topic).unwrap_or_default()),
         "environment" => environment(),
         "exit-codes" => exit_codes(),
         "errors" => errors(),
@@ -88,9 +89,19 @@ fn environment() -> String {
     format!(
         "Variables that count. A flag outranks a variable, a variable outranks the configuration file.\n\
          Switches are 0, 1, true or false; anything else is an error. A passphrase that is set but empty is the\n\
-         empty passphrase; one that is not set is asked for.\n\n{}",
-        style::table(&rows)
+         empty passphrase; one that is not set is asked for.\n\n{}\n\
+         An environment file (--env) says where an image is to run. Members: name, cloud, region, labels; any other is an\n\
+         error. An example, which `trust policy init` writes:\n\n{}",
+        style::table(&rows),
+        environment_file()
     )
+}
+
+/// The example of an environment file, indented.
+fn environment_file() -> String {
+    let example = trust_policy::shipped::FILES.iter().find(|(name, _)| *name == "environments/public.toml");
+    let lines = example.map_or("", |(_, text)| text).lines();
+    lines.map(|line| if line.is_empty() { "\n".to_owned() } else { format!("  {line}\n") }).collect()
 }
 
 impl Answer for Topic {
@@ -120,12 +131,33 @@ mod tests {
         for topic in TOPICS {
             assert!(help(&[topic]).unwrap().text.len() > 200, "{topic}");
         }
-        for code in Code::ALL {
-            assert!(help(&[code.id()]).unwrap().text.contains(code.entry().headline));
-        }
+        assert!(help(&["environment"]).unwrap().text.contains("\n  cloud = \"public\"\n"));
+        assert!(help(&["policy"]).unwrap().text.contains("publish"));
         assert!(help(&["sign"]).unwrap().text.contains("--expect"));
         assert!(help(&["key", "generate"]).unwrap().text.contains("--type"));
         assert_eq!(help(&["nothing"]).err().unwrap().code, Code::Usage);
+    }
+
+    #[test]
+    fn the_help_on_an_error_says_all_that_its_row_says_and_its_examples_are_understood() {
+        let mut examples = 0;
+        for code in Code::ALL {
+            let (text, entry) = (help(&[code.id()]).unwrap().text, code.entry());
+            let exit = format!("Exit code: {} (", entry.exit);
+            let parts = [entry.headline, entry.cause, entry.printed_by, &exit];
+            for part in parts.into_iter().chain(entry.remedy.iter().chain(entry.example).copied()) {
+                assert!(text.contains(part), "{}: {part}", entry.id);
+            }
+            for line in entry.example {
+                match Cli::command().try_get_matches_from(line.split(' ')) {
+                    Err(error) if error.kind() != clap::error::ErrorKind::DisplayHelp => {
+                        panic!("{}: `{line}`: {error}", entry.id)
+                    }
+                    _ => examples += 1,
+                }
+            }
+        }
+        assert!(examples > 60, "{examples}");
     }
 
     #[test]

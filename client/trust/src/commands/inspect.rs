@@ -2,9 +2,9 @@
 
 use serde_json::Value;
 use trust_image::{Reference, target};
+use trust_reader::catalogue::Code;
 use trust_reader::verdict::Problem;
-use trust_reader::verify::digest_of;
-use trust_reader::verify::{Revocation, RevokedScope, revocable};
+use trust_reader::verify::{Revocation, RevokedScope, digest_of, facts_in, revocable};
 use trust_tuf::model::Role;
 use trust_tuf::{RoleType, UtcTime};
 
@@ -43,11 +43,11 @@ fn inspect(app: &App, subject: &Subject) -> Result<InspectedSubject, Problem> {
     };
     let mut session = Session::open(app, pin)?;
     session.load_all(app)?;
-    let (statements, revoked) = match &image {
-        None => (None, None),
+    let (statements, revoked, undecided) = match &image {
+        None => (None, None, None),
         Some(image) => {
-            let (statements, revoked) = statements(app, &mut session, image)?;
-            (Some(statements), revoked.map(report_of))
+            let Said { statements, revoked, undecided } = statements(app, &mut session, image)?;
+            (Some(statements), revoked.map(report_of), undecided)
         }
     };
     let roles = roles(app, &mut session);
@@ -57,6 +57,7 @@ fn inspect(app: &App, subject: &Subject) -> Result<InspectedSubject, Problem> {
         collection: session.collection.to_string(),
         roles,
         revoked,
+        undecided,
         statements,
         tags,
         pinned: pin.fingerprint.clone(),
@@ -77,12 +78,14 @@ fn report_of(revocation: Revocation) -> RevocationReport {
     }
 }
 
-/// What signers say of an image, and the revocation in force for it.
-fn statements(
-    app: &App,
-    session: &mut Session,
-    image: &Reference,
-) -> Result<(Vec<StatementReport>, Option<Revocation>), Problem> {
+/// What signers say of an image, and the revocation in force for it, or why none could be looked for.
+struct Said {
+    statements: Vec<StatementReport>,
+    revoked: Option<Revocation>,
+    undecided: Option<String>,
+}
+
+fn statements(app: &App, session: &mut Session, image: &Reference) -> Result<Said, Problem> {
     let collection = session.collection.to_string();
     let path = match (image.tag(), image.digest()) {
         (None, Some(digest)) => target::digest_path(&collection, image, digest),
@@ -110,7 +113,21 @@ fn statements(
     let digest = image.digest().copied().or(named);
     let parts = outcome.statements.iter().flat_map(|s| revocable(&s.target)).collect();
     let revoked = app.wait(session.reader.revocation(image, digest.as_ref(), &parts))?;
-    Ok((outcome.statements.iter().map(report).collect(), revoked))
+    let undecided = match digest.filter(|_| revoked.is_none()) {
+        None => None,
+        Some(digest) => {
+            let same = outcome.statements.iter().filter(|s| digest_of(&s.target) == Some(digest));
+            let facts = same.map(|s| &s.target).find_map(facts_in);
+            match app.wait(session.reader.check_parts(image, &digest, facts.as_ref())) {
+                Ok(()) => None,
+                Err(problem) if problem.code == Code::PartsUnknown => {
+                    Some(format!("{}: {}", problem.id(), problem.headline))
+                }
+                Err(problem) => return Err(problem),
+            }
+        }
+    };
+    Ok(Said { statements: outcome.statements.iter().map(report).collect(), revoked, undecided })
 }
 
 fn roles(app: &App, session: &mut Session) -> Vec<InspectedRole> {
@@ -172,6 +189,9 @@ impl Answer for Shown {
             let mut text = format!("{}\n", style::plain(&subject.subject));
             if let Some(revoked) = &subject.revoked {
                 text.insert_str(0, &format!("{}\n", revoked_text(revoked)));
+            }
+            if let Some(why) = &subject.undecided {
+                text.push_str(&style::facts([("refused", style::plain(why))]));
             }
             if subject.subject != subject.collection {
                 text.push_str(&style::facts([("in", &subject.collection)]));
@@ -269,6 +289,7 @@ mod tests {
             collection: "r.example/pay".to_owned(),
             roles: Vec::new(),
             revoked: Some(revoked),
+            undecided: None,
             statements: Some(Vec::new()),
             tags: 1,
             pinned: "a".repeat(64),

@@ -67,9 +67,9 @@ fn generate(app: &App, args: &Generate) -> Result<Box<dyn Answer>, Problem> {
 fn list(app: &App) -> Result<Box<dyn Answer>, Problem> {
     let options = crate::cli::keys::KeyOptions::default();
     let keyring = Keyring::new(app, &options)?;
-    let Some(store) = keyring.existing_store() else { return Ok(Box::new(Keys { keys: Vec::new() })) };
-    let entries = store.list().map_err(|e| fault::key(&e))?;
-    let keys = entries
+    let none = || fault::no_keys(&app.settings.paths.keys);
+    let entries = keyring.existing_store().ok_or_else(none)?.list().map_err(|e| fault::key(&e))?;
+    let keys: Vec<KeyEntry> = entries
         .into_iter()
         .map(|entry| match entry.summary {
             Ok(summary) => KeyEntry {
@@ -88,6 +88,9 @@ fn list(app: &App) -> Result<Box<dyn Answer>, Problem> {
             },
         })
         .collect();
+    if keys.is_empty() {
+        return Err(none());
+    }
     Ok(Box::new(Keys { keys }))
 }
 
@@ -191,9 +194,6 @@ impl Answer for Keys {
     }
 
     fn text(&self, _: Style) -> String {
-        if self.keys.is_empty() {
-            return String::new();
-        }
         let mut rows = vec![["KEY", "KIND", "ID", "ENCRYPTED"].map(str::to_owned).to_vec()];
         for key in &self.keys {
             let dash = || "-".to_owned();
@@ -206,10 +206,6 @@ impl Answer for Keys {
             rows.push(vec![key.name.clone(), key.kind.clone().unwrap_or_else(dash), id, encrypted]);
         }
         style::table(&rows)
-    }
-
-    fn report(&self, _: Style) -> String {
-        if self.keys.is_empty() { "no keys; make one: trust key generate NAME\n".to_owned() } else { String::new() }
     }
 }
 

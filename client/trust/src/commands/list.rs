@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 use trust_image::target::{self, Entry};
-use trust_image::{Digest, ImageFacts, Reference};
+use trust_image::{Digest, Reference};
 use trust_reader::verdict::Problem;
-use trust_reader::verify::{digest_of, revocable};
+use trust_reader::verify::{digest_of, facts_in, revocable};
 use trust_tuf::{CollectionName, TargetInfo, UtcTime};
 
 use super::pin;
@@ -28,6 +28,9 @@ pub fn run(app: &App, args: &List) -> Result<Box<dyn Answer>, Problem> {
     };
     match named {
         None => {
+            if app.settings.pins.is_empty() {
+                return Err(fault::nothing_pinned());
+            }
             let pins = app.settings.pins.iter().map(|pin| pin::entry(app, pin));
             Ok(Box::new(Collections { collections: pins.collect() }))
         }
@@ -107,9 +110,14 @@ fn decided(
     let Some(mut entry) = entry(collection, path, &statements) else { return Ok(None) };
     let image = Reference::parse(&entry.reference).map_err(|e| fault::internal(&e.to_string()))?;
     let digest = Digest::parse(&entry.digest).ok();
-    let same = statements.all.iter().filter(|(_, target, _)| digest_of(target) == digest);
-    let parts = same.flat_map(|(_, target, _)| revocable(target)).collect();
+    let same: Vec<&TargetInfo> =
+        statements.all.iter().map(|(_, target, _)| target).filter(|target| digest_of(target) == digest).collect();
+    let parts = same.iter().flat_map(|target| revocable(target)).collect();
     entry.revoked = app.wait(session.reader.revocation(&image, digest.as_ref(), &parts))?.is_some();
+    if let Some(digest) = digest.filter(|_| !entry.revoked) {
+        let facts = same.iter().find_map(|target| facts_in(target));
+        app.wait(session.reader.check_parts(&image, &digest, facts.as_ref()))?;
+    }
     Ok(Some(entry))
 }
 
@@ -151,7 +159,7 @@ fn entry(collection: &CollectionName, path: &str, statements: &Statements) -> Op
     let digest = digest_of(info)?;
     let (same, other): (Vec<_>, Vec<_>) =
         statements.all.iter().partition(|(_, target, _)| digest_of(target) == Some(digest));
-    let facts = info.custom.as_ref().and_then(|c| ImageFacts::from_custom(&c.to_json()).ok().flatten());
+    let facts = facts_in(info);
     Some(ListedEntry {
         reference: image.to_string(),
         digest: digest.to_string(),
@@ -174,14 +182,6 @@ impl Answer for Collections {
 
     fn text(&self, _: Style) -> String {
         self.collections.iter().map(|pin| format!("{}\n", pin.collection)).collect()
-    }
-
-    fn report(&self, _: Style) -> String {
-        if self.collections.is_empty() {
-            "nothing is pinned; see: trust pin add --help\n".to_owned()
-        } else {
-            String::new()
-        }
     }
 
     fn lines(&self) -> Option<Vec<Value>> {

@@ -25,7 +25,7 @@ use crate::style::{self, Style};
 pub fn run(app: &App, command: &PinCommand) -> Result<Box<dyn Answer>, Problem> {
     match command {
         PinCommand::Add(args) => add(app, args),
-        PinCommand::List(_) => Ok(Box::new(list(app))),
+        PinCommand::List(_) => Ok(Box::new(list(app)?)),
         PinCommand::Remove(args) => remove(app, args),
         PinCommand::Show(args) => show(app, args),
     }
@@ -126,8 +126,12 @@ pub fn entry(app: &App, pin: &Pin) -> PinEntry {
     }
 }
 
-fn list(app: &App) -> Pins {
-    Pins { pins: app.settings.pins.iter().map(|pin| entry(app, pin)).collect() }
+fn list(app: &App) -> Result<Pins, Problem> {
+    // Nothing found is never 0: whoever asks what is pinned must not read "none" as "fine".
+    if app.settings.pins.is_empty() {
+        return Err(fault::nothing_pinned());
+    }
+    Ok(Pins { pins: app.settings.pins.iter().map(|pin| entry(app, pin)).collect() })
 }
 
 fn remove(app: &App, args: &PinRemove) -> Result<Box<dyn Answer>, Problem> {
@@ -244,19 +248,12 @@ impl Answer for Pins {
     }
 
     fn text(&self, _: Style) -> String {
-        if self.pins.is_empty() {
-            return String::new();
-        }
         let mut rows = vec![["COLLECTION", "ROOT", "SERVER"].map(str::to_owned).to_vec()];
         for pin in &self.pins {
             let server = pin.server.as_deref().map_or("(context)".to_owned(), style::plain);
             rows.push(vec![pin.collection.clone(), pin.fingerprint.clone(), server]);
         }
         style::table(&rows)
-    }
-
-    fn report(&self, _: Style) -> String {
-        if self.pins.is_empty() { "nothing is pinned; see: trust pin add --help\n".to_owned() } else { String::new() }
     }
 }
 

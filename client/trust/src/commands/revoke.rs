@@ -1,6 +1,7 @@
 //! `trust revoke`: a digest or tag is declared bad, whoever signed it.
 
 use serde_json::Value;
+use trust_image::facts::composed;
 use trust_image::target;
 use trust_reader::verdict::Problem;
 use trust_tuf::{RoleName, TargetInfo, json};
@@ -24,7 +25,9 @@ const MAX_REASON_BYTES: usize = 1_024;
 /// Runs the command.
 pub fn run(app: &App, printer: &Printer, args: &Revoke) -> Result<Revoked, Problem> {
     app.need_network("revoking")?;
-    if args.reason.trim().is_empty() || args.reason.len() > MAX_REASON_BYTES {
+    // Signed text is composed: some clients compose it before they check the signature.
+    let reason = composed(&args.reason);
+    if reason.trim().is_empty() || reason.len() > MAX_REASON_BYTES {
         return Err(fault::usage("a reason has 1 to 1,024 bytes"));
     }
     if args.image.is_tag_defaulted() {
@@ -44,12 +47,18 @@ pub fn run(app: &App, printer: &Printer, args: &Revoke) -> Result<Revoked, Probl
         |text| printer.note(text),
         || {
             let session = Session::for_change(app, pin)?;
-            attempt(app, &mut keyring, session, args)
+            attempt(app, &mut keyring, session, args, &reason)
         },
     )
 }
 
-fn attempt(app: &App, keyring: &mut Keyring<'_>, mut session: Session, args: &Revoke) -> Result<Revoked, Problem> {
+fn attempt(
+    app: &App,
+    keyring: &mut Keyring<'_>,
+    mut session: Session,
+    args: &Revoke,
+    reason: &str,
+) -> Result<Revoked, Problem> {
     let collection = session.collection.to_string();
     let (kind, path) = match args.image.digest() {
         Some(digest) => ("digest", target::revoked_digest_path(digest)),
@@ -63,7 +72,7 @@ fn attempt(app: &App, keyring: &mut Keyring<'_>, mut session: Session, args: &Re
         if delegated { RoleName::parse(ROLE).unwrap_or_else(|_| RoleName::targets()) } else { RoleName::targets() };
     let file = session.role(app, role.as_str())?;
     let statement = json::Value::object([
-        ("reason", json::Value::from(args.reason.as_str())),
+        ("reason", json::Value::from(reason)),
         ("time", json::Value::from(app.now()?.to_string())),
     ]);
     let content = statement.to_json();
@@ -83,7 +92,7 @@ fn attempt(app: &App, keyring: &mut Keyring<'_>, mut session: Session, args: &Re
         collection,
         kind: kind.to_owned(),
         target: path,
-        reason: args.reason.clone(),
+        reason: reason.to_owned(),
         publication,
     })
 }

@@ -3,6 +3,7 @@
 //! Online roles in two steps, so that a cache between server and client never leaves a client with a root and a timestamp
 //! that do not fit: first old and new key are both valid, later the old one leaves. The signer signs with the newest key of
 //! a role that it holds. People's roles in one: what the new key makes invalid is signed again in the same publication.
+//! On a root that has expired nothing is signed before somebody confirmed that it is the newest.
 
 use std::rc::Rc;
 
@@ -11,7 +12,7 @@ use trust_keys::{KeyName, LocalKey, SigningKey};
 use trust_reader::verdict::Problem;
 use trust_tuf::draft::{Draft, NewDelegation};
 use trust_tuf::model::{Paths, Role};
-use trust_tuf::{PublicKey, RoleKeys, RoleName, RoleType, UtcTime};
+use trust_tuf::{PublicKey, RoleKeys, RoleName, RoleType, Root, UtcTime};
 
 use super::init::slug;
 use crate::anchors;
@@ -59,6 +60,9 @@ pub fn run(app: &App, printer: &Printer, args: &Rotate) -> Result<Rotated, Probl
         RotatedRole::Signer(_) => Session::for_change(app, pin)?,
         _ => Session::for_new_root(app, pin)?,
     };
+    if !matches!(args.role, RotatedRole::Signer(_)) {
+        confirm_root(app, printer, args, session.reader.trusted().root())?;
+    }
     let work = Work { app, printer, args, keyring: &mut keyring, session };
     match &args.role {
         RotatedRole::Timestamp => work.online(RoleType::Timestamp),
@@ -67,6 +71,26 @@ pub fn run(app: &App, printer: &Printer, args: &Rotate) -> Result<Rotated, Probl
         RotatedRole::Targets => work.targets(),
         RotatedRole::Signer(name) => work.signer(name),
     }
+}
+
+/// An expired root can be one that was replaced long ago: whoever holds back the newer one would get a second root signed
+/// for a version that is taken. Somebody has to have looked, before a key is made or opened.
+fn confirm_root(app: &App, printer: &Printer, args: &Rotate, root: &Root) -> Result<(), Problem> {
+    let (version, expires) = (root.version(), root.expires());
+    if app.now()? < expires {
+        return Ok(());
+    }
+    let danger = fault::expired_root_danger(version, expires);
+    if args.change.dry_run {
+        printer.note(&format!("! {danger}"));
+        return Ok(());
+    }
+    let given = app.globals.confirm.as_deref();
+    if given.is_none() && !app.terminal.is_interactive() {
+        let why = "there is no terminal, or nobody may be asked";
+        return Err(fault::expired_root(&args.collection, version, expires, why));
+    }
+    app.terminal.confirm_name(&danger, args.collection.as_str(), given)
 }
 
 struct Work<'a, 'k> {

@@ -1,9 +1,14 @@
-//! `trust verify` and `trust resolve`: from references to verdicts.
+//! `trust verify` and `trust resolve`: from references to verdicts, and with `--env` to decisions.
+//!
+//! Invariant: what is compared with a registry or decided by policy was verified before; a verdict is positive only if
+//! each of the three that was asked for is.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use serde_json::Value;
 use trust_image::Reference;
+use trust_policy::Decision;
 use trust_reader::registry::RegistryClient;
 use trust_reader::verdict::{Problem, Verdict};
 use trust_reader::verify::{Require, VerifiedImage};
@@ -11,7 +16,11 @@ use trust_tuf::{RoleName, UtcTime};
 
 use crate::app::App;
 use crate::cli::images::{Resolve, Verify};
+use crate::cli::policy::Deciding;
 use crate::output::{Resolved, VerifyReport};
+use crate::policy::in_force::{InForce, pin_of_policy};
+use crate::policy::judge::{self, Judge};
+use crate::policy::{fault, folder::Folder};
 use crate::printer::Answer;
 use crate::server;
 use crate::session::{Session, pin_for, with_collection_hint};
@@ -41,25 +50,31 @@ impl<'a> Verifier<'a> {
 
     /// Opens the collections of these images in the order of their names, the same in every process: each holds a lock
     /// until the end, and two that took them in different orders would wait for each other.
-    pub fn open_all<'i>(&mut self, images: impl IntoIterator<Item = &'i Reference>) {
+    pub fn open_all<'i>(&mut self, images: impl IntoIterator<Item = &'i Reference>, also: Option<&Pin>) {
         let app = self.app;
-        let pins = images.into_iter().filter_map(|image| pin_for(app, image).ok());
+        let pins = images.into_iter().filter_map(|image| pin_for(app, image).ok()).chain(also);
         let pins: BTreeMap<&str, &Pin> = pins.map(|pin| (pin.collection.as_str(), pin)).collect();
         for (collection, pin) in pins {
             self.sessions.entry(collection.to_owned()).or_insert_with(|| Session::open(app, pin));
         }
     }
 
+    /// The updated collection of a pin.
+    fn session(&mut self, pin: &Pin) -> Result<&mut Session, Problem> {
+        let app = self.app;
+        let session = self.sessions.entry(pin.collection.clone()).or_insert_with(|| Session::open(app, pin));
+        session.as_mut().map_err(|problem| problem.clone())
+    }
+
     /// Verifies one image against its collection.
     pub fn verify(&mut self, image: &Reference) -> Result<VerifiedImage, Problem> {
         let app = self.app;
-        let pin = pin_for(app, image)?;
-        let session = self.sessions.entry(pin.collection.clone()).or_insert_with(|| Session::open(app, pin));
-        match session {
+        let require = self.require.clone();
+        match self.session(pin_for(app, image)?) {
             Ok(session) => app
-                .wait(session.reader.verify(image, &self.require))
+                .wait(session.reader.verify(image, &require))
                 .map_err(|problem| with_collection_hint(app, image, problem)),
-            Err(problem) => Err(problem.clone()),
+            Err(problem) => Err(problem.about(image)),
         }
     }
 
@@ -69,38 +84,137 @@ impl<'a> Verifier<'a> {
     }
 }
 
-/// Runs `trust verify`.
-pub fn run(app: &App, args: &Verify) -> Result<Box<dyn Answer>, Problem> {
-    let mut verifier = Verifier::new(app, require(&args.signer, args.min_signers));
-    verifier.open_all(&args.images);
-    // Offline there is no registry to ask either.
-    let registry = match args.no_registry || app.settings.offline.value {
-        true => None,
-        false => Some(server::registry(app)?),
-    };
-    let offline = &app.settings.offline;
-    let not_compared = match (offline.value, args.no_registry) {
-        (true, _) => Some(offline.origin.name()),
-        (false, true) => Some("--no-registry".to_owned()),
-        (false, false) => None,
-    };
-    let mut looks = Vec::new();
-    for image in &args.images {
-        let verified = verifier.verify(image);
-        let compared = verified.and_then(|verified| match &registry {
-            Some(registry) => compare(app, registry, image, verified, args.content),
+/// Which rules decide.
+enum Rules<'a> {
+    /// Those of a folder that nobody signed.
+    Folder(Box<trust_policy::Policy>),
+    /// Those that a pinned collection has in force.
+    Collection(&'a Pin),
+}
+
+/// What is decided by, as far as it is known without a network.
+pub struct Place<'a> {
+    rules: Rules<'a>,
+    environment: trust_policy::Environment,
+    action: trust_policy::Action,
+}
+
+impl<'a> Place<'a> {
+    /// Reads the environment, and the folder if one is named: what is wrong there is said before anything is fetched.
+    pub fn read(app: &'a App, env: &Path, deciding: &Deciding) -> Result<Self, Problem> {
+        let environment = judge::read_environment(env)?;
+        let rules = match &deciding.policy {
+            Some(folder) => Rules::Folder(Box::new(Folder::read(folder)?.load()?)),
+            None => Rules::Collection(pin_of_policy(app, None)?),
+        };
+        Ok(Self { rules, environment, action: deciding.action })
+    }
+
+    /// The collection that is needed.
+    pub fn pin(&self) -> Option<&'a Pin> {
+        match &self.rules {
+            Rules::Folder(_) => None,
+            Rules::Collection(pin) => Some(pin),
+        }
+    }
+
+    /// Fetches the rules if they are in a collection.
+    pub fn judge(self, verifier: &mut Verifier<'_>) -> Result<Judge, Problem> {
+        let app = verifier.app;
+        let policy = match self.rules {
+            Rules::Folder(policy) => *policy,
+            Rules::Collection(pin) => InForce::read(app, verifier.session(pin)?)?.load()?,
+        };
+        Ok(Judge { policy, environment: self.environment, action: self.action, now: app.now()? })
+    }
+}
+
+/// Looks at images: verifies, compares with the registry, decides, as far as each was asked for.
+pub struct Examiner<'a> {
+    app: &'a App,
+    verifier: Verifier<'a>,
+    registry: Option<RegistryClient>,
+    content: bool,
+    judge: Option<Judge>,
+    not_compared: Option<String>,
+}
+
+impl<'a> Examiner<'a> {
+    /// Updates everything that these images need.
+    pub fn open<'i>(
+        app: &'a App,
+        args: &Verify,
+        images: impl IntoIterator<Item = &'i Reference>,
+    ) -> Result<Self, Problem> {
+        let place = match &args.env {
+            Some(env) => Some(Place::read(app, env, &args.deciding)?),
+            None => None,
+        };
+        let mut verifier = Verifier::new(app, require(&args.signer, args.min_signers));
+        verifier.open_all(images, place.as_ref().and_then(Place::pin));
+        let judge = match place {
+            Some(place) => Some(place.judge(&mut verifier)?),
+            None => None,
+        };
+        // Offline there is no registry to ask either.
+        let offline = &app.settings.offline;
+        let registry = match args.no_registry || offline.value {
+            true => None,
+            false => Some(server::registry(app)?),
+        };
+        let not_compared = match (offline.value, args.no_registry) {
+            (true, _) => Some(offline.origin.name()),
+            (false, true) => Some("--no-registry".to_owned()),
+            (false, false) => None,
+        };
+        Ok(Self { app, verifier, registry, content: args.content, judge, not_compared })
+    }
+
+    /// Looks at one image.
+    pub fn look(&mut self, image: &Reference) -> Look {
+        let app = self.app;
+        let compared = self.verifier.verify(image).and_then(|verified| match &self.registry {
+            Some(registry) => compare(app, registry, image, verified, self.content)
+                .map_err(|problem| with_collection_hint(app, image, problem)),
             None => Ok(verified),
         });
         let as_of = match &compared {
-            Ok(verified) if offline.value => verifier.refreshed(&verified.collection),
+            Ok(verified) if app.settings.offline.value => self.verifier.refreshed(&verified.collection),
             _ => None,
         };
+        let decision = match (&compared, &self.judge) {
+            (Ok(verified), Some(judge)) => Some(judge.decide(image, verified)),
+            _ => None,
+        };
+        let denial = decision.as_ref().and_then(|decision| fault::denial(&image.to_string(), decision));
+        let verdict = match denial {
+            None => compared,
+            Some(denial) => {
+                let collection = compared.map(|verified| verified.collection).unwrap_or_default();
+                Err(denial.within(collection))
+            }
+        };
         // Of an image that is named by its digest alone only the content can be compared.
-        let compares = registry.is_some() && (image.tag().is_some() || args.content);
-        looks.push(Look { verdict: Verdict::from(compared), compared: compares, as_of });
+        let compares = self.registry.is_some() && (image.tag().is_some() || self.content);
+        Look { verdict: Verdict::from(verdict), compared: compares, as_of, decision }
     }
+
+    /// Whether the rules come from a folder that nobody signed.
+    pub fn is_unsigned(&self) -> bool {
+        self.judge.as_ref().is_some_and(Judge::is_unsigned)
+    }
+}
+
+/// Runs `trust verify`.
+pub fn run(app: &App, args: &Verify) -> Result<Box<dyn Answer>, Problem> {
+    if let Some(manifests) = &args.manifests {
+        return super::verify_manifests::run(app, args, manifests);
+    }
+    let mut examiner = Examiner::open(app, args, &args.images)?;
+    let looks = args.images.iter().map(|image| examiner.look(image)).collect();
     let required = Required { signers: args.signer.len(), min_signers: args.min_signers };
-    Ok(Box::new(Verdicts { looks, required, not_compared, now: app.now()? }))
+    let unsigned = examiner.is_unsigned();
+    Ok(Box::new(Verdicts { looks, required, unsigned, not_compared: examiner.not_compared, now: app.now()? }))
 }
 
 /// Compares with what the registry serves for the tag now; with `content` also what it serves for the digest. An image
@@ -126,12 +240,15 @@ fn compare(
 }
 
 /// One verdict and what it rests on beside the metadata.
-struct Look {
-    verdict: Verdict,
+pub struct Look {
+    /// The one value of text, JSON and exit code: refused also if the policy denies.
+    pub verdict: Verdict,
     /// Whether the registry was asked what it serves.
-    compared: bool,
+    pub compared: bool,
     /// Offline: when the stored state was last refreshed.
-    as_of: Option<UtcTime>,
+    pub as_of: Option<UtcTime>,
+    /// What the policy decided about the verified image, if it was asked.
+    pub decision: Option<Decision>,
 }
 
 /// What was asked for on the command line.
@@ -143,6 +260,8 @@ struct Required {
 struct Verdicts {
     looks: Vec<Look>,
     required: Required,
+    /// Whether it was decided by rules that nobody signed.
+    unsigned: bool,
     /// The flag or variable because of which no registry was asked.
     not_compared: Option<String>,
     now: UtcTime,
@@ -163,6 +282,10 @@ impl Answer for Verdicts {
             members.insert("code".to_owned(), problem.id().into());
         }
         value
+    }
+
+    fn report(&self, style: Style) -> String {
+        if self.unsigned { unsigned_note(style) } else { String::new() }
     }
 
     fn text(&self, style: Style) -> String {
@@ -186,8 +309,11 @@ impl Answer for Verdicts {
 
 impl Look {
     /// The members of the verdict, with what it does not rest on said as well.
-    fn json(&self) -> Value {
+    pub fn json(&self) -> Value {
         let mut value = self.verdict.json();
+        if let (Some(decision), Some(members)) = (&self.decision, value.as_object_mut()) {
+            members.insert("decision".to_owned(), crate::output::value(decision));
+        }
         if let (Verdict::Verified(_), Some(members)) = (&self.verdict, value.as_object_mut()) {
             members.insert("registry_compared".to_owned(), self.compared.into());
             if let Some(as_of) = self.as_of {
@@ -218,6 +344,9 @@ impl Verdicts {
         if let Some(why) = &self.not_compared {
             facts.push(("registry", format!("not compared ({why})")));
         }
+        if let Some(decision) = &look.decision {
+            facts.extend(allowed_facts(decision));
+        }
         let mut text =
             format!("{} {}\n{}", style.good("verified"), style::plain(&image.reference), style::facts(facts));
         for warning in &image.warnings {
@@ -225,6 +354,21 @@ impl Verdicts {
         }
         text
     }
+}
+
+/// Why the policy allows it.
+fn allowed_facts(decision: &Decision) -> Vec<(&'static str, String)> {
+    let environment = &decision.environment;
+    let rules: Vec<&str> = decision.rules.iter().map(|rule| rule.id.as_str()).collect();
+    let allowed = format!("{} in {} (cloud {})", decision.action, environment.name, environment.cloud);
+    let by = format!("{}   {}", style::plain(&rules.join(", ")), style::plain(&fault::source_text(decision)));
+    vec![("allowed", allowed), ("rules", by)]
+}
+
+/// Said wherever rules of a folder decided.
+pub fn unsigned_note(style: Style) -> String {
+    let why = "decided by the rules of a local folder: NOT SIGNED, no gate decides by them";
+    format!("{} {why}\n", style.warn("note"))
 }
 
 /// What the digest covers: `   (index: linux/amd64)`.
@@ -303,9 +447,10 @@ mod tests {
     #[test]
     fn one_refused_image_makes_the_whole_answer_a_refusal() {
         let refused = Verdict::from(Err(Problem::new(Code::NotSigned)));
-        let looks = vec![Look { verdict: refused, compared: true, as_of: None }];
+        let looks = vec![Look { verdict: refused, compared: true, as_of: None, decision: None }];
         let required = Required { signers: 0, min_signers: 1 };
-        let answer = Verdicts { looks, required, not_compared: None, now: UtcTime::from_unix(0).unwrap() };
+        let answer =
+            Verdicts { looks, required, unsigned: false, not_compared: None, now: UtcTime::from_unix(0).unwrap() };
         let document = crate::printer::Printer::document(&answer);
         assert_eq!(document["ok"], false);
         assert_eq!(document["exit"], 10);
@@ -343,8 +488,9 @@ mod tests {
         let verdict = Verdict::from(Ok(verified()));
         let as_of = UtcTime::parse("2029-12-31T23:00:00Z");
         let mut answer = Verdicts {
-            looks: vec![Look { verdict, compared: false, as_of }],
+            looks: vec![Look { verdict, compared: false, as_of, decision: None }],
             required: Required { signers: 2, min_signers: 1 },
+            unsigned: false,
             not_compared: Some("--offline".to_owned()),
             now: UtcTime::parse("2030-01-01T00:00:00Z").unwrap(),
         };

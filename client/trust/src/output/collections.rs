@@ -153,6 +153,8 @@ pub struct InspectedSubject {
     pub roles: Vec<InspectedRole>,
     /// The revocation in force for the image; null if there is none, and for a collection.
     pub revoked: Option<RevocationReport>,
+    /// Why `trust verify` refuses the image although no revocation of it is found; null where nothing of the kind is known.
+    pub undecided: Option<String>,
     /// What signers say of the image; null for a collection.
     pub statements: Option<Vec<StatementReport>>,
     /// How many tags are signed.

@@ -6,11 +6,15 @@
 mod collections;
 mod images;
 mod local;
+mod manifests;
+mod policy;
 mod schema;
 
 pub use collections::*;
 pub use images::*;
 pub use local::*;
+pub use manifests::*;
+pub use policy::*;
 pub use schema::schema;
 
 use serde::Serialize;

@@ -17,12 +17,14 @@ pub fn schema() -> Value {
         })*};
     }
     all! {
-        "init" => Initialised, "sign" => Signed, "verify" => VerifyReport, "resolve" => Resolved,
+        "init" => Initialised, "sign" => Signed, "verify" => VerifyReport | ManifestsReport, "resolve" => Resolved,
         "inspect" => Inspected, "list" => Listed | Collections, "log" => LogReport,
         "diff" => Difference, "unsign" => Unsigned, "revoke" => Revoked, "rotate" => Rotated,
         "key list" => Keys, "key generate" | "key show" | "key import" => KeyReport, "key export" => KeyExported,
         "signer list" => Signers, "signer add" | "signer remove" => SignerChange, "signer accept" => SignerAccepted,
         "pin list" => Pins, "pin show" => PinReport, "pin add" | "pin remove" => PinChange,
+        "policy init" => PolicyWritten, "policy check" => PolicyChecked, "policy explain" => Explained,
+        "policy publish" => PolicyPublished, "policy show" => PolicyShown | PolicyRaw, "policy use" => PolicyInUse,
         "context list" => Contexts, "context add" | "context use" | "context remove" => ContextChange,
         "config show" => ConfigReport, "config path" => ConfigPath, "env" => Environment, "version" => Version,
         "man" => ManPages, "help" => HelpText, "completion" => CompletionScript,
@@ -68,14 +70,26 @@ fn answer(names: &[&str], shapes: &[Value]) -> Value {
 fn failure() -> Value {
     let fact = json!({"type": "object", "required": ["label", "value"],
         "properties": {"label": {"type": "string"}, "value": {"type": "string"}}});
+    let digest = |what: &str| json!({"type": "string", "pattern": "^sha(256|512):[0-9a-f]+$", "description": what});
+    let subject = json!({
+        "type": "object",
+        "description": "What it is about; each member only where it is known.",
+        "properties": {
+            "reference": {"type": "string", "description": "The image reference."},
+            "collection": {"type": "string", "description": "The collection."},
+            "expected_digest": digest("The digest that is signed, or that was asked for."),
+            "actual_digest": digest("The digest that was found in its place.")
+        }
+    });
     json!({
         "description": "A failure or refusal; the ids are those of `trust help E1403`.",
-        "required": ["code", "headline", "facts", "cause", "do"],
+        "required": ["code", "headline", "subject", "facts", "cause", "do"],
         "not": {"required": ["command"]},
         "properties": {
             "ok": {"const": false, "description": "Nothing was verified, allowed or done."},
             "code": {"type": "string", "pattern": "^E[0-9]{4}$", "description": "The stable id."},
             "headline": {"type": "string", "description": "What happened."},
+            "subject": subject,
             "facts": {"type": "array", "items": fact, "description": "What is known about it, in order."},
             "cause": {"type": "string", "description": "Why."},
             "do": {"type": "array", "items": {"type": "string"}, "description": "What to do, one step an entry."}

@@ -142,6 +142,22 @@ pub fn set_context(document: &mut DocumentMut, name: &str, new: &NewContext) -> 
     }
 }
 
+/// Names the policy collection: in this context, or above all of them.
+pub fn set_policy(document: &mut DocumentMut, context: Option<&str>, collection: &str) -> Result<(), SettingsError> {
+    let Some(name) = context else {
+        document.insert("policy", value(collection));
+        return Ok(());
+    };
+    let contexts = document.get_mut("contexts").and_then(Item::as_table_like_mut);
+    match contexts.and_then(|contexts| contexts.get_mut(name)).and_then(Item::as_table_like_mut) {
+        Some(context) => {
+            context.insert("policy", value(collection));
+            Ok(())
+        }
+        None => Err(SettingsError::Form { what: format!("contexts.{name}") }),
+    }
+}
+
 /// Selects a context.
 pub fn use_context(document: &mut DocumentMut, name: &str) {
     document.insert("context", value(name));

@@ -29,6 +29,8 @@ pub struct ConfigFile {
     pub output: Option<String>,
     /// `auto`, `always` or `never`.
     pub color: Option<String>,
+    /// The collection whose policy decides, where the context names none.
+    pub policy: Option<String>,
     /// Servers and what belongs to them.
     #[serde(default)]
     pub contexts: BTreeMap<String, ContextEntry>,
@@ -54,6 +56,8 @@ pub struct ContextEntry {
     /// Hosts that may be reached by plain HTTP.
     #[serde(default)]
     pub plain_http: Vec<String>,
+    /// The collection whose policy decides.
+    pub policy: Option<String>,
     /// Rules for signing.
     #[serde(default)]
     pub sign: SignEntry,
@@ -96,8 +100,14 @@ pub fn read_config(path: &Path) -> Result<Option<ConfigFile>, SettingsError> {
     let Some(text) = read_if(path, not_open_to_all)? else { return Ok(None) };
     let mut file: ConfigFile = toml::from_str(&text).map_err(|e| syntax(path, &e))?;
     let wrong = |what: String| SettingsError::Value { path: path.to_owned(), what };
+    if let Some(policy) = &file.policy {
+        values::collection(policy).map_err(|e| wrong(format!("policy: {e}")))?;
+    }
     for (name, context) in &mut file.contexts {
         check_context_name(name).map_err(|e| wrong(format!("contexts.{name}: {e}")))?;
+        if let Some(policy) = &context.policy {
+            values::collection(policy).map_err(|e| wrong(format!("contexts.{name}.policy: {e}")))?;
+        }
         if let Some(identity) = &context.identity {
             values::fingerprint(identity).map_err(|e| wrong(format!("contexts.{name}.identity: {e}")))?;
         }
@@ -220,6 +230,7 @@ mod tests {
             "servr = 'x'",
             "[contexts.a]\nsever = 'x'",
             "[contexts.a.sign]\nrequire = true",
+            "[contexts.a]\npolicies = 'r.example/policy'",
             "[[pins]]\ncollection = 'r.example/a'\nfingerprint = '00'\nfoo = 1",
         ] {
             assert!(matches!(config(text), Err(SettingsError::Syntax { .. })), "{text}");
@@ -239,6 +250,14 @@ mod tests {
         ] {
             assert!(matches!(config(&text), Err(SettingsError::Value { .. })), "{text}");
         }
+    }
+
+    #[test]
+    fn a_policy_collection_that_is_none_is_an_error() {
+        for text in ["policy = 'R.example/policy'", "policy = ''", "[contexts.a]\npolicy = './policy'"] {
+            assert!(matches!(config(text), Err(SettingsError::Value { .. })), "{text}");
+        }
+        assert!(config("policy = 'r.example/policy'").is_ok());
     }
 
     #[test]

@@ -124,6 +124,8 @@ pub struct Settings {
     pub identity: Option<Sourced<String>>,
     /// Hosts that may be reached by plain HTTP.
     pub plain_http: BTreeSet<String>,
+    /// The collection whose policy decides.
+    pub policy: Option<Sourced<String>>,
     /// Whether a tag is signed only with its digest given.
     pub require_digest: bool,
     /// No network.
@@ -225,6 +227,7 @@ impl Resolver<'_> {
             offline: self.switch(self.globals.offline, "--offline", "TRUST_OFFLINE")?,
             non_interactive: self.non_interactive()?,
             pins: self.pins(&paths),
+            policy: self.policy(entry.as_ref(), &paths),
             require_digest: entry.as_ref().is_some_and(|(e, _)| e.sign.require_digest),
             paths,
             context,
@@ -284,6 +287,15 @@ impl Resolver<'_> {
                 e.token_file.clone().map(|path| Sourced::new(TokenPlace::File(path), Origin::File(file.clone())))
             })),
         }
+    }
+
+    /// The context's, else the user's, else the system's. No variable names it: whoever can set one does not choose the rules.
+    fn policy(&self, entry: Option<&(ContextEntry, PathBuf)>, paths: &Paths) -> Option<Sourced<String>> {
+        let of_context = entry.and_then(|(e, file)| Some((e.policy.clone()?, file.clone())));
+        let of_user = || Some((self.user.policy.clone()?, paths.config.clone()));
+        let of_system = || Some((self.system.policy.clone()?, paths.system.clone()));
+        let found = of_context.or_else(of_user).or_else(of_system);
+        found.map(|(collection, file)| Sourced::new(collection, Origin::File(file)))
     }
 
     fn switch(&self, flag: bool, name: &'static str, variable: &'static str) -> Result<Sourced<bool>, SettingsError> {

@@ -84,7 +84,22 @@ impl Succinct {
     /// The name of the bin for this path.
     pub fn bin_for(&self, path: &str) -> String {
         let [a, b, c, d, ..] = sha256(path.as_bytes());
-        let number = u64::from(u32::from_be_bytes([a, b, c, d])) >> (32 - self.bit_length);
+        self.bin(u64::from(u32::from_be_bytes([a, b, c, d])) >> (32 - self.bit_length))
+    }
+
+    /// The names of all bins, in order: up to 2^32, so that the caller takes as many as it can use.
+    pub fn bins(&self) -> impl Iterator<Item = String> + '_ {
+        (0..1_u64 << self.bit_length).map(|number| self.bin(number))
+    }
+
+    /// Whether a role of this name is one of the bins.
+    pub fn is_bin(&self, role: &str) -> bool {
+        let digits = role.strip_prefix(self.name_prefix.as_str()).and_then(|rest| rest.strip_prefix('-'));
+        let number = digits.and_then(|digits| u64::from_str_radix(digits, 16).ok());
+        number.is_some_and(|number| number < 1 << self.bit_length && self.bin(number) == role)
+    }
+
+    fn bin(&self, number: u64) -> String {
         let digits = format!("{:x}", (1_u64 << self.bit_length) - 1).len();
         format!("{}-{number:0digits$x}", self.name_prefix)
     }
@@ -361,5 +376,18 @@ mod tests {
             assert_eq!(bin(bits, "dir/a.txt"), second);
         }
         assert_eq!(bin(32, "v1.json").len(), "bin-".len() + 8);
+    }
+
+    #[test]
+    fn every_bin_has_one_name_and_no_other_name_is_a_bin() {
+        let keys = RoleKeys::resolve("bin", 1, Vec::new(), &KeyTable::new()).unwrap();
+        let bins = Succinct { keys, bit_length: 5, name_prefix: "bin".to_owned() };
+        let names: Vec<String> = bins.bins().collect();
+        assert_eq!((names.len(), names[0].as_str(), names[31].as_str()), (32, "bin-00", "bin-1f"));
+        assert!(names.iter().all(|name| bins.is_bin(name)));
+        assert!(["a", "b", "c"].iter().all(|path| names.contains(&bins.bin_for(path))));
+        for name in ["bin-20", "bin-1", "bin-001", "bin-1F", "bin-+1", "bin-", "bin", "other-01", "bin--1"] {
+            assert!(!bins.is_bin(name), "{name}");
+        }
     }
 }

@@ -28,13 +28,16 @@ BEGIN
     SELECT RAISE(ABORT, 'a collection is never deleted');
 END;
 
--- Every version of every role file that was ever current: root, snapshot, targets, delegated roles.
+-- Every version of every role file that was ever current (root, snapshot, targets, delegated roles), and the files of
+-- open candidates: they are stored once, where they stay. `publication` is the one that brought the file; while that
+-- one is a candidate the file is not shown.
 CREATE TABLE meta (
-    collection TEXT NOT NULL REFERENCES collection(name),
-    role       TEXT NOT NULL,
-    version    INTEGER NOT NULL CHECK (version > 0),
-    sha256     BLOB NOT NULL CHECK (length(sha256) = 32),
-    body       BLOB NOT NULL,
+    collection  TEXT NOT NULL REFERENCES collection(name),
+    role        TEXT NOT NULL,
+    version     INTEGER NOT NULL CHECK (version > 0),
+    sha256      BLOB NOT NULL CHECK (length(sha256) = 32),
+    publication INTEGER,
+    body        BLOB NOT NULL,
     PRIMARY KEY (collection, role, version)
 ) STRICT;
 
@@ -43,7 +46,9 @@ BEGIN
     SELECT RAISE(ABORT, 'a role file is never changed');
 END;
 
+-- But for those of a candidate that is refused: they were never shown.
 CREATE TRIGGER meta_never_deleted BEFORE DELETE ON meta
+WHEN NOT EXISTS (SELECT 1 FROM publication WHERE id = OLD.publication AND state = 'candidate')
 BEGIN
     SELECT RAISE(ABORT, 'a role file is never deleted');
 END;
@@ -58,33 +63,48 @@ CREATE TABLE live_role (
 ) STRICT, WITHOUT ROWID;
 
 CREATE TABLE publication (
-    id              INTEGER PRIMARY KEY AUTOINCREMENT,
+    id              INTEGER PRIMARY KEY,         -- rows are never deleted, so that it is never used again
     collection      TEXT NOT NULL REFERENCES collection(name),
     -- proposed: below its threshold (not used yet). candidate: judged good, waits for the signer.
     state           TEXT NOT NULL CHECK (state IN ('proposed', 'candidate', 'current', 'refused')),
     sequence        INTEGER,                     -- its number among the current ones
     idempotency_key TEXT,                        -- NULL once refused: the same key may be tried again
     body_sha256     BLOB,
-    body            BLOB,                        -- the request as it came, while it is a candidate
+    rest            TEXT,                        -- JSON: what the request holds beside its role files, while a candidate
     token           TEXT NOT NULL,
     expected        TEXT NOT NULL,               -- JSON: the versions that it was built on
     roles           TEXT NOT NULL,               -- JSON: role -> version
     new_root        INTEGER NOT NULL,
     created         INTEGER NOT NULL,            -- Unix seconds
     finished        INTEGER,
-    result          TEXT,                        -- JSON: the answer, or why it was refused
-    UNIQUE (collection, idempotency_key),
-    UNIQUE (collection, sequence)
+    result          TEXT                         -- JSON: the answer, or why it was refused
 ) STRICT;
+
+-- A key publishes once. Only rows that have one are in these: a candidate has no number yet, a refused one no key any more.
+CREATE UNIQUE INDEX publication_by_key ON publication (collection, idempotency_key) WHERE idempotency_key IS NOT NULL;
+CREATE UNIQUE INDEX publication_by_sequence ON publication (collection, sequence) WHERE sequence IS NOT NULL;
+
+CREATE TRIGGER publication_never_deleted BEFORE DELETE ON publication
+BEGIN
+    SELECT RAISE(ABORT, 'a publication is never deleted');
+END;
+
+-- What was current or refused stays so: whatever says `candidate` is one.
+CREATE TRIGGER publication_never_open_again BEFORE UPDATE ON publication
+WHEN NEW.state IN ('proposed', 'candidate') AND OLD.state NOT IN ('proposed', 'candidate')
+BEGIN
+    SELECT RAISE(ABORT, 'a publication that has ended is not opened again');
+END;
 
 -- The reservation of a collection: one candidate at a time, on every replica.
 CREATE UNIQUE INDEX publication_one_candidate ON publication (collection) WHERE state = 'candidate';
 
 -- Contents of targets by their SHA-256. Which path has which content is what the current metadata says.
 CREATE TABLE blob (
-    collection TEXT NOT NULL REFERENCES collection(name),
-    sha256     BLOB NOT NULL CHECK (length(sha256) = 32),
-    body       BLOB NOT NULL,
+    collection  TEXT NOT NULL REFERENCES collection(name),
+    sha256      BLOB NOT NULL CHECK (length(sha256) = 32),
+    publication INTEGER,                         -- the one that brought it
+    body        BLOB NOT NULL,
     PRIMARY KEY (collection, sha256)
 ) STRICT;
 

@@ -1,5 +1,7 @@
 //! The story of `make demo`, told with real programs: each command is shown, run and checked.
 
+mod gates;
+
 use std::io;
 use std::path::Path;
 use std::process::Command;
@@ -99,6 +101,13 @@ impl Demo {
         self.refusals(&demo, &signed)?;
         self.rotations(&demo)?;
         self.people(&demo, &signed)?;
+        let policy = self.policy(&demo)?;
+        let registry = self.registry_gate(&demo, &signed, &policy)?;
+        let admission = self.admission(&demo, &signed, &policy)?;
+        self.tightened(&demo, &policy, &registry, &admission)?;
+        for gate in [&registry, &admission] {
+            self.check("each decision is in the gate's log", gates::decisions(&gate.dir) > 0);
+        }
         say(&format!("\n{} commands in {:.1} s", self.commands, self.started.elapsed().as_secs_f64()));
         for wrong in &self.wrong {
             say(&format!("WRONG  {wrong}"));
@@ -363,9 +372,7 @@ impl Demo {
         self.trust("qa", &qa, &["signer", "accept", "qa", demo, "--key", "qa", "--out", &qa_role], &DONE)?;
         let add = ["signer", "add", "qa", demo, "--public-key", &qa_pub, "--accept", &qa_role];
         self.trust("alice", &alice, &add, &DONE)?;
-        let pinned = self.trust("alice", &alice, &["pin", "show", demo, "-o", "json"], &DONE)?;
-        let pinned: serde_json::Value = serde_json::from_str(&pinned).map_err(io::Error::other)?;
-        let fingerprint = pinned["fingerprint"].as_str().unwrap_or_default().to_owned();
+        let fingerprint = self.pinned(&alice, demo)?;
         self.trust("qa", &qa, &["pin", "add", demo, &fingerprint], &DONE)?;
         let resolved = self.trust("ops", &ops, &["resolve", web], &DONE)?;
         let digest = resolved.trim().rsplit_once('@').map(|(_, d)| d.to_owned()).unwrap_or_default();

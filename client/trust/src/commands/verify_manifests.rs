@@ -1,0 +1,312 @@
+//! `trust verify --manifests`: every image in Kubernetes manifests, verified once, told by file and line; `--pin` writes the
+//! verified digests behind the tags.
+//!
+//! Invariants: no image found is no success; one image, file or document that is refused, and nothing at all is written.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use serde_json::Value;
+use trust_image::Reference;
+use trust_reader::catalogue::Code;
+use trust_reader::verdict::{Problem, Verdict};
+
+use super::verify::{Examiner, Look, unsigned_note};
+use crate::app::App;
+use crate::cli::images::Verify;
+use crate::manifests::files::{self, Input};
+use crate::manifests::pin::{self, Pins};
+use crate::manifests::{self, MAX_IMAGES, Scan};
+use crate::output::{ManifestPlace, ManifestsReport};
+use crate::printer::Answer;
+use crate::style::{self, Style};
+
+/// Runs the command.
+pub fn run(app: &App, args: &Verify, from: &Path) -> Result<Box<dyn Answer>, Problem> {
+    let (inputs, mut unreadable) = files::read(from)?;
+    let mut scanned = Vec::new();
+    for input in inputs {
+        match manifests::scan(input.body()) {
+            Ok(scan) => {
+                unreadable.extend(scan.faults.iter().map(|(at, f)| manifests::refused_at(&input.name, *at, f)));
+                scanned.push((input, scan));
+            }
+            Err(error) => unreadable.push(manifests::refused_at(&input.name, error.at, &error.why)),
+        }
+    }
+    let count: usize = scanned.iter().map(|(_, scan)| scan.images.len()).sum();
+    if count > MAX_IMAGES {
+        return Err(manifests::refused(&from.display().to_string(), &format!("more than {MAX_IMAGES} images")));
+    }
+    if count == 0 && unreadable.is_empty() {
+        return Err(nothing_found(from, scanned.len()));
+    }
+    let looks = looks(app, args, &scanned)?;
+    let mut checked = Checked {
+        places: places(&scanned, &looks),
+        files: scanned.len(),
+        documents: scanned.iter().map(|(_, scan)| scan.documents).sum(),
+        without: scanned.iter().map(|(_, scan)| scan.without).sum(),
+        unsigned: looks.unsigned,
+        looks: looks.verdicts,
+        unreadable,
+        pin: args.pin,
+        dry_run: args.dry_run,
+        from_stdin: from == Path::new("-"),
+        files_changed: Vec::new(),
+        pinned: None,
+    };
+    if args.pin && checked.problems().is_empty() {
+        pin_all(&mut checked, &scanned)?;
+    }
+    Ok(Box::new(checked))
+}
+
+fn nothing_found(from: &Path, files: usize) -> Problem {
+    manifests::refused(&from.display().to_string(), "there is no image in it")
+        .fact("files read", files)
+        .cause("nothing was checked, and that is never a success")
+        .remedy(["name the folder or file with the manifests (.yaml, .yml, .json)"])
+}
+
+/// The verdicts by what was written.
+struct Looks {
+    verdicts: BTreeMap<String, Judged>,
+    unsigned: bool,
+}
+
+/// What is said of one image text.
+struct Judged {
+    json: Value,
+    problem: Option<Problem>,
+    /// The short digest of a verified image.
+    digest: String,
+    /// What `--pin` writes behind it; `None` if it has a digest.
+    addition: Option<String>,
+}
+
+/// Verifies each distinct image once.
+fn looks(app: &App, args: &Verify, scanned: &[(Input, Scan)]) -> Result<Looks, Problem> {
+    let texts: std::collections::BTreeSet<&str> =
+        scanned.iter().flat_map(|(_, scan)| &scan.images).map(|found| found.image.as_str()).collect();
+    let parsed: BTreeMap<&str, Result<Reference, String>> =
+        texts.into_iter().map(|text| (text, Reference::parse(text).map_err(|e| e.to_string()))).collect();
+    let mut examiner = Examiner::open(app, args, parsed.values().filter_map(|image| image.as_ref().ok()))?;
+    // `nginx` and `docker.io/library/nginx:latest` are one image: asked once.
+    let mut by_image: BTreeMap<String, Look> = BTreeMap::new();
+    let mut verdicts = BTreeMap::new();
+    for (text, image) in parsed {
+        let judged = match image {
+            Err(why) => {
+                let problem = Problem::new(Code::BadReference).headline(why).fact("given", format!("`{text}`"));
+                Judged { json: problem.json(), problem: Some(problem), digest: String::new(), addition: None }
+            }
+            Ok(image) => {
+                let look = by_image.entry(image.to_string()).or_insert_with(|| examiner.look(&image));
+                judged(&image, look)
+            }
+        };
+        verdicts.insert(text.to_owned(), judged);
+    }
+    Ok(Looks { verdicts, unsigned: examiner.is_unsigned() })
+}
+
+fn judged(image: &Reference, look: &Look) -> Judged {
+    let (problem, digest, addition) = match &look.verdict {
+        Verdict::Refused(problem) => (Some((**problem).clone()), String::new(), None),
+        Verdict::Verified(verified) => {
+            let tag = if image.is_tag_defaulted() { ":latest" } else { "" };
+            let addition = image.digest().is_none().then(|| format!("{tag}@{}", verified.digest));
+            (None, style::short(&verified.digest.to_string()), addition)
+        }
+    };
+    Judged { json: look.json(), problem, digest, addition }
+}
+
+fn places(scanned: &[(Input, Scan)], looks: &Looks) -> Vec<ManifestPlace> {
+    let mut places: Vec<ManifestPlace> = Vec::new();
+    for (input, scan) in scanned {
+        for found in &scan.images {
+            let judged = looks.verdicts.get(&found.image);
+            let problem = judged.map(|judged| judged.problem.as_ref());
+            // An image that nobody looked at is no verified one.
+            let exit = problem.map_or(Code::Internal.exit(), |problem| problem.map_or(0, Problem::exit));
+            let addition = judged.and_then(|judged| judged.addition.as_ref());
+            places.push(ManifestPlace {
+                file: input.name.clone(),
+                line: found.at.line,
+                column: found.at.column,
+                document: found.document.saturating_add(1),
+                object: found.object.clone(),
+                path: found.path.to_string(),
+                image: found.image.clone(),
+                ok: exit == 0,
+                exit,
+                pinned: addition.map(|addition| format!("{}{addition}", found.image)),
+            });
+        }
+    }
+    places.sort_by(|a, b| (&a.file, a.line, a.column).cmp(&(&b.file, b.line, b.column)));
+    places
+}
+
+/// Writes the digests, or says what would be written.
+fn pin_all(checked: &mut Checked, scanned: &[(Input, Scan)]) -> Result<(), Problem> {
+    let mut changed = Vec::new();
+    for (input, scan) in scanned {
+        let addition = |image: &str| checked.looks.get(image).and_then(|judged| judged.addition.clone());
+        let pins: Pins = scan.images.iter().filter_map(|found| Some((found.node, addition(&found.image)?))).collect();
+        let text = match pins.is_empty() {
+            true => input.text.clone(),
+            false => pin::pinned(input, scan, &pins)?,
+        };
+        if !pins.is_empty() {
+            checked.files_changed.push(input.name.clone());
+        }
+        if input.path.is_none() {
+            checked.pinned = Some(text);
+        } else if !pins.is_empty() {
+            changed.push((input, text));
+        }
+    }
+    if checked.dry_run {
+        checked.pinned = None;
+        return Ok(());
+    }
+    pin::replace(&changed)
+}
+
+struct Checked {
+    places: Vec<ManifestPlace>,
+    looks: BTreeMap<String, Judged>,
+    unreadable: Vec<Problem>,
+    files: usize,
+    documents: usize,
+    without: usize,
+    unsigned: bool,
+    pin: bool,
+    dry_run: bool,
+    from_stdin: bool,
+    files_changed: Vec<String>,
+    /// The manifests from stdin, with their digests.
+    pinned: Option<String>,
+}
+
+impl Checked {
+    fn table(&self, style: Style) -> String {
+        let mut rows = vec![["PLACE", "OBJECT", "WHERE", "IMAGE", "VERDICT"].map(str::to_owned).to_vec()];
+        for place in &self.places {
+            let judged = self.looks.get(&place.image);
+            let verdict = match judged.map(|judged| (&judged.problem, &judged.digest)) {
+                Some((None, digest)) => format!("{} {digest}", style.good("verified")),
+                Some((Some(problem), _)) => style.bad(problem.id()),
+                None => style.bad(Code::Internal.id()),
+            };
+            rows.push(vec![
+                format!("{}:{}", style::plain(&place.file), place.line),
+                place.object.clone(),
+                style::plain(&place.path),
+                style::plain(&place.image),
+                verdict,
+            ]);
+        }
+        if rows.len() == 1 { String::new() } else { style::table(&rows) }
+    }
+
+    /// What `--pin --dry-run` would write.
+    fn differences(&self) -> String {
+        let mut text = String::new();
+        for place in &self.places {
+            if let Some(pinned) = &place.pinned {
+                let (file, image, pinned) =
+                    (style::plain(&place.file), style::plain(&place.image), style::plain(pinned));
+                text.push_str(&format!("{file}:{}\n- {image}\n+ {pinned}\n", place.line));
+            }
+        }
+        text
+    }
+
+    fn shows_differences(&self) -> bool {
+        self.pin && self.dry_run && self.problems().is_empty()
+    }
+
+    fn summary(&self, style: Style) -> String {
+        let refused = self.looks.values().filter(|judged| judged.problem.is_some()).count();
+        let verified = self.looks.len().saturating_sub(refused);
+        let counts = format!(
+            "{verified} images verified, {refused} refused; {} places in {} files; {} of {} documents have no image",
+            self.places.len(),
+            self.files,
+            self.without,
+            self.documents
+        );
+        let problems = self.unreadable.len();
+        let unread = if problems == 0 { String::new() } else { format!("; {problems} problems in the manifests") };
+        let mark = if self.problems().is_empty() { style.good("checked") } else { style.bad("refused") };
+        format!("{mark} {counts}{unread}\n")
+    }
+
+    fn written(&self, style: Style) -> String {
+        let files = self.files_changed.len();
+        match (self.pin, self.problems().is_empty(), self.dry_run) {
+            (false, ..) => String::new(),
+            (true, false, _) => {
+                format!("{} nothing was written: not every image is verified\n", style.warn("not pinned"))
+            }
+            (true, true, true) => {
+                format!("{} {files} files would change; nothing was written\n", style.warn("dry run"))
+            }
+            (true, true, false) if self.from_stdin => format!("{} to stdout\n", style.good("pinned")),
+            (true, true, false) => {
+                let names: String = self.files_changed.iter().map(|f| format!("  {}\n", style::plain(f))).collect();
+                format!("{} {files} files changed\n{names}", style.good("pinned"))
+            }
+        }
+    }
+}
+
+impl Answer for Checked {
+    fn command(&self) -> &'static str {
+        "verify"
+    }
+
+    fn json(&self) -> Value {
+        crate::output::value(&ManifestsReport {
+            places: self.places.clone(),
+            images: self.looks.values().map(|judged| judged.json.clone()).collect(),
+            unreadable: self.unreadable.iter().map(Problem::json).collect(),
+            files: self.files,
+            documents: self.documents,
+            documents_without_images: self.without,
+            pinned: self.pinned.clone(),
+            files_changed: self.files_changed.clone(),
+            dry_run: self.dry_run,
+        })
+    }
+
+    fn text(&self, style: Style) -> String {
+        match &self.pinned {
+            // The manifests go on in the pipe: nothing else may be among them.
+            Some(text) => text.clone(),
+            None if self.shows_differences() => self.differences(),
+            // Whoever applies what comes out must get nothing.
+            None if self.from_stdin && self.pin => String::new(),
+            None => self.table(style),
+        }
+    }
+
+    fn report(&self, style: Style) -> String {
+        let table_elsewhere = self.pin && (self.from_stdin || self.shows_differences());
+        let mut report = if table_elsewhere { self.table(style) } else { String::new() };
+        if self.unsigned {
+            report.push_str(&unsigned_note(style));
+        }
+        report.push_str(&self.summary(style));
+        report.push_str(&self.written(style));
+        report
+    }
+
+    fn problems(&self) -> Vec<&Problem> {
+        self.looks.values().filter_map(|judged| judged.problem.as_ref()).chain(&self.unreadable).collect()
+    }
+}

@@ -1,0 +1,195 @@
+//! Kubernetes manifests on disk: every image in them, with its file and line.
+//!
+//! Invariant: an image is found, or its file or document is an error; nothing is passed over because it cannot be read, is
+//! too large, or is of a kind that has containers and is not known. Only what has none is counted and left alone.
+//! Deliberately absent: verifying the images, and templates (`kustomize build | …` and `helm template | …` give manifests).
+
+pub mod files;
+pub mod pin;
+pub mod yaml;
+
+use serde_json::Value;
+use trust_image::workload::{self, Path as Place, Step, WorkloadError};
+use trust_reader::catalogue::Code;
+use trust_reader::verdict::Problem;
+
+use yaml::{At, NodeId, Tree};
+
+/// Images in all files of one run.
+pub const MAX_IMAGES: usize = 10_000;
+
+/// One image in a file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Found {
+    /// Where its text is written. For an alias, or what came through a merge key: the one place.
+    pub at: At,
+    /// The document in the file, from 0.
+    pub document: usize,
+    /// Kind and name of its object.
+    pub object: String,
+    /// The place in the document.
+    pub path: Place,
+    /// The image, as it stands there.
+    pub image: String,
+    /// The node of its text.
+    pub node: NodeId,
+}
+
+/// What a file holds.
+#[derive(Debug)]
+pub struct Scan {
+    /// The file as a tree.
+    pub tree: Tree,
+    /// Its documents.
+    pub values: Vec<Value>,
+    /// Its images, in order.
+    pub images: Vec<Found>,
+    /// Documents that are not empty.
+    pub documents: usize,
+    /// Documents without an image.
+    pub without: usize,
+    /// Documents whose images are not known.
+    pub faults: Vec<(At, Fault)>,
+}
+
+/// Why the images of a document are not known.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Fault {
+    /// What the table of kinds says.
+    #[error("{0}")]
+    Workload(#[from] WorkloadError),
+    /// It holds containers, and is of no kind in the table.
+    #[error("{object} holds containers, and is of a kind whose images are not known ({path})")]
+    UnknownKind {
+        /// Kind and name.
+        object: String,
+        /// The first place that looks like an image.
+        path: String,
+    },
+    /// A container without image.
+    #[error("{object} has no image at {path}")]
+    NoImage {
+        /// Kind and name.
+        object: String,
+        /// The place.
+        path: String,
+    },
+}
+
+/// Finds the images in the text of a file (without byte order mark).
+pub fn scan(text: &str) -> Result<Scan, yaml::YamlError> {
+    let tree = Tree::read(text)?;
+    let values = tree.values()?;
+    let mut scan = Scan { tree, values, images: Vec::new(), documents: 0, without: 0, faults: Vec::new() };
+    let roots = scan.tree.roots().to_vec();
+    for (document, (root, value)) in roots.iter().zip(&scan.values).enumerate() {
+        if value.is_null() {
+            continue;
+        }
+        scan.documents = scan.documents.saturating_add(1);
+        let begin = scan.tree.node(*root).map_or(At { line: 1, column: 1 }, |node| node.at);
+        match images_of(value) {
+            Err(fault) => scan.faults.push((begin, fault)),
+            Ok(places) if places.is_empty() => scan.without = scan.without.saturating_add(1),
+            Ok(places) => {
+                for (object, place) in places {
+                    let found = scan.tree.find(*root, place.path.steps());
+                    let Some((node, written)) = found.and_then(|id| Some((id, scan.tree.node(id)?))) else {
+                        scan.faults.push((begin, Fault::NoImage { object, path: place.path.to_string() }));
+                        continue;
+                    };
+                    let at = written.at;
+                    scan.images.push(Found { at, document, object, path: place.path, image: place.image, node });
+                }
+            }
+        }
+    }
+    Ok(scan)
+}
+
+/// The images of one document, each with its object.
+fn images_of(value: &Value) -> Result<Vec<(String, workload::Place)>, Fault> {
+    let wrapped;
+    let object = match value {
+        Value::Object(_) => value,
+        // No Kubernetes object; but if there are containers in it somebody means it to be one.
+        other => {
+            wrapped = serde_json::json!({ "document": other });
+            &wrapped
+        }
+    };
+    let mut found = Vec::new();
+    for place in workload::images_anywhere(object)? {
+        let owner = Owner::of(object, place.path.steps());
+        let object = owner.name();
+        if !owner.is_known() {
+            return Err(Fault::UnknownKind { object, path: place.path.to_string() });
+        }
+        if place.image.is_empty() {
+            return Err(Fault::NoImage { object, path: place.path.to_string() });
+        }
+        found.push((object, place));
+    }
+    Ok(found)
+}
+
+/// The object that a place is in: the document, or an item of a list.
+struct Owner<'v> {
+    object: &'v Value,
+    /// What the items of a typed list are, if they do not say so.
+    assumed: Option<(&'v str, &'v str)>,
+}
+
+impl<'v> Owner<'v> {
+    fn of(document: &'v Value, steps: &[Step]) -> Self {
+        let (mut object, mut assumed) = (document, None);
+        for pair in steps.chunks(2) {
+            let [Step::Member(name), Step::Index(index)] = pair else { break };
+            let Some(item) = word(object, "kind").and_then(|kind| kind.strip_suffix("List")) else { break };
+            let Some(inner) = object.get(name.as_ref()).and_then(|items| items.get(*index)) else { break };
+            if name != "items" {
+                break;
+            }
+            assumed = word(object, "apiVersion").map(|version| (version, item)).filter(|_| !item.is_empty());
+            object = inner;
+        }
+        Self { object, assumed }
+    }
+
+    fn kind(&self) -> Option<(&'v str, &'v str)> {
+        word(self.object, "apiVersion").zip(word(self.object, "kind")).or(self.assumed)
+    }
+
+    fn is_known(&self) -> bool {
+        self.kind().is_some_and(|(version, kind)| {
+            let group = version.split_once('/').map_or("", |(group, _)| group);
+            workload::kinds().any(|known| known == (group, kind))
+        })
+    }
+
+    /// `Deployment api`
+    fn name(&self) -> String {
+        let kind = self.kind().map_or("an object without apiVersion and kind", |(_, kind)| kind);
+        let name = self.object.pointer("/metadata/name").and_then(Value::as_str);
+        let text = name.map_or(kind.to_owned(), |name| format!("{kind} {name}"));
+        trust_reader::verdict::printable(&text)
+    }
+}
+
+fn word<'v>(object: &'v Value, name: &str) -> Option<&'v str> {
+    object.get(name).and_then(Value::as_str)
+}
+
+/// A manifest that cannot be used.
+pub fn refused(file: &str, why: &str) -> Problem {
+    Problem::new(Code::ManifestRefused).headline(format!("{file}: {why}")).fact("file", file)
+}
+
+/// A place in a manifest that cannot be used.
+pub fn refused_at(file: &str, at: At, why: &impl std::fmt::Display) -> Problem {
+    refused(file, &why.to_string()).headline(format!("{file}:{}:{}: {why}", at.line, at.column))
+}
+
+#[cfg(test)]
+#[path = "tests.rs"]
+mod tests;

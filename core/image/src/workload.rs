@@ -1,0 +1,415 @@
+//! Where image references stand in Kubernetes objects: the pod spec of each workload kind, and the four fields below it.
+//!
+//! Invariant: what [`images`] returns is every place from which a node would take an image, or an error; nothing is passed
+//! over because it has an unexpected type, a second spelling or no place in the table. So whoever decides over all
+//! places has decided over the object. [`images_anywhere`] is for reports on files, where kinds of others are common: it
+//! finds what looks like a pod spec, and promises less. Deliberately absent: fetching, deciding, and kinds of others in
+//! the strict walk (their Pods are seen when they are made).
+
+use std::borrow::Cow;
+use std::fmt::{self, Write as _};
+
+use serde_json::{Map, Value};
+
+use crate::json;
+
+/// Places in one object (with all items of a list).
+pub const MAX_PLACES: usize = 1_000;
+/// Items of a list, all lists of one object together.
+pub const MAX_ITEMS: usize = 10_000;
+/// Lists in lists that are read.
+pub const MAX_LISTS: usize = 4;
+/// Nesting that the search in kinds of others goes down to.
+pub const MAX_SEARCH_DEPTH: usize = 64;
+
+/// (API group, kind, members that lead to its pod spec). `extensions` is where some stood before `apps`.
+const KINDS: &[(&str, &str, &[&str])] = &[
+    ("", "Pod", &["spec"]),
+    ("", "ReplicationController", &["spec", "template", "spec"]),
+    ("", "PodTemplate", &["template", "spec"]),
+    ("apps", "Deployment", &["spec", "template", "spec"]),
+    ("apps", "ReplicaSet", &["spec", "template", "spec"]),
+    ("apps", "StatefulSet", &["spec", "template", "spec"]),
+    ("apps", "DaemonSet", &["spec", "template", "spec"]),
+    ("extensions", "Deployment", &["spec", "template", "spec"]),
+    ("extensions", "ReplicaSet", &["spec", "template", "spec"]),
+    ("extensions", "DaemonSet", &["spec", "template", "spec"]),
+    ("batch", "Job", &["spec", "template", "spec"]),
+    ("batch", "CronJob", &["spec", "jobTemplate", "spec", "template", "spec"]),
+];
+
+/// The lists of containers in a pod spec. A pod spec that has none of the first is no pod spec.
+const CONTAINERS: &[(&str, PlaceKind)] = &[
+    ("containers", PlaceKind::Container),
+    ("initContainers", PlaceKind::InitContainer),
+    ("ephemeralContainers", PlaceKind::EphemeralContainer),
+];
+
+/// The kinds that [`images`] knows, as (API group, kind).
+pub fn kinds() -> impl Iterator<Item = (&'static str, &'static str)> {
+    KINDS.iter().map(|(group, kind, _)| (*group, *kind))
+}
+
+/// One step from an object into it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Step {
+    /// A member of an object.
+    Member(Cow<'static, str>),
+    /// An item of an array, from 0.
+    Index(usize),
+}
+
+/// The steps from the outermost object to a value. Displayed for people: `spec.containers[0].image`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Path(Vec<Step>);
+
+impl Path {
+    /// The steps, from the outside.
+    pub fn steps(&self) -> &[Step] {
+        &self.0
+    }
+
+    /// As a JSON pointer (RFC 6901): `/spec/containers/0/image`.
+    pub fn pointer(&self) -> String {
+        let mut pointer = String::new();
+        for step in &self.0 {
+            match step {
+                Step::Member(name) => {
+                    pointer.push('/');
+                    pointer.push_str(&escape(name));
+                }
+                // Writing to a String does not fail.
+                Step::Index(index) => drop(write!(pointer, "/{index}")),
+            }
+        }
+        pointer
+    }
+
+    fn member(&self, name: &'static str) -> Path {
+        self.with(Step::Member(Cow::Borrowed(name)))
+    }
+
+    fn index(&self, index: usize) -> Path {
+        self.with(Step::Index(index))
+    }
+
+    fn with(&self, step: Step) -> Path {
+        let mut steps = Vec::with_capacity(self.0.len() + 4);
+        steps.extend_from_slice(&self.0);
+        steps.push(step);
+        Path(steps)
+    }
+}
+
+impl fmt::Display for Path {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (i, step) in self.0.iter().enumerate() {
+            match step {
+                Step::Member(name) => {
+                    // Names come from the object: what steers a terminal is escaped.
+                    write!(f, "{}{}", if i == 0 { "" } else { "." }, name.escape_debug())?;
+                }
+                Step::Index(index) => write!(f, "[{index}]")?,
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A member's name as it stands in a JSON pointer: `~` becomes `~0`, `/` becomes `~1`.
+pub fn escape(name: &str) -> Cow<'_, str> {
+    match name.contains(['~', '/']) {
+        true => Cow::Owned(name.replace('~', "~0").replace('/', "~1")),
+        false => Cow::Borrowed(name),
+    }
+}
+
+/// What an image is used for at a place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum PlaceKind {
+    /// `containers[i].image`
+    Container,
+    /// `initContainers[i].image`
+    InitContainer,
+    /// `ephemeralContainers[i].image`
+    EphemeralContainer,
+    /// `volumes[i].image.reference`
+    Volume,
+}
+
+/// A place where an image reference stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    /// Where; the last step need not exist if the image is empty.
+    pub path: Path,
+    /// What stands there, unchecked; empty if the member is absent or empty, as templates may have it.
+    pub image: String,
+    /// What for.
+    pub kind: PlaceKind,
+}
+
+/// Why the places of an object are not known. A gate denies on each.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum WorkloadError {
+    /// `apiVersion` or `kind` is absent or no string.
+    #[error("{at} says no apiVersion and kind")]
+    NoKind {
+        /// The object, `the object` for the outermost.
+        at: String,
+    },
+    /// No table says where this kind has its images.
+    #[error("kind {kind:?} of apiVersion {api_version:?} is not one whose images are known")]
+    UnknownKind {
+        /// As given.
+        api_version: String,
+        /// As given.
+        kind: String,
+    },
+    /// A member without which there is no pod spec, or no container.
+    #[error("{at} is missing")]
+    Missing {
+        /// Where.
+        at: String,
+    },
+    /// A value of another type than Kubernetes has there.
+    #[error("{at} is not {wanted}")]
+    WrongType {
+        /// Where.
+        at: String,
+        /// What should stand there.
+        wanted: &'static str,
+    },
+    /// A member that another reader would take for `name`.
+    #[error("{at} holds a second spelling of \"{name}\"")]
+    SecondSpelling {
+        /// The object.
+        at: String,
+        /// The name that we read.
+        name: &'static str,
+    },
+    /// More places than [`MAX_PLACES`], or more items than [`MAX_ITEMS`].
+    #[error("more than {MAX_PLACES} images, or more than {MAX_ITEMS} items")]
+    TooMany,
+    /// Lists nested deeper than [`MAX_LISTS`], or an object deeper than [`MAX_SEARCH_DEPTH`].
+    #[error("nested too deep")]
+    TooDeep,
+}
+
+/// Every place of an image in an object of a known kind, in the order of the fields above. `List` and `KINDList` are
+/// their items.
+pub fn images(object: &Value) -> Result<Vec<Place>, WorkloadError> {
+    let mut walk = Walk { places: Vec::new(), items: 0, generic: false };
+    walk.object(object, &Path::default(), None, 0)?;
+    Ok(walk.places)
+}
+
+/// As [`images`], and in objects of other kinds (also as items of a list) what looks like a pod spec: an array
+/// `containers`, `initContainers` or `ephemeralContainers` that holds an object with a string `image`. Places without an
+/// image are left out there.
+pub fn images_anywhere(object: &Value) -> Result<Vec<Place>, WorkloadError> {
+    let mut walk = Walk { places: Vec::new(), items: 0, generic: true };
+    walk.object(object, &Path::default(), None, 0)?;
+    Ok(walk.places)
+}
+
+/// What an item of a typed list is if it does not say so itself.
+type Assumed<'a> = Option<(&'a str, &'a str)>;
+
+struct Walk {
+    places: Vec<Place>,
+    items: usize,
+    generic: bool,
+}
+
+impl Walk {
+    fn object(&mut self, value: &Value, at: &Path, assumed: Assumed<'_>, lists: usize) -> Result<(), WorkloadError> {
+        let object = as_object(value, at)?;
+        let word = |name| match member(object, name, at)? {
+            None => Ok(None),
+            Some(Value::String(text)) => Ok(Some(text.as_str())),
+            Some(_) => Err(WorkloadError::WrongType { at: at.member(name).to_string(), wanted: "a string" }),
+        };
+        let (api_version, kind) = match (word("apiVersion")?, word("kind")?, assumed) {
+            (Some(api_version), Some(kind), _) => (api_version, kind),
+            (None, None, Some(assumed)) => assumed,
+            _ if self.generic => return self.search(value, at, 0),
+            _ => return Err(WorkloadError::NoKind { at: named(at) }),
+        };
+        let group = api_version.split_once('/').map_or("", |(group, _)| group);
+        if let Some((_, _, prefix)) = KINDS.iter().find(|(g, k, _)| *g == group && *k == kind) {
+            return self.pod_spec_at(object, prefix, at);
+        }
+        // A kind of somebody's own may be called …List and be none: it then has no `items`.
+        if let (Some(item), Some(items)) = (kind.strip_suffix("List"), member(object, "items", at)?) {
+            if lists >= MAX_LISTS {
+                return Err(WorkloadError::TooDeep);
+            }
+            let assumed = (!item.is_empty()).then_some((api_version, item));
+            let place = at.member("items");
+            for (i, item) in as_array(items, &place)?.iter().enumerate() {
+                self.items += 1;
+                if self.items > MAX_ITEMS {
+                    return Err(WorkloadError::TooMany);
+                }
+                self.object(item, &place.index(i), assumed, lists + 1)?;
+            }
+            return Ok(());
+        }
+        match self.generic {
+            true => self.search(value, at, 0),
+            false => Err(WorkloadError::UnknownKind { api_version: api_version.to_owned(), kind: kind.to_owned() }),
+        }
+    }
+
+    fn pod_spec_at(
+        &mut self,
+        object: &Map<String, Value>,
+        prefix: &[&'static str],
+        at: &Path,
+    ) -> Result<(), WorkloadError> {
+        let (mut object, mut at) = (object, at.clone());
+        for name in prefix {
+            let inner = at.member(name);
+            object = match member(object, name, &at)? {
+                None | Some(Value::Null) => return Err(WorkloadError::Missing { at: inner.to_string() }),
+                Some(value) => as_object(value, &inner)?,
+            };
+            at = inner;
+        }
+        if matches!(member(object, "containers", &at)?, None | Some(Value::Null)) {
+            return Err(WorkloadError::Missing { at: at.member("containers").to_string() });
+        }
+        self.pod_spec(object, &at)
+    }
+
+    /// The four fields. A list that is absent or null (which Go reads alike) holds no image.
+    fn pod_spec(&mut self, spec: &Map<String, Value>, at: &Path) -> Result<(), WorkloadError> {
+        for (name, kind) in CONTAINERS {
+            let list = at.member(name);
+            for (i, container) in optional_array(spec, name, at)?.iter().enumerate() {
+                let place = list.index(i);
+                let image = text(as_object(container, &place)?, "image", &place)?;
+                self.push(place.member("image"), image, *kind)?;
+            }
+        }
+        let list = at.member("volumes");
+        for (i, volume) in optional_array(spec, "volumes", at)?.iter().enumerate() {
+            let place = list.index(i);
+            let source = match member(as_object(volume, &place)?, "image", &place)? {
+                None => continue,
+                Some(source) => source,
+            };
+            let place = place.member("image");
+            let image = text(as_object(source, &place)?, "reference", &place)?;
+            self.push(place.member("reference"), image, PlaceKind::Volume)?;
+        }
+        Ok(())
+    }
+
+    /// Looks for pod specs anywhere below `value`. Types of others are theirs: what does not fit is passed over.
+    fn search(&mut self, value: &Value, at: &Path, depth: usize) -> Result<(), WorkloadError> {
+        if depth > MAX_SEARCH_DEPTH {
+            return Err(WorkloadError::TooDeep);
+        }
+        match value {
+            Value::Object(object) => {
+                if CONTAINERS.iter().any(|(name, _)| array(object, name).iter().any(|c| image_of(c).is_some())) {
+                    self.likely_pod_spec(object, at)?;
+                }
+                for (name, inner) in object {
+                    if inner.is_array() || inner.is_object() {
+                        self.search(inner, &at.with(Step::Member(Cow::Owned(name.clone()))), depth + 1)?;
+                    }
+                }
+            }
+            Value::Array(items) => {
+                for (i, inner) in items.iter().enumerate() {
+                    if inner.is_array() || inner.is_object() {
+                        self.search(inner, &at.index(i), depth + 1)?;
+                    }
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn likely_pod_spec(&mut self, object: &Map<String, Value>, at: &Path) -> Result<(), WorkloadError> {
+        for (name, kind) in CONTAINERS {
+            for (i, container) in array(object, name).iter().enumerate() {
+                if let Some(image) = image_of(container) {
+                    self.push(at.member(name).index(i).member("image"), image, *kind)?;
+                }
+            }
+        }
+        for (i, volume) in array(object, "volumes").iter().enumerate() {
+            if let Some(image) = volume.pointer("/image/reference").and_then(Value::as_str).filter(|i| !i.is_empty()) {
+                let place = at.member("volumes").index(i).member("image").member("reference");
+                self.push(place, image, PlaceKind::Volume)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn push(&mut self, path: Path, image: &str, kind: PlaceKind) -> Result<(), WorkloadError> {
+        if self.places.len() >= MAX_PLACES {
+            return Err(WorkloadError::TooMany);
+        }
+        self.places.push(Place { path, image: image.to_owned(), kind });
+        Ok(())
+    }
+}
+
+/// The array `name`, empty if it is none.
+fn array<'v>(object: &'v Map<String, Value>, name: &str) -> &'v [Value] {
+    object.get(name).and_then(Value::as_array).map_or(&[], Vec::as_slice)
+}
+
+/// The image of what may be a container.
+fn image_of(container: &Value) -> Option<&str> {
+    container.get("image").and_then(Value::as_str).filter(|image| !image.is_empty())
+}
+
+fn named(at: &Path) -> String {
+    if at.steps().is_empty() { "the object".to_owned() } else { at.to_string() }
+}
+
+fn member<'v>(
+    object: &'v Map<String, Value>,
+    name: &'static str,
+    at: &Path,
+) -> Result<Option<&'v Value>, WorkloadError> {
+    json::member(object, name).map_err(|_| WorkloadError::SecondSpelling { at: named(at), name })
+}
+
+fn as_object<'v>(value: &'v Value, at: &Path) -> Result<&'v Map<String, Value>, WorkloadError> {
+    value.as_object().ok_or_else(|| WorkloadError::WrongType { at: named(at), wanted: "an object" })
+}
+
+fn as_array<'v>(value: &'v Value, at: &Path) -> Result<&'v [Value], WorkloadError> {
+    value.as_array().map(Vec::as_slice).ok_or_else(|| WorkloadError::WrongType { at: named(at), wanted: "an array" })
+}
+
+fn optional_array<'v>(
+    object: &'v Map<String, Value>,
+    name: &'static str,
+    at: &Path,
+) -> Result<&'v [Value], WorkloadError> {
+    match member(object, name, at)? {
+        None | Some(Value::Null) => Ok(&[]),
+        Some(value) => as_array(value, &at.member(name)),
+    }
+}
+
+/// The string `name`, empty if it is absent. Null is no image: nobody who means one writes it.
+fn text<'v>(object: &'v Map<String, Value>, name: &'static str, at: &Path) -> Result<&'v str, WorkloadError> {
+    match member(object, name, at)? {
+        None => Ok(""),
+        Some(Value::String(text)) => Ok(text),
+        Some(_) => Err(WorkloadError::WrongType { at: at.member(name).to_string(), wanted: "a string" }),
+    }
+}
+
+#[cfg(test)]
+#[path = "workload_tests.rs"]
+mod tests;

@@ -1,0 +1,229 @@
+//! The certificate of a listener, read again when its files change.
+//!
+//! Invariant: what is served is always a chain and a key that fit. A change that is half written, or that does not fit,
+//! leaves the old pair in force and says so. Running connections keep what they began with. Deliberately absent:
+//! certificates of clients: with them, resumption would outlive a change of authorities, and the whole configuration
+//! would have to change instead of the certificate alone.
+
+use std::fmt;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use aws_lc_rs::digest::{Context, SHA256};
+use rustls::server::{ClientHello, ResolvesServerCert};
+use rustls::sign::CertifiedKey;
+use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use tokio_rustls::TlsAcceptor;
+
+/// The largest certificate or key file, in bytes.
+const PEM_BYTES: u64 = 1024 * 1024;
+
+/// Why TLS cannot be set up.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TlsError {
+    /// A file cannot be read.
+    #[error("{path}: {why}")]
+    File {
+        /// The file.
+        path: String,
+        /// Why.
+        why: String,
+    },
+    /// Certificate and key do not fit, or are of no known kind.
+    #[error("certificate and key: {0}")]
+    Rustls(#[from] rustls::Error),
+}
+
+/// TLS 1.2 and 1.3 with this certificate chain and key (PEM), as they are now.
+pub fn tls(certificate: &Path, key: &Path) -> Result<TlsAcceptor, TlsError> {
+    Certificate::load(certificate, key)?.acceptor()
+}
+
+/// A certificate chain and its key, and the files that they came from.
+pub struct Certificate {
+    certificate: PathBuf,
+    key: PathBuf,
+    current: ArcSwap<CertifiedKey>,
+    /// Hash over the two files as they were last looked at.
+    seen: Mutex<[u8; 32]>,
+}
+
+impl fmt::Debug for Certificate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Certificate").field("certificate", &self.certificate).finish_non_exhaustive()
+    }
+}
+
+impl Certificate {
+    /// Reads chain and key (PEM, the key unencrypted).
+    pub fn load(certificate: &Path, key: &Path) -> Result<Arc<Self>, TlsError> {
+        let files = Files::read(certificate, key)?;
+        Ok(Arc::new(Self {
+            certificate: certificate.to_owned(),
+            key: key.to_owned(),
+            seen: Mutex::new(files.hash()),
+            current: ArcSwap::from_pointee(files.pair(certificate, key)?),
+        }))
+    }
+
+    /// TLS 1.2 and 1.3 with whatever certificate is in force when a client comes.
+    pub fn acceptor(self: &Arc<Self>) -> Result<TlsAcceptor, TlsError> {
+        let mut config = rustls::ServerConfig::builder_with_provider(provider())
+            .with_safe_default_protocol_versions()?
+            .with_no_client_auth()
+            .with_cert_resolver(Arc::clone(self) as Arc<dyn ResolvesServerCert>);
+        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        Ok(TlsAcceptor::from(Arc::new(config)))
+    }
+
+    /// Takes what the files hold now. `Ok(true)` if it is another pair than before, or than the last one refused.
+    pub fn reload(&self) -> Result<bool, TlsError> {
+        let files = Files::read(&self.certificate, &self.key)?;
+        let hash = files.hash();
+        {
+            let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+            if *seen == hash {
+                return Ok(false);
+            }
+            *seen = hash;
+        }
+        self.current.store(Arc::new(files.pair(&self.certificate, &self.key)?));
+        Ok(true)
+    }
+
+    /// Looks at the files again and again, for ever. Reading two small files is cheap, and knows of every way of replacing them.
+    pub async fn follow(self: Arc<Self>, every: Duration) {
+        let mut last = String::new();
+        loop {
+            tokio::time::sleep(every).await;
+            let this = Arc::clone(&self);
+            match tokio::task::spawn_blocking(move || this.reload()).await {
+                Ok(Ok(true)) => {
+                    tracing::info!("the certificate was changed: {}", self.certificate.display());
+                    last.clear();
+                }
+                Ok(Err(error)) if error.to_string() != last => {
+                    last = error.to_string();
+                    tracing::warn!("the changed certificate is not used, the old one stays: {last}");
+                }
+                _ => {}
+            }
+        }
+    }
+}
+
+impl ResolvesServerCert for Certificate {
+    fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        Some(self.current.load_full())
+    }
+}
+
+fn provider() -> Arc<rustls::crypto::CryptoProvider> {
+    Arc::new(rustls::crypto::aws_lc_rs::default_provider())
+}
+
+/// The two files.
+struct Files {
+    chain: Vec<u8>,
+    key: Vec<u8>,
+}
+
+impl Files {
+    fn read(certificate: &Path, key: &Path) -> Result<Self, TlsError> {
+        Ok(Self { chain: read(certificate)?, key: read(key)? })
+    }
+
+    fn hash(&self) -> [u8; 32] {
+        let mut context = Context::new(&SHA256);
+        // A length in front keeps the border between the two.
+        context.update(&self.chain.len().to_be_bytes());
+        context.update(&self.chain);
+        context.update(&self.key);
+        context.finish().as_ref().try_into().unwrap_or_default()
+    }
+
+    fn pair(&self, certificate: &Path, key: &Path) -> Result<CertifiedKey, TlsError> {
+        let chain = CertificateDer::pem_slice_iter(&self.chain)
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(|e| problem(certificate, e.to_string()))?;
+        if chain.is_empty() {
+            return Err(problem(certificate, "holds no certificate".to_owned()));
+        }
+        let private = PrivateKeyDer::from_pem_slice(&self.key)
+            .map_err(|_| problem(key, "holds no private key in PEM (unencrypted)".to_owned()))?;
+        Ok(CertifiedKey::from_der(chain, private, &provider())?)
+    }
+}
+
+fn problem(path: &Path, why: String) -> TlsError {
+    TlsError::File { path: path.display().to_string(), why }
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, TlsError> {
+    let file = std::fs::File::open(path).map_err(|e| problem(path, e.to_string()))?;
+    let mut bytes = Vec::new();
+    file.take(PEM_BYTES + 1).read_to_end(&mut bytes).map_err(|e| problem(path, e.to_string()))?;
+    if bytes.len() as u64 > PEM_BYTES {
+        return Err(problem(path, format!("larger than {PEM_BYTES} bytes")));
+    }
+    Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn write(folder: &Path, chain: &str, key: &str) -> (PathBuf, PathBuf) {
+        let (certificate, private) = (folder.join("tls.crt"), folder.join("tls.key"));
+        std::fs::write(&certificate, chain).unwrap();
+        std::fs::write(&private, key).unwrap();
+        (certificate, private)
+    }
+
+    fn pair() -> (String, String) {
+        let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+        (made.cert.pem(), made.signing_key.serialize_pem())
+    }
+
+    #[test]
+    fn a_key_of_another_certificate_an_empty_file_and_an_absent_one_are_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let ((chain, _), (_, key)) = (pair(), pair());
+        let (certificate, private) = write(dir.path(), &chain, &key);
+        assert!(matches!(tls(&certificate, &private), Err(TlsError::Rustls(_))));
+        let (certificate, private) = write(dir.path(), "", &key);
+        assert!(tls(&certificate, &private).err().unwrap().to_string().contains("holds no certificate"));
+        let (certificate, private) = write(dir.path(), &chain, &chain);
+        assert!(tls(&certificate, &private).err().unwrap().to_string().contains("no private key"));
+        assert!(tls(&dir.path().join("none"), &private).is_err());
+        let (certificate, private) = write(dir.path(), &"x".repeat(1024 * 1024 + 1), &key);
+        assert!(tls(&certificate, &private).err().unwrap().to_string().contains("larger than"));
+    }
+
+    #[test]
+    fn a_half_written_change_leaves_the_old_pair_and_the_whole_one_is_taken() {
+        let dir = tempfile::tempdir().unwrap();
+        let (old, new) = (pair(), pair());
+        let (certificate, private) = write(dir.path(), &old.0, &old.1);
+        let served = Certificate::load(&certificate, &private).unwrap();
+        let first = served.current.load_full();
+        assert!(!served.reload().unwrap());
+
+        write(dir.path(), &new.0, &old.1);
+        assert!(served.reload().is_err());
+        assert_eq!(served.current.load_full().cert, first.cert);
+        std::fs::remove_file(&private).unwrap();
+        assert!(served.reload().is_err());
+        assert_eq!(served.current.load_full().cert, first.cert);
+
+        write(dir.path(), &new.0, &new.1);
+        assert!(served.reload().unwrap());
+        assert_ne!(served.current.load_full().cert, first.cert);
+        assert!(!served.reload().unwrap());
+    }
+}

@@ -1,0 +1,250 @@
+//! The decision: one evaluation for each runnable platform, and all must be permitted.
+//!
+//! Invariants: an evaluation with any error denies, also where a rule permits (Cedar by itself would leave the failed rule
+//! out, and it might have been the one that forbids); what forbids wins; without facts, without a runnable platform and
+//! without a rule that permits, the answer is no; a governed label with an unknown value denies before any rule is asked.
+//! Deliberately absent: caches and time.
+
+use std::collections::BTreeMap;
+
+use cedar_policy::{Authorizer, Decision as CedarDecision, PolicyId};
+use trust_image::{ImageFacts, PlatformFacts};
+
+use crate::decision::{Cause, Decision, Effect, FactKind, PlatformDecision, RuleHit, UsedFact, Verdict};
+use crate::dictionary::Meaning;
+use crate::entities::{Asked, BuildError};
+use crate::environment::Environment;
+use crate::explain;
+use crate::load::{Applicable, Policy};
+use crate::subject::{Action, Subject};
+use crate::text;
+
+/// Rules that are named when nothing permits.
+const MAX_NAMED: usize = 16;
+/// Allowed values that are named beside an unknown one.
+const MAX_VALUES_NAMED: usize = 8;
+
+/// Deciding rules (places in the policy's list) with the platforms (places in the list of runnable ones) they decided.
+pub(crate) type Hits = BTreeMap<usize, Vec<usize>>;
+
+/// What came out, before it is told.
+struct Outcome {
+    cause: Cause,
+    verdicts: Vec<(Verdict, Vec<usize>)>,
+    hits: Hits,
+    errors: Vec<String>,
+}
+
+impl Policy {
+    /// Decides whether an image may be used in an environment. `now_unix`: seconds since 1970.
+    pub fn decide(&self, env: &Environment, action: Action, subject: &Subject, now_unix: i64) -> Decision {
+        let runnable: Vec<&PlatformFacts> = match &subject.facts {
+            Some(ImageFacts { platforms, .. }) => platforms.iter().filter(|p| p.is_runnable()).collect(),
+            None => Vec::new(),
+        };
+        if runnable.is_empty() {
+            return self.without_platforms(env, action, subject);
+        }
+        let outside = self.outside(env, &runnable);
+        if outside.iter().any(|labels| !labels.is_empty()) {
+            return self.outside_dictionary(env, action, &runnable, &outside);
+        }
+        let none = Applicable::default();
+        let applicable = self.applicable.get(&action).unwrap_or(&none);
+        let outcome = match Asked::new(self, env, action, subject, now_unix) {
+            Ok(asked) => self.evaluate(&asked, applicable, &runnable),
+            Err(error) => {
+                let verdicts = vec![(Verdict::Error, Vec::new()); runnable.len()];
+                Outcome { cause: Cause::Error, verdicts, hits: Hits::new(), errors: vec![error.to_string()] }
+            }
+        };
+        let facts = explain::facts(self, &outcome.hits, env, subject, &runnable, now_unix);
+        let not_reached = applicable.rules.iter().filter(|at| !outcome.hits.contains_key(at));
+        let id = |at: &usize| self.rules.get(*at).map(|rule| rule.info.id.clone());
+        let platforms = runnable.iter().zip(&outcome.verdicts);
+        Decision {
+            allowed: outcome.cause == Cause::Permitted,
+            cause: outcome.cause,
+            platforms: platforms.map(|(p, (v, rules))| decided(p, *v, rules.iter().filter_map(id).collect())).collect(),
+            rules: outcome.hits.iter().filter_map(|(at, platforms)| self.hit(*at, platforms, &runnable)).collect(),
+            facts,
+            errors: outcome.errors,
+            rules_not_reached: not_reached.filter_map(id).collect(),
+            ..self.denied(env, action)
+        }
+    }
+
+    fn evaluate(&self, asked: &Asked<'_>, applicable: &Applicable, runnable: &[&PlatformFacts]) -> Outcome {
+        let authorizer = Authorizer::new();
+        let mut verdicts = Vec::with_capacity(runnable.len());
+        let mut errors = Vec::new();
+        for platform in runnable {
+            verdicts.push(match asked.platform(platform) {
+                Ok((request, entities)) => {
+                    let answer = authorizer.is_authorized(&request, &applicable.set, &entities);
+                    let failed: Vec<_> = answer.diagnostics().errors().collect();
+                    if failed.is_empty() {
+                        let rules = self.places(answer.diagnostics().reason());
+                        match (answer.decision(), rules.is_empty()) {
+                            // An allow names the rules that permit; one without is not believed.
+                            (CedarDecision::Allow, false) => (Verdict::Permitted, rules),
+                            (CedarDecision::Allow, true) => (Verdict::Error, rules),
+                            (CedarDecision::Deny, false) => (Verdict::Forbidden, rules),
+                            (CedarDecision::Deny, true) => (Verdict::NothingPermits, rules),
+                        }
+                    } else {
+                        let mut told: Vec<String> = failed.iter().map(|e| text::printable(&e.to_string())).collect();
+                        told.sort();
+                        errors.extend(told.into_iter().map(|e| format!("{}: {e}", platform.platform)));
+                        let ids = failed
+                            .iter()
+                            .map(|cedar_policy::AuthorizationError::PolicyEvaluationError(e)| e.policy_id());
+                        (Verdict::Error, self.places(ids))
+                    }
+                }
+                Err(BuildError(error)) => {
+                    errors.push(format!("{}: {error}", platform.platform));
+                    (Verdict::Error, Vec::new())
+                }
+            });
+        }
+        let has = |verdict| verdicts.iter().any(|(v, _)| *v == verdict);
+        let (cause, deciding) = if has(Verdict::Error) {
+            (Cause::Error, Verdict::Error)
+        } else if has(Verdict::Forbidden) {
+            (Cause::Forbidden, Verdict::Forbidden)
+        } else if verdicts.iter().all(|(v, _)| *v == Verdict::Permitted) && !verdicts.is_empty() {
+            (Cause::Permitted, Verdict::Permitted)
+        } else {
+            (Cause::NothingPermits, Verdict::NothingPermits)
+        };
+        let mut hits = Hits::new();
+        for (at, (verdict, rules)) in verdicts.iter().enumerate().filter(|(_, (v, _))| *v == deciding) {
+            for rule in rules {
+                hits.entry(*rule).or_default().push(at);
+            }
+            if *verdict == Verdict::NothingPermits {
+                let permits = |rule: &&usize| self.rules.get(**rule).is_some_and(|r| r.info.effect == Effect::Permit);
+                for rule in applicable.rules.iter().filter(permits).take(MAX_NAMED) {
+                    hits.entry(*rule).or_default().push(at);
+                }
+            }
+        }
+        Outcome { cause, verdicts, hits, errors }
+    }
+
+    fn places<'i>(&self, ids: impl Iterator<Item = &'i PolicyId>) -> Vec<usize> {
+        let mut places: Vec<usize> = ids.filter_map(|id| self.places.get(id).copied()).collect();
+        places.sort_unstable();
+        places
+    }
+
+    fn hit(&self, at: usize, platforms: &[usize], runnable: &[&PlatformFacts]) -> Option<RuleHit> {
+        let info = &self.rules.get(at)?.info;
+        Some(RuleHit {
+            id: info.id.clone(),
+            effect: info.effect,
+            title: info.title.clone(),
+            reason: info.reason.clone(),
+            contact: info.contact.clone(),
+            platforms: platforms.iter().filter_map(|at| runnable.get(*at)).map(|p| p.platform.clone()).collect(),
+        })
+    }
+
+    /// A denial with nothing in it yet.
+    fn denied(&self, env: &Environment, action: Action) -> Decision {
+        Decision {
+            allowed: false,
+            cause: Cause::Error,
+            platforms: Vec::new(),
+            rules: Vec::new(),
+            facts: Vec::new(),
+            errors: Vec::new(),
+            environment: env.clone(),
+            action,
+            policy: self.identity.clone(),
+            rules_not_reached: Vec::new(),
+        }
+    }
+
+    fn all_ids(&self, action: Action) -> Vec<String> {
+        let places = self.applicable.get(&action).into_iter().flat_map(|applicable| &applicable.rules);
+        places.filter_map(|at| self.rules.get(*at)).map(|rule| rule.info.id.clone()).collect()
+    }
+
+    fn without_platforms(&self, env: &Environment, action: Action, subject: &Subject) -> Decision {
+        let (name, origin, error) = match &subject.facts {
+            None => ("facts", "the signed target", "the signers signed no facts (labels, platforms) with this image"),
+            Some(_) => ("platforms", "the signed facts", "the image has no platform that a runtime can start"),
+        };
+        let origin = format!("{origin}, signed by {}", text::printable(&subject.signers.join(", ")));
+        Decision {
+            cause: Cause::NoFacts,
+            facts: vec![UsedFact { kind: FactKind::Image, name: name.to_owned(), value: None, origin }],
+            errors: vec![error.to_owned()],
+            rules_not_reached: self.all_ids(action),
+            ..self.denied(env, action)
+        }
+    }
+
+    /// For each platform its governed labels with unknown values.
+    fn outside<'p>(&self, env: &Environment, runnable: &[&'p PlatformFacts]) -> Vec<Vec<(&'p str, &'p str)>> {
+        let unknown =
+            |key: &str, value: &str| matches!(self.dictionary.meaning(key, value, env.cloud), Meaning::Outside { .. });
+        let of = |platform: &&'p PlatformFacts| {
+            let labels = platform.labels.iter().map(|(key, value)| (key.as_str(), value.as_str()));
+            labels.filter(|(key, value)| unknown(key, value)).collect()
+        };
+        runnable.iter().map(of).collect()
+    }
+
+    fn outside_dictionary(
+        &self,
+        env: &Environment,
+        action: Action,
+        runnable: &[&PlatformFacts],
+        outside: &[Vec<(&str, &str)>],
+    ) -> Decision {
+        let mut told: BTreeMap<(&str, &str), Vec<&str>> = BTreeMap::new();
+        let mut platforms = Vec::new();
+        for (platform, labels) in runnable.iter().zip(outside) {
+            let verdict = if labels.is_empty() { Verdict::NotReached } else { Verdict::LabelOutside };
+            platforms.push(decided(platform, verdict, Vec::new()));
+            for label in labels {
+                told.entry(*label).or_default().push(&platform.platform);
+            }
+        }
+        let error = |(key, value): (&str, &str), platforms: &[&str]| {
+            let mut known: Vec<String> =
+                self.dictionary.values(key).take(MAX_VALUES_NAMED + 1).map(text::quoted).collect();
+            if known.len() > MAX_VALUES_NAMED {
+                known.truncate(MAX_VALUES_NAMED);
+                known.push("…".to_owned());
+            }
+            let owner = match self.dictionary.meaning(key, value, env.cloud) {
+                Meaning::Outside { owner: Some(owner) } => format!("; ask {}", text::printable(owner)),
+                _ => String::new(),
+            };
+            let (key, value, platforms) = (text::printable(key), text::quoted(value), platforms.join(", "));
+            format!("the label {key} of {platforms} is {value}; the dictionary has {}{owner}", known.join(", "))
+        };
+        let fact = |(key, value): (&str, &str), platforms: &[&str]| UsedFact {
+            kind: FactKind::ImageLabel,
+            name: text::printable(key),
+            value: Some(text::printable(value)),
+            origin: format!("{}; not in the dictionary", explain::from_config(platforms)),
+        };
+        Decision {
+            cause: Cause::LabelOutside,
+            platforms,
+            facts: told.iter().map(|(label, platforms)| fact(*label, platforms)).collect(),
+            errors: told.iter().map(|(label, platforms)| error(*label, platforms)).collect(),
+            rules_not_reached: self.all_ids(action),
+            ..self.denied(env, action)
+        }
+    }
+}
+
+fn decided(platform: &PlatformFacts, verdict: Verdict, rules: Vec<String>) -> PlatformDecision {
+    PlatformDecision { platform: platform.platform.clone(), digest: platform.digest.to_string(), verdict, rules }
+}

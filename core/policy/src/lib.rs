@@ -1,0 +1,32 @@
+//! Rules on signed facts: facts and environment in, decision out.
+//!
+//! The façade over Cedar (docs/decisions/0003), the one crate that uses it. Invariants: a set of rules that does not pass
+//! strict validation against [`SCHEMA`] does not exist as a [`Policy`]; every runnable platform must be permitted; whatever
+//! fails denies. Deliberately absent: IO, a clock, fetching and verifying (the reader), caching (trust-decide).
+
+pub mod decision;
+pub mod dictionary;
+pub mod environment;
+#[doc(hidden)]
+pub mod floor;
+pub mod load;
+pub mod shipped;
+pub mod subject;
+
+mod decide;
+mod entities;
+mod explain;
+mod lexer;
+mod reads;
+mod text;
+
+pub use decision::{Cause, Decision, Effect, FactKind, PlatformDecision, RuleHit, UsedFact, Verdict};
+pub use dictionary::{Dictionary, DictionaryError, DictionaryFile, Meaning};
+pub use environment::{Cloud, Environment, EnvironmentError};
+pub use lexer::Excess;
+pub use load::{LoadError, Place, Policy, PolicyIdentity, RuleInfo, Source};
+pub use reads::ReadProblem;
+pub use subject::{Action, Subject, UnknownAction};
+
+/// The model that rules are written against, in Cedar's schema language; `schemas/policy.cedarschema` is the same.
+pub const SCHEMA: &str = include_str!("model.cedarschema");

@@ -1,0 +1,522 @@
+//! Strict loading: files in, a policy or the reason why not out.
+//!
+//! Invariants of a [`Policy`]: every rule has an id of its own, which is also Cedar's; the whole set passed strict
+//! validation against our schema; every rule reads labels by name, and `fit` of keys that the dictionary governs; all limits
+//! hold. Deliberately absent: rules that are left out because they are wrong. One wrong rule, and nothing loads.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::fmt;
+
+use cedar_policy::ffi::DetailedError;
+use cedar_policy::{Effect as CedarEffect, PolicyId, PolicySet, ValidationMode, Validator};
+use schemars::JsonSchema;
+use serde::Serialize;
+use trust_image::Digest;
+
+use crate::decision::Effect;
+use crate::dictionary::{Dictionary, DictionaryError};
+use crate::entities::{Model, Prepared};
+use crate::lexer::{self, Excess, RuleText};
+use crate::reads::{self, Read, ReadProblem};
+use crate::subject::Action;
+use crate::text;
+
+/// Files of one policy.
+pub const MAX_SOURCES: usize = 64;
+/// Largest file of rules, in bytes.
+pub const MAX_RULES_FILE_LEN: usize = 256 * 1024;
+/// Rules of one policy.
+pub const MAX_RULES: usize = 1_000;
+/// Longest `@id`, in bytes.
+pub const MAX_ID_LEN: usize = 64;
+/// Longest `@title`, `@reason` or `@contact`, in bytes.
+pub const MAX_ANNOTATION_LEN: usize = 1_024;
+/// Errors of validation that are told at once.
+const MAX_TOLD: usize = 10;
+
+const RULES_DIR: &str = "_policy/";
+const RULES_END: &str = ".cedar";
+const LABELS_DIR: &str = "_labels/";
+const LABELS_END: &str = ".json";
+const ANNOTATIONS: [&str; 4] = ["id", "title", "reason", "contact"];
+
+/// One file of a policy.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Source {
+    /// `_policy/NAME.cedar` or `_labels/NAME.json`.
+    pub path: String,
+    /// Its content.
+    pub bytes: Vec<u8>,
+}
+
+/// Which policy it is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct PolicyIdentity {
+    /// The collection that it comes from, or `local folder`.
+    pub collection: String,
+    /// Version of the role's file; 0 for a folder.
+    pub version: u64,
+    /// `sha256:…` over all sources; [`Policy::load`] fills it in, whatever is given.
+    pub digest: String,
+    /// Names of those who signed it.
+    pub signed_by: Vec<String>,
+}
+
+impl PolicyIdentity {
+    /// A folder that was not published.
+    pub fn folder() -> Self {
+        PolicyIdentity {
+            collection: "local folder".to_owned(),
+            version: 0,
+            digest: String::new(),
+            signed_by: Vec::new(),
+        }
+    }
+}
+
+/// A rule, for lists.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct RuleInfo {
+    /// Its `@id`.
+    pub id: String,
+    /// What it does when it matches.
+    pub effect: Effect,
+    /// Its `@title`.
+    pub title: Option<String>,
+    /// Its `@reason`.
+    pub reason: Option<String>,
+    /// Its `@contact`.
+    pub contact: Option<String>,
+    /// The file that it stands in.
+    pub path: String,
+    /// The line that it begins in, from 1.
+    pub line: usize,
+    /// The rule as it stands there.
+    pub source: String,
+}
+
+/// A place in a file of rules.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    /// The file.
+    pub path: String,
+    /// The line, from 1.
+    pub line: usize,
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", text::printable(&self.path), self.line)
+    }
+}
+
+/// Why a policy does not load.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum LoadError {
+    /// There is no rule in it.
+    #[error("the policy has no rule: nothing would be permitted anywhere")]
+    Empty,
+    /// More than [`MAX_SOURCES`].
+    #[error("a policy has at most {MAX_SOURCES} files")]
+    TooManySources,
+    /// More than [`MAX_RULES`].
+    #[error("a policy has at most {MAX_RULES} rules")]
+    TooManyRules,
+    /// Neither `_policy/NAME.cedar` nor `_labels/NAME.json`.
+    #[error("{}: a file of a policy is _policy/NAME.cedar or _labels/NAME.json", text::printable(path))]
+    Path {
+        /// As given.
+        path: String,
+    },
+    /// One path twice.
+    #[error("{path}: this file is given twice")]
+    PathTwice {
+        /// The path.
+        path: String,
+    },
+    /// Larger than [`MAX_RULES_FILE_LEN`].
+    #[error("{path}: a file of rules has at most {MAX_RULES_FILE_LEN} bytes")]
+    TooLong {
+        /// The file.
+        path: String,
+    },
+    /// Not UTF-8.
+    #[error("{path}: the file is not UTF-8 text")]
+    Encoding {
+        /// The file.
+        path: String,
+    },
+    /// A rule is too deep or too long.
+    #[error("{place}: {excess}")]
+    Excess {
+        /// Where.
+        place: Place,
+        /// Which limit.
+        excess: Excess,
+    },
+    /// Not Cedar.
+    #[error("{place}: {message}")]
+    Syntax {
+        /// Where.
+        place: Place,
+        /// Cedar's words, on one line.
+        message: String,
+    },
+    /// A rule with `?principal` or `?resource`, which would never apply.
+    #[error("{place}: a rule with ?principal or ?resource never applies here")]
+    Template {
+        /// Where.
+        place: Place,
+    },
+    /// A rule without `@id`.
+    #[error("{place}: the rule has no id; write @id(\"name-of-the-rule\") above it")]
+    NoId {
+        /// Where.
+        place: Place,
+    },
+    /// An `@id` that is not `[a-z0-9][a-z0-9._-]{0,63}`.
+    #[error(
+        "{place}: the id {id} is not 1 to {MAX_ID_LEN} of a-z, 0-9, \".\", \"_\" and \"-\", the first a letter or digit"
+    )]
+    Id {
+        /// Where.
+        place: Place,
+        /// As it stands there, escaped.
+        id: String,
+    },
+    /// Two rules with one id.
+    #[error("{place}: the id {id} is also that of the rule at {first}")]
+    IdTwice {
+        /// The second rule.
+        place: Place,
+        /// The id.
+        id: String,
+        /// The first rule.
+        first: Place,
+    },
+    /// An annotation is longer than [`MAX_ANNOTATION_LEN`].
+    #[error("{place}: @{name} is longer than {MAX_ANNOTATION_LEN} bytes")]
+    Annotation {
+        /// Where.
+        place: Place,
+        /// Which one.
+        name: &'static str,
+    },
+    /// Strict validation found errors.
+    #[error("{}{}", found.first().map_or("", String::as_str), more(found.len()))]
+    Invalid {
+        /// `PATH:LINE: rule ID: what is wrong`, at most ten.
+        found: Vec<String>,
+    },
+    /// A rule reads what it may not, or compares with what cannot be.
+    #[error("{place}: rule {id}: {problem}")]
+    Reads {
+        /// Where.
+        place: Place,
+        /// The rule.
+        id: String,
+        /// What is wrong.
+        problem: Box<ReadProblem>,
+    },
+    /// A file of the dictionary is refused.
+    #[error("{path}: {error}")]
+    Dictionary {
+        /// The file.
+        path: String,
+        /// Why.
+        error: DictionaryError,
+    },
+    /// The engine refuses our own schema or a valid rule; an error of this program.
+    #[error("the rules cannot be used: {0}")]
+    Engine(String),
+}
+
+fn more(found: usize) -> String {
+    if found > 1 { format!(" (and {} more)", found - 1) } else { String::new() }
+}
+
+/// A rule with all that is told when it decided.
+#[derive(Debug)]
+pub(crate) struct Rule {
+    pub(crate) info: RuleInfo,
+    pub(crate) reads: BTreeSet<Read>,
+}
+
+/// The rules that apply to one action.
+#[derive(Debug, Default)]
+pub(crate) struct Applicable {
+    pub(crate) set: PolicySet,
+    /// Places in the list of all rules, in its order.
+    pub(crate) rules: Vec<usize>,
+}
+
+/// Rules and dictionary that passed strict loading.
+#[derive(Debug)]
+pub struct Policy {
+    pub(crate) identity: PolicyIdentity,
+    pub(crate) dictionary: Dictionary,
+    /// Sorted by id.
+    pub(crate) rules: Vec<Rule>,
+    pub(crate) places: HashMap<PolicyId, usize>,
+    pub(crate) applicable: BTreeMap<Action, Applicable>,
+    pub(crate) model: &'static Model,
+    pub(crate) prepared: Prepared,
+    warnings: Vec<String>,
+    reads_time: bool,
+}
+
+impl Policy {
+    /// Loads a set of files as one policy.
+    pub fn load(sources: &[Source], identity: PolicyIdentity) -> Result<Policy, LoadError> {
+        let model = Model::shared().map_err(LoadError::Engine)?;
+        check_paths(sources)?;
+        let mut dictionary = Dictionary::default();
+        for Source { path, bytes } in sources.iter().filter(|source| source.path.starts_with(LABELS_DIR)) {
+            dictionary.add(bytes).map_err(|error| LoadError::Dictionary { path: path.clone(), error })?;
+        }
+        let mut warnings = dictionary.warnings();
+        let mut parsed: BTreeMap<String, Parsed> = BTreeMap::new();
+        for source in sources.iter().filter(|source| source.path.starts_with(RULES_DIR)) {
+            for rule in read_rules(source)? {
+                let rule = rule?;
+                if let Some(first) = parsed.get(&rule.info.id) {
+                    let (place, first) = (rule.info.place(), first.info.place());
+                    return Err(LoadError::IdTwice { place, id: rule.info.id, first });
+                }
+                warnings.extend(rule.warning.clone());
+                parsed.insert(rule.info.id.clone(), rule);
+                if parsed.len() > MAX_RULES {
+                    return Err(LoadError::TooManyRules);
+                }
+            }
+        }
+        if parsed.is_empty() {
+            return Err(LoadError::Empty);
+        }
+        warnings.extend(validate(&parsed, model)?);
+        if parsed.values().all(|rule| rule.info.effect == Effect::Forbid) {
+            warnings.push("no rule permits anything: every image is denied".to_owned());
+        }
+        let mut policy = Policy {
+            identity: PolicyIdentity { digest: digest(sources).to_string(), ..identity },
+            dictionary,
+            rules: Vec::new(),
+            places: HashMap::new(),
+            applicable: Action::ALL.into_iter().map(|action| (action, Applicable::default())).collect(),
+            model,
+            prepared: Prepared::default(),
+            warnings,
+            reads_time: false,
+        };
+        for rule in parsed.into_values() {
+            policy.add(rule)?;
+        }
+        Ok(policy)
+    }
+
+    fn add(&mut self, rule: Parsed) -> Result<(), LoadError> {
+        let Parsed { info, cedar, .. } = rule;
+        let engine = |e: &dyn fmt::Display| LoadError::Engine(text::printable(&e.to_string()));
+        let tree = cedar.to_pst().map_err(|e| engine(&e))?;
+        let found = reads::find(tree.body(), &self.dictionary);
+        if let Some(problem) = found.problem {
+            return Err(LoadError::Reads { place: info.place(), id: info.id, problem: Box::new(problem) });
+        }
+        for key in &found.ungoverned {
+            self.warnings.push(format!(
+                "{}: rule {}: the label {} is not in the dictionary; if it is misspelt here or on an image, nothing says so",
+                info.place(),
+                info.id,
+                text::quoted(key)
+            ));
+        }
+        let at = self.rules.len();
+        for action in reads::actions(tree.body()) {
+            let applicable = self.applicable.entry(action).or_default();
+            applicable.set.add(cedar.clone()).map_err(|e| engine(&e))?;
+            applicable.rules.push(at);
+        }
+        self.reads_time |= found.reads.contains(&Read::Time);
+        self.places.insert(cedar.id().clone(), at);
+        self.rules.push(Rule { info, reads: found.reads });
+        Ok(())
+    }
+
+    /// Which policy it is.
+    pub fn identity(&self) -> &PolicyIdentity {
+        &self.identity
+    }
+
+    /// Its dictionary.
+    pub fn dictionary(&self) -> &Dictionary {
+        &self.dictionary
+    }
+
+    /// Its rules, sorted by id.
+    pub fn rules(&self) -> impl Iterator<Item = &RuleInfo> {
+        self.rules.iter().map(|rule| &rule.info)
+    }
+
+    /// What loads but is probably not meant: a rule that can never match, letters of two scripts in one word, a label that
+    /// is not in the dictionary.
+    pub fn warnings(&self) -> &[String] {
+        &self.warnings
+    }
+
+    /// Whether a rule reads the time; such decisions live 60 s at most.
+    pub fn reads_time(&self) -> bool {
+        self.reads_time
+    }
+}
+
+impl RuleInfo {
+    fn place(&self) -> Place {
+        Place { path: self.path.clone(), line: self.line }
+    }
+}
+
+/// One digest over all files: each path and the digest of its bytes, sorted.
+fn digest(sources: &[Source]) -> Digest {
+    let mut lines: Vec<String> = sources.iter().map(|s| format!("{} {}\n", s.path, Digest::of(&s.bytes))).collect();
+    lines.sort_unstable();
+    Digest::of(lines.concat().as_bytes())
+}
+
+fn check_paths(sources: &[Source]) -> Result<(), LoadError> {
+    if sources.len() > MAX_SOURCES {
+        return Err(LoadError::TooManySources);
+    }
+    let mut seen = BTreeSet::new();
+    for Source { path, bytes } in sources {
+        let name = |dir, end| path.strip_prefix(dir).and_then(|rest: &str| rest.strip_suffix(end));
+        let rules = name(RULES_DIR, RULES_END);
+        let fits = |name: &str| {
+            (1..=128).contains(&name.len())
+                && !name.starts_with('.')
+                && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'))
+        };
+        if !rules.or_else(|| name(LABELS_DIR, LABELS_END)).is_some_and(fits) {
+            return Err(LoadError::Path { path: path.clone() });
+        }
+        if !seen.insert(path) {
+            return Err(LoadError::PathTwice { path: path.clone() });
+        }
+        if rules.is_some() && bytes.len() > MAX_RULES_FILE_LEN {
+            return Err(LoadError::TooLong { path: path.clone() });
+        }
+    }
+    Ok(())
+}
+
+/// A rule that was parsed.
+struct Parsed {
+    info: RuleInfo,
+    cedar: cedar_policy::Policy,
+    warning: Option<String>,
+    /// Where its own text begins, for errors of validation.
+    lines: Vec<usize>,
+}
+
+fn read_rules(source: &Source) -> Result<impl Iterator<Item = Result<Parsed, LoadError>> + '_, LoadError> {
+    let path = &source.path;
+    let text = std::str::from_utf8(&source.bytes).map_err(|_| LoadError::Encoding { path: path.clone() })?;
+    let rules = lexer::split(text).map_err(|(line, excess)| {
+        let place = Place { path: path.clone(), line };
+        LoadError::Excess { place, excess }
+    })?;
+    Ok(rules.into_iter().map(move |rule| read_rule(path, &rule)))
+}
+
+fn read_rule(path: &str, rule: &RuleText<'_>) -> Result<Parsed, LoadError> {
+    let place = || Place { path: path.to_owned(), line: rule.line };
+    let cedar = match cedar_policy::Policy::parse(None, rule.text) {
+        Ok(cedar) => cedar,
+        Err(_) if cedar_policy::Template::parse(None, rule.text).is_ok() => {
+            return Err(LoadError::Template { place: place() });
+        }
+        Err(error) => {
+            let error = DetailedError::from(&error);
+            let offset = error.source_locations.first().map_or(0, |label| label.loc.start);
+            let place = Place { line: rule.line_of(offset), ..place() };
+            return Err(LoadError::Syntax { place, message: told(&error) });
+        }
+    };
+    let Some(id) = cedar.annotation("id") else {
+        return Err(LoadError::NoId { place: place() });
+    };
+    let is_word = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
+    let fits = id.len() <= MAX_ID_LEN
+        && id.bytes().next().is_some_and(is_word)
+        && id.bytes().all(|b| is_word(b) || matches!(b, b'.' | b'_' | b'-'));
+    if !fits {
+        return Err(LoadError::Id { place: place(), id: text::quoted(id) });
+    }
+    for name in ANNOTATIONS {
+        if cedar.annotation(name).is_some_and(|value| value.len() > MAX_ANNOTATION_LEN) {
+            return Err(LoadError::Annotation { place: place(), name });
+        }
+    }
+    let mut unknown: Vec<&str> = cedar.annotations().map(|(name, _)| name).collect();
+    unknown.retain(|name| !ANNOTATIONS.contains(name));
+    unknown.sort_unstable();
+    let warning = unknown.first().map(|name| {
+        let nearest = text::nearest(name, ANNOTATIONS).map(|n| format!(", did you mean @{n}?")).unwrap_or_default();
+        format!("{}: rule {id}: @{name} is not an annotation that is shown{nearest}", place())
+    });
+    let annotation = |name: &str| cedar.annotation(name).filter(|value| !value.is_empty()).map(str::to_owned);
+    let info = RuleInfo {
+        id: id.to_owned(),
+        effect: match cedar.effect() {
+            CedarEffect::Permit => Effect::Permit,
+            CedarEffect::Forbid => Effect::Forbid,
+        },
+        title: annotation("title"),
+        reason: annotation("reason"),
+        contact: annotation("contact"),
+        path: path.to_owned(),
+        line: rule.line,
+        source: rule.text.to_owned(),
+    };
+    let cedar = cedar.new_id(PolicyId::new(&info.id));
+    let lines = rule.text.bytes().enumerate().filter(|(_, b)| *b == b'\n').map(|(at, _)| at).collect();
+    Ok(Parsed { info, cedar, warning, lines })
+}
+
+/// Strict validation of all rules together; the warnings.
+fn validate(parsed: &BTreeMap<String, Parsed>, model: &Model) -> Result<Vec<String>, LoadError> {
+    let set = PolicySet::from_policies(parsed.values().map(|rule| rule.cedar.clone()))
+        .map_err(|e| LoadError::Engine(text::printable(&e.to_string())))?;
+    let result = Validator::new(model.schema().clone()).validate(&set, ValidationMode::Strict);
+    let at = |id: &PolicyId, error: &DetailedError| {
+        let id: &str = id.as_ref();
+        let Some(rule) = parsed.get(id) else { return (0, format!("rule {id}: {}", told(error))) };
+        let offset = error.source_locations.first().map_or(0, |label| label.loc.start);
+        let line = rule.info.line + rule.lines.iter().filter(|at| **at < offset).count();
+        (line, format!("{}:{line}: rule {id}: {}", rule.info.path, told(error)))
+    };
+    let sorted = |mut found: Vec<(usize, String)>| {
+        found.sort();
+        found.dedup();
+        found.into_iter().map(|(_, told)| told).collect::<Vec<_>>()
+    };
+    let mut errors = sorted(result.validation_errors().map(|e| at(e.policy_id(), &DetailedError::from(e))).collect());
+    if !result.validation_passed() {
+        errors.truncate(MAX_TOLD);
+        return Err(LoadError::Invalid { found: errors });
+    }
+    Ok(sorted(result.validation_warnings().map(|w| at(w.policy_id(), &DetailedError::from(w))).collect()))
+}
+
+/// Cedar's words and its advice, on one line.
+fn told(error: &DetailedError) -> String {
+    let label = error.source_locations.first().and_then(|at| at.label.as_deref());
+    let parts = [Some(error.message.as_str()), label, error.help.as_deref()];
+    let mut told = String::new();
+    for part in parts.into_iter().flatten().filter(|part| !part.is_empty()) {
+        if !told.is_empty() {
+            told.push_str("; ");
+        }
+        told.push_str(&text::printable(part));
+    }
+    told
+}

@@ -1,0 +1,10 @@
+//! The promises of the policy crate, against it from outside. One program, so that Cedar is linked once.
+
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)] // a test program
+
+mod common;
+mod deciding;
+mod loading;
+mod properties;
+mod schema;
+mod shipped;

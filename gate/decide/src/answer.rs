@@ -1,0 +1,188 @@
+//! A question and its answer: one value for text, exit code, JSON, a webhook's reply and the log.
+
+use std::sync::Arc;
+
+use serde_json::Value;
+use trust_image::{Digest, Reference};
+use trust_policy::{Action, Cause, Decision};
+use trust_reader::catalogue::{Code, exit};
+use trust_reader::verdict::{Problem, success};
+use trust_reader::verify::VerifiedImage;
+use trust_tuf::UtcTime;
+
+/// Facts of a problem that a line has.
+const MAX_FACTS: usize = 8;
+
+/// May this image pass here?
+#[derive(Debug, Clone, Copy)]
+pub struct Question<'a> {
+    /// The image reference as it was given.
+    pub image: &'a str,
+    /// The namespace that it is to run in; it chooses the environment.
+    pub namespace: Option<&'a str>,
+    /// What is to be done with it.
+    pub action: Action,
+    /// Which door asks, for the log.
+    pub door: &'static str,
+    /// The user or client, for the log.
+    pub whom: &'a str,
+    /// Whether nothing comes of the answer, for the log.
+    pub dry_run: bool,
+}
+
+/// The answer.
+#[derive(Debug, Clone)]
+pub struct Answer {
+    /// The image that was asked for, fit for printing.
+    pub image: String,
+    /// The name of the environment that it was decided for.
+    pub environment: String,
+    /// The outcome.
+    pub outcome: Outcome,
+}
+
+/// Yes or no.
+#[derive(Debug, Clone)]
+pub enum Outcome {
+    /// It may pass, as exactly the digest of [`Allowed::pinned`].
+    Allowed(Arc<Allowed>),
+    /// It may not.
+    Denied(Arc<Denied>),
+}
+
+/// What may pass.
+#[derive(Debug, Clone)]
+pub struct Allowed {
+    /// What was verified.
+    pub verified: VerifiedImage,
+    /// The image by its verified digest: the only thing that may pass.
+    pub pinned: Reference,
+    /// What the policy said; `None` where signatures alone decide.
+    pub decision: Option<Decision>,
+    /// The first second at which this answer does not hold any more.
+    pub until: UtcTime,
+}
+
+/// Why something may not pass.
+#[derive(Debug, Clone)]
+pub struct Denied {
+    /// The reason.
+    pub problem: Problem,
+    /// What the policy said, if it was asked.
+    pub decision: Option<Decision>,
+    /// The verified digest, if it came that far.
+    pub digest: Option<Digest>,
+}
+
+impl Denied {
+    pub(crate) fn new(problem: Problem) -> Self {
+        Self { problem, decision: None, digest: None }
+    }
+}
+
+impl Answer {
+    /// Whether the image may pass.
+    pub fn is_allowed(&self) -> bool {
+        matches!(self.outcome, Outcome::Allowed(_))
+    }
+
+    /// What the policy said, if it was asked.
+    pub fn decision(&self) -> Option<&Decision> {
+        match &self.outcome {
+            Outcome::Allowed(allowed) => allowed.decision.as_ref(),
+            Outcome::Denied(denied) => denied.decision.as_ref(),
+        }
+    }
+
+    /// The collection that speaks for the image, if one does.
+    pub fn collection(&self) -> Option<&str> {
+        match &self.outcome {
+            Outcome::Allowed(allowed) => Some(&allowed.verified.collection),
+            Outcome::Denied(denied) => denied.problem.subject.collection.as_deref(),
+        }
+    }
+
+    /// The exit code that a command with this answer has: 0 only for an allow.
+    pub fn exit(&self) -> u8 {
+        match &self.outcome {
+            Outcome::Allowed(_) => exit::DONE,
+            Outcome::Denied(denied) => denied.problem.exit(),
+        }
+    }
+
+    /// One line for a webhook, a registry or the log: what was decided, by which rule or for which reason.
+    pub fn line(&self) -> String {
+        match &self.outcome {
+            Outcome::Allowed(allowed) => match &allowed.decision {
+                Some(decision) => format!("{}: {}", allowed.pinned, decision.line()),
+                None => {
+                    let names: Vec<&str> = allowed.verified.signers.iter().map(|s| s.name.as_str()).collect();
+                    format!("{}: signed by {}", allowed.pinned, trust_reader::verdict::printable(&names.join(", ")))
+                }
+            },
+            Outcome::Denied(denied) => match &denied.decision {
+                Some(decision) => format!("{} ({})", decision.line(), denied.problem.id()),
+                None => problem_line(&denied.problem),
+            },
+        }
+    }
+
+    /// The JSON document (`trust/v1`) with the environment, and the policy's decision if it was asked.
+    pub fn json(&self) -> Value {
+        let mut document = match &self.outcome {
+            Outcome::Allowed(allowed) => success(&allowed.verified),
+            Outcome::Denied(denied) => denied.problem.json(),
+        };
+        if let Some(members) = document.as_object_mut() {
+            members.insert("environment".to_owned(), self.environment.clone().into());
+            if let Some(decision) = self.decision() {
+                members.insert("decision".to_owned(), serde_json::to_value(decision).unwrap_or_default());
+            }
+            if let Outcome::Allowed(allowed) = &self.outcome {
+                members.insert("until".to_owned(), allowed.until.to_string().into());
+            }
+        }
+        document
+    }
+}
+
+/// A problem in one line: what happened, its id, and the facts.
+pub(crate) fn problem_line(problem: &Problem) -> String {
+    let mut line = format!("{} ({})", problem.headline, problem.id());
+    for (label, value) in problem.facts.iter().filter(|(label, _)| label != "image").take(MAX_FACTS) {
+        line.push_str("; ");
+        line.push_str(label);
+        line.push(' ');
+        line.push_str(value);
+    }
+    line
+}
+
+/// The problem that a denial of the policy is.
+pub(crate) fn problem_of(decision: &Decision, image: &VerifiedImage) -> Problem {
+    let code = match decision.cause {
+        Cause::LabelOutside => Code::LabelOutside,
+        Cause::Error => Code::PolicyFailed,
+        _ => Code::PolicyDenied,
+    };
+    let policy = format!("{} v{}", decision.policy.collection, decision.policy.version);
+    let mut problem = Problem::new(code)
+        .headline(decision.line())
+        .fact("image", &image.reference)
+        .fact("digest", image.digest)
+        .fact("environment", &decision.environment.name)
+        .fact("policy", policy)
+        .within(&image.collection);
+    for rule in &decision.rules {
+        problem = problem.fact("rule", &rule.id);
+    }
+    for error in &decision.errors {
+        problem = problem.fact("error", error);
+    }
+    if decision.cause == Cause::NoFacts {
+        problem = problem
+            .cause("the signed entry states no facts (platforms and labels) that a policy could decide on")
+            .remedy(["sign the image again with a current program: its facts are then signed with it"]);
+    }
+    problem
+}

@@ -1,0 +1,384 @@
+//! Question in, answer out.
+//!
+//! A warm answer is one look into a cache and some comparisons of times. A cold one verifies in memory, once for all that
+//! ask at the same time. Invariants: what is cached is keyed by everything that it depends on (view, image, environment,
+//! action, policy), and every use compares its deadline; an allow ends with the first of all expiries that it rests on and
+//! with `max_staleness` after the last successful refresh of its collection and of the policy's.
+
+mod cache;
+mod refresh;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use arc_swap::ArcSwapOption;
+use trust_image::{Reference, target};
+use trust_policy::{Environment, Subject};
+use trust_reader::anchor::Anchor;
+use trust_reader::catalogue::Code;
+use trust_reader::http::HttpTransport;
+use trust_reader::verdict::{Problem, printable};
+use trust_reader::verify::{Meaning, Require};
+use trust_reader::view::SignedEntry;
+use trust_tuf::UtcTime;
+
+use crate::answer::{Allowed, Answer, Denied, Outcome, Question, problem_of};
+use crate::clock::{Clock, Watch};
+use crate::collection::{Collection, Loaded};
+use crate::health::{CollectionHealth, Health, PolicyHealth};
+use crate::log::{self, Log};
+use crate::policy::{InForce, PolicySlot, because};
+use crate::settings::{Environments, Pinned, PolicyFrom, Settings, StartError};
+use crate::transport::AnyTransport;
+use cache::{Caches, Decided, DecisionKey, Verification, VerificationKey};
+
+/// How many of what a decider has done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Counters {
+    /// Allows given.
+    pub allowed: u64,
+    /// Denials given.
+    pub denied: u64,
+    /// Verifications of an image, each of which several answers may rest on.
+    pub verifications: u64,
+    /// Evaluations of the policy.
+    pub evaluations: u64,
+}
+
+/// Decides. Cheap to ask from many threads.
+#[derive(Debug)]
+pub struct Decider {
+    // The longest names first: the first that covers an image is the longest.
+    collections: Vec<Arc<Collection>>,
+    policy: Option<PolicySource>,
+    environments: EnvironmentMap,
+    require: Require,
+    refresh: std::time::Duration,
+    max_staleness: i64,
+    watch: Arc<Watch>,
+    log: Option<Log>,
+    /// What the last line could not be written for.
+    log_problem: ArcSwapOption<Problem>,
+    caches: Caches,
+    allowed: AtomicU64,
+    denied: AtomicU64,
+}
+
+#[derive(Debug)]
+struct PolicySource {
+    collection: Arc<Collection>,
+    slot: PolicySlot,
+}
+
+/// Environments by number: a number says more than a name, which two could share.
+#[derive(Debug)]
+struct EnvironmentMap {
+    list: Vec<Environment>,
+    namespaces: Option<BTreeMap<String, usize>>,
+}
+
+/// Place 0 is the one that is taken where no other is named.
+const DEFAULT: usize = 0;
+
+impl EnvironmentMap {
+    fn new(environments: Environments) -> Self {
+        match environments {
+            Environments::Fixed(environment) => Self { list: vec![environment], namespaces: None },
+            Environments::Namespaces(map) => {
+                let mut list = vec![Environment::strictest()];
+                let mut namespaces = BTreeMap::new();
+                for (namespace, environment) in map {
+                    namespaces.insert(namespace, list.len());
+                    list.push(environment);
+                }
+                Self { list, namespaces: Some(namespaces) }
+            }
+        }
+    }
+
+    /// The number of the environment: never chosen by anything but the name of the namespace.
+    fn of(&self, namespace: Option<&str>) -> usize {
+        match (&self.namespaces, namespace) {
+            (Some(map), Some(namespace)) => map.get(namespace).copied().unwrap_or(DEFAULT),
+            _ => DEFAULT,
+        }
+    }
+}
+
+impl Decider {
+    /// Starts over HTTP: reads the stored states, then asks the servers.
+    pub async fn start(settings: Settings, clock: Arc<dyn Clock>) -> Result<Arc<Self>, StartError> {
+        Self::start_on(settings, clock, |pinned| {
+            let transport = HttpTransport::new(&pinned.server, pinned.http.clone()).map_err(|error| {
+                Problem::new(Code::Configuration)
+                    .fact("collection", &pinned.collection)
+                    .fact("server", trust_reader::http::shown_address(&pinned.server))
+                    .fact("found", error)
+            })?;
+            Ok(AnyTransport::new(transport))
+        })
+        .await
+    }
+
+    /// The same over any transport.
+    pub async fn start_on(
+        settings: Settings,
+        clock: Arc<dyn Clock>,
+        connect: impl Fn(&Pinned) -> Result<AnyTransport, Problem>,
+    ) -> Result<Arc<Self>, StartError> {
+        settings.check()?;
+        let policy_name = match &settings.policy {
+            PolicyFrom::Collection(name) => Some(name.as_str()),
+            PolicyFrom::SignaturesAlone => None,
+        };
+        let log = settings.log.as_deref().map(Log::open).transpose().map_err(StartError::Log)?;
+        let mut collections = Vec::with_capacity(settings.collections.len());
+        for pinned in &settings.collections {
+            let transport = connect(pinned).map_err(StartError::Settings)?;
+            let anchor = Anchor { collection: pinned.collection.clone(), root: pinned.root.clone() };
+            let has_policy = policy_name == Some(anchor.collection.as_str());
+            collections.push(Arc::new(Collection::new(anchor, transport, &settings.state, has_policy)));
+        }
+        let policy = policy_name
+            .and_then(|name| collections.iter().find(|c| c.name() == name))
+            .map(|c| PolicySource { collection: Arc::clone(c), slot: PolicySlot::new(c.name()) });
+        collections.sort_by_key(|c| std::cmp::Reverse(c.name().len()));
+        let decider = Arc::new(Self {
+            collections,
+            policy,
+            environments: EnvironmentMap::new(settings.environments),
+            require: settings.require,
+            refresh: settings.refresh,
+            max_staleness: i64::try_from(settings.max_staleness.as_secs()).unwrap_or(i64::MAX),
+            watch: Arc::new(Watch::new(clock)),
+            log,
+            log_problem: ArcSwapOption::empty(),
+            caches: Caches::default(),
+            allowed: AtomicU64::new(0),
+            denied: AtomicU64::new(0),
+        });
+        decider.load().await?;
+        Ok(decider)
+    }
+
+    /// Decides, and writes the decision to the log before it is given. Waits for nothing else.
+    pub fn decide(&self, question: &Question<'_>) -> Answer {
+        let mut answer = self.consider(question);
+        if let Some(log) = &self.log {
+            match log.write(&log::line(question, &answer, self.watch.wall())) {
+                Ok(()) if self.log_problem.load().is_none() => {}
+                Ok(()) => self.log_problem.store(None),
+                Err(problem) => {
+                    tracing::error!("{}", crate::answer::problem_line(&problem));
+                    self.log_problem.store(Some(Arc::new(problem.clone())));
+                    answer.outcome = Outcome::Denied(Arc::new(Denied::new(problem.about(question.image))));
+                }
+            }
+        }
+        let counter = if answer.is_allowed() { &self.allowed } else { &self.denied };
+        counter.fetch_add(1, Ordering::Relaxed);
+        answer
+    }
+
+    /// The same without the log, for a step on the way to an answer. What passes is asked for with [`Decider::decide`].
+    pub fn consider(&self, question: &Question<'_>) -> Answer {
+        let environment = self.environments.of(question.namespace);
+        let outcome = match self.judge(question, environment) {
+            Ok(outcome) => outcome,
+            Err(problem) => Outcome::Denied(Arc::new(Denied::new(problem.about(question.image)))),
+        };
+        let environment = self.environments.list.get(environment).map(|e| e.name.clone()).unwrap_or_default();
+        Answer { image: printable(question.image), environment, outcome }
+    }
+
+    fn judge(&self, question: &Question<'_>, environment: usize) -> Result<Outcome, Problem> {
+        let now = self.watch.now()?;
+        let image = Reference::parse(question.image)
+            .map_err(|error| Problem::new(Code::BadReference).fact("image", question.image).fact("found", error))?;
+        let (number, collection) = self.collection_of(&image)?;
+        let (loaded, fresh_until) = self.fresh(collection, now)?;
+        let policy = self.policy.as_ref().map(|source| self.policy_at(source, now)).transpose()?;
+        let key = DecisionKey {
+            verification: VerificationKey {
+                collection: number,
+                generation: loaded.generation,
+                image: question.image.into(),
+            },
+            environment,
+            action: question.action,
+            policy: policy.as_ref().map_or(0, |(in_force, _)| in_force.epoch),
+        };
+        let limit = policy.as_ref().map_or(fresh_until, |(_, until)| fresh_until.min(*until));
+        let in_force = policy.as_ref().map(|(in_force, _)| &**in_force);
+        let decided = self.caches.decided(&key, now, limit, || {
+            let verification = self.caches.verified(&key.verification, now, || self.verify(&loaded, &image));
+            self.decided(&verification, in_force, &key, now)
+        });
+        match &decided.outcome {
+            // Its top-level files are looked at above; a role that it rests on may have expired since.
+            Outcome::Allowed(allowed) if decided.rests_until <= now => {
+                let expired = loaded.view.expired(Some(&allowed.verified), now);
+                Err(expired.unwrap_or_else(|| Problem::new(Code::RoleExpired).fact("image", &image)))
+            }
+            outcome => Ok(outcome.clone()),
+        }
+    }
+
+    /// The collection of an image: the longest pinned name that covers it, and no shorter one beside it.
+    fn collection_of(&self, image: &Reference) -> Result<(usize, &Arc<Collection>), Problem> {
+        let covers = |collection: &Arc<Collection>| target::covers(collection.name(), image.name());
+        let found = self.collections.iter().enumerate().find(|(_, collection)| covers(collection));
+        found.ok_or_else(|| {
+            Problem::new(Code::NoPin)
+                .fact("image", image)
+                .remedy(["pin the root of the image's collection in the configuration of the gate"])
+        })
+    }
+
+    /// The view of a collection and until when it may be used, if that is not over.
+    fn fresh(&self, collection: &Collection, now: UtcTime) -> Result<(Arc<Loaded>, UtcTime), Problem> {
+        let Some(loaded) = collection.loaded() else {
+            let nothing = || Problem::new(Code::NothingStored).fact("collection", collection.name());
+            return Err(collection.problem().map_or_else(nothing, |problem| (*problem).clone()));
+        };
+        if let Some(expired) = loaded.view.expired(None, now) {
+            return Err(self.with_refresh(collection, expired));
+        }
+        let refreshed = loaded.view.refreshed();
+        let stale = refreshed.plus_secs(self.max_staleness).unwrap_or(refreshed);
+        if stale <= now {
+            let overdue = Problem::new(Code::RefreshOverdue)
+                .fact("collection", collection.name())
+                .fact("refreshed", refreshed)
+                .fact("allowed until", stale)
+                .fact("now", now);
+            return Err(self.with_refresh(collection, overdue));
+        }
+        let until = stale.min(loaded.view.expires());
+        Ok((loaded, until))
+    }
+
+    /// Says beside a problem what the last refresh failed with.
+    #[expect(clippy::unused_self, reason = "reads better beside its callers")]
+    fn with_refresh(&self, collection: &Collection, problem: Problem) -> Problem {
+        match collection.problem() {
+            Some(refresh) => problem.fact("last refresh", refresh),
+            None => problem,
+        }
+    }
+
+    /// The policy and until when it may be used, if that is not over.
+    fn policy_at(&self, source: &PolicySource, now: UtcTime) -> Result<(Arc<InForce>, UtcTime), Problem> {
+        let no_policy = || Problem::new(Code::NoPolicy).fact("policy collection", source.collection.name());
+        let (_, fresh_until) = self.fresh(&source.collection, now).map_err(|problem| because(no_policy(), &problem))?;
+        let (in_force, until) = source.slot.usable(now)?;
+        Ok((in_force, until.min(fresh_until)))
+    }
+
+    fn verify(&self, loaded: &Loaded, image: &Reference) -> Result<Verification, Problem> {
+        let verified = loaded.view.verify(image, &self.require, Meaning::DigestDecides)?;
+        let no_time = || Problem::new(Code::Internal).fact("image", image).fact("expires", &verified.expires);
+        let rests_until = UtcTime::parse(&verified.expires).ok_or_else(no_time)?;
+        Ok(Verification { pinned: image.pinned(verified.digest), image: image.clone(), verified, rests_until })
+    }
+
+    /// The decision on a verification.
+    fn decided(
+        &self,
+        verification: &Result<Arc<Verification>, Arc<Problem>>,
+        policy: Option<&InForce>,
+        key: &DecisionKey,
+        now: UtcTime,
+    ) -> Decided {
+        let verification = match verification {
+            Ok(verification) => verification,
+            Err(problem) => return Decided::refused(Denied::new((**problem).clone()), now),
+        };
+        let Verification { image, verified, pinned, rests_until } = &**verification;
+        let decision = match (policy, self.environments.list.get(key.environment)) {
+            (None, _) => None,
+            (Some(in_force), Some(environment)) => {
+                let subject = Subject {
+                    reference: image.clone(),
+                    digest: verified.digest,
+                    collection: verified.collection.clone(),
+                    signers: verified.signers.iter().map(|s| s.name.clone()).collect(),
+                    conflicts: verified.conflicts.iter().map(|c| c.name.clone()).collect(),
+                    tag_moved: verified.tag_moved,
+                    facts: verified.facts.clone(),
+                };
+                self.caches.count_evaluation();
+                Some(in_force.policy.decide(environment, key.action, &subject, now.unix()))
+            }
+            (Some(_), None) => return Decided::refused(Denied::new(Problem::new(Code::Internal)), now),
+        };
+        if let Some(decision) = decision.as_ref().filter(|decision| !decision.allowed) {
+            let problem = problem_of(decision, verified);
+            let (decision, digest) = (Some(decision.clone()), Some(verified.digest));
+            return Decided::refused(Denied { problem, decision, digest }, now);
+        }
+        // Until when is said at each use, also at this first one.
+        let allowed = Allowed { verified: verified.clone(), pinned: pinned.clone(), decision, until: now };
+        Decided {
+            made: now,
+            rests_until: *rests_until,
+            reads_time: policy.is_some_and(|in_force| in_force.policy.reads_time()),
+            outcome: Outcome::Allowed(allowed.into()),
+        }
+    }
+
+    /// What is signed of one canonical image name, for a list. Nothing may pass because it is here.
+    pub fn entries(&self, name: &str) -> Vec<SignedEntry> {
+        let collection = self.collections.iter().find(|c| target::covers(c.name(), name));
+        collection.and_then(|c| c.loaded()).map(|loaded| loaded.view.entries(name)).unwrap_or_default()
+    }
+
+    /// The time of the clock that decisions are made by, believed or not.
+    pub fn now(&self) -> UtcTime {
+        self.watch.wall()
+    }
+
+    /// How many of what was done since the start.
+    pub fn counters(&self) -> Counters {
+        let (verifications, evaluations) = self.caches.counts();
+        Counters {
+            allowed: self.allowed.load(Ordering::Relaxed),
+            denied: self.denied.load(Ordering::Relaxed),
+            verifications,
+            evaluations,
+        }
+    }
+
+    /// How this decider is.
+    pub fn health(&self) -> Health {
+        let now = self.watch.now();
+        let collections: Vec<CollectionHealth> = self
+            .collections
+            .iter()
+            .map(|collection| {
+                let loaded = collection.loaded();
+                CollectionHealth {
+                    name: collection.name().to_owned(),
+                    refreshed: loaded.as_ref().map(|loaded| loaded.view.refreshed()),
+                    expires: loaded.as_ref().map(|loaded| loaded.view.expires()),
+                    problem: collection.problem().map(|problem| (*problem).clone()),
+                }
+            })
+            .collect();
+        let policy = self.policy.as_ref().map(|source| {
+            let state = source.slot.state();
+            let failing = state.failing.clone();
+            let unusable = now.as_ref().ok().and_then(|now| self.policy_at(source, *now).err());
+            PolicyHealth {
+                identity: state.in_force.as_ref().map(|in_force| in_force.policy.identity().clone()),
+                failing_since: failing.as_ref().map(|(since, _)| *since),
+                problem: unusable.or(failing.map(|(_, problem)| problem)),
+            }
+        });
+        let has_policy = policy.as_ref().is_none_or(|policy| policy.identity.is_some());
+        let ready = has_policy && collections.iter().all(|collection| collection.refreshed.is_some());
+        let log_problem = || self.log_problem.load().as_deref().cloned();
+        Health { ready, collections, policy, problem: now.err().or_else(log_problem) }
+    }
+}

@@ -1,0 +1,304 @@
+//! From a review to an answer: every place of an image, each image once, all of them before anything is said.
+//!
+//! Invariants: an object is allowed only if every place in it was decided and allowed with a digest, or if nothing in it
+//! can start anything new (deletion, update without another image). Nothing in the object says whether it is looked
+//! at: no annotation, label or owner. In mode `warn` the same is decided, said as warnings, and nothing changed.
+//! Deliberately absent: the network, and parents that vouch for their Pods.
+
+use std::collections::HashMap;
+use std::time::Instant;
+
+use trust_image::workload::{self, Path, Place};
+use trust_image::{Digest, Reference};
+use trust_reader::verdict::is_unprintable;
+
+use super::patch::{self, Operation as Change};
+use super::review::{Answer, Operation, Review};
+use crate::config::{AdmissionConfig, Mode, Pin, Recheck};
+use crate::decides::{Asked, Decides, Verdict};
+
+/// Longest warning, in characters: kubectl and the API server cut longer ones.
+pub const MAX_WARNING_CHARS: usize = 120;
+/// Warnings in one answer: the API server drops what is over 4,096 characters in all.
+pub const MAX_WARNINGS: usize = 30;
+/// Failures that a message tells one by one.
+const MAX_TOLD: usize = 20;
+/// Longest image in a message, in characters.
+const MAX_IMAGE_CHARS: usize = 300;
+/// The subresource by which `kubectl debug` adds containers.
+const EPHEMERAL: &str = "ephemeralcontainers";
+
+/// Which of the two webhooks is asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Door {
+    /// May change the object: tags get their digests.
+    Mutate,
+    /// Says yes or no to what will be stored.
+    Validate,
+}
+
+/// How the operator wants it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Rules {
+    /// Whether denials deny.
+    pub mode: Mode,
+    /// Updates that change no image.
+    pub recheck: Recheck,
+    /// Where tags get digests.
+    pub pin: Pin,
+}
+
+impl From<&AdmissionConfig> for Rules {
+    fn from(config: &AdmissionConfig) -> Self {
+        Self { mode: config.mode, recheck: config.recheck_unchanged, pin: config.pin }
+    }
+}
+
+/// What was found out about an object.
+#[derive(Default)]
+struct Findings {
+    /// Why it may not be stored; `PLACE IMAGE: reason`.
+    failures: Vec<String>,
+    warnings: Vec<String>,
+    changes: Vec<Change>,
+    digests: Vec<Digest>,
+    environment: String,
+    policy: Option<String>,
+}
+
+/// Decides on a review. Ends with a denial soon after `deadline`.
+pub fn answer(review: &Review, door: Door, rules: Rules, decider: &dyn Decides, deadline: Instant) -> Answer {
+    match review.operation {
+        Operation::Create | Operation::Update => {}
+        // Nothing is started by either.
+        Operation::Delete | Operation::Connect => return Answer::allow(),
+    }
+    if review.is_deletion() {
+        return Answer::allow();
+    }
+    let mut places = match workload::images(&review.object) {
+        Ok(places) => places,
+        Err(error) => {
+            let failures = vec![format!("the images of this object cannot be told: {error}")];
+            return Findings { failures, ..Findings::default() }.answer(rules.mode);
+        }
+    };
+    let standing =
+        if review.operation == Operation::Update { Standing::of(&review.old_object) } else { Standing::default() };
+    let unchanged = review.operation == Operation::Update && places.iter().all(|place| standing.has(place));
+    if unchanged && rules.recheck == Recheck::Never {
+        return Answer::allow();
+    }
+    if review.is_pod() && review.subresource == EPHEMERAL && rules.recheck == Recheck::Never {
+        // Only ephemeral containers can be added here; what stands already cannot be changed, nor get a digest.
+        places.retain(|place| !standing.has(place));
+    }
+    let mut findings = look(review, &places, door, rules.pin, decider, deadline);
+    let mode = match unchanged && rules.recheck == Recheck::Warn {
+        true => Mode::Warn,
+        false => rules.mode,
+    };
+    if unchanged {
+        // Many fields of what exists already cannot be changed; and it did not ask for it.
+        findings.changes.clear();
+    }
+    findings.answer(mode)
+}
+
+/// The answer when there is no decision; the mode holds for it too.
+pub fn without_decision(rules: Rules, why: &str) -> Answer {
+    let failures = vec![format!("{why}: nothing is known about the images of this object, try again")];
+    Findings { failures, ..Findings::default() }.answer(rules.mode)
+}
+
+/// What stood in the object before: place to image.
+#[derive(Default)]
+struct Standing(HashMap<Path, String>);
+
+impl Standing {
+    /// An old object that cannot be read vouches for nothing.
+    fn of(old: &serde_json::Value) -> Self {
+        let places = workload::images(old).unwrap_or_default();
+        Self(places.into_iter().map(|place| (place.path, place.image)).collect())
+    }
+
+    fn has(&self, place: &Place) -> bool {
+        self.0.get(&place.path) == Some(&place.image)
+    }
+}
+
+fn look(review: &Review, places: &[Place], door: Door, pin: Pin, decider: &dyn Decides, deadline: Instant) -> Findings {
+    let mut findings = Findings::default();
+    let mut decided: HashMap<&str, Verdict> = HashMap::new();
+    for place in places {
+        if place.image.is_empty() {
+            findings.empty(review, place);
+            continue;
+        }
+        if !decided.contains_key(place.image.as_str()) {
+            if Instant::now() >= deadline {
+                findings.failures.push("the time was over before every image was decided; try again".to_owned());
+                return findings;
+            }
+            let asked = Asked {
+                image: &place.image,
+                namespace: review.namespace.as_deref(),
+                whom: &review.user,
+                dry_run: review.dry_run,
+            };
+            decided.insert(&place.image, decider.decide(&asked));
+        }
+        if let Some(verdict) = decided.get(place.image.as_str()) {
+            findings.take(review, place, verdict, door, pin);
+        }
+    }
+    findings.digests = decided.values().filter_map(|verdict| verdict.digest).collect();
+    findings.digests.sort_unstable();
+    findings
+}
+
+impl Findings {
+    fn empty(&mut self, review: &Review, place: &Place) {
+        if review.is_pod() {
+            self.failures.push(format!("{}: no image is named", place.path));
+        } else {
+            let text = format!("{}: no image is named; it is decided when Pods are made", place.path);
+            self.warnings.extend(warnings(&text));
+        }
+    }
+
+    fn take(&mut self, review: &Review, place: &Place, verdict: &Verdict, door: Door, pin: Pin) {
+        let image = shown(&place.image);
+        self.environment.clone_from(&verdict.environment);
+        self.policy.clone_from(&verdict.policy);
+        let Some(digest) = &verdict.digest else {
+            self.failures.push(format!("{} {image}: {}", place.path, verdict.line));
+            return;
+        };
+        let Some(pinned) = patch::pinned(&place.image, digest) else {
+            self.failures.push(format!("{} {image}: cannot be bound to the verified {digest}", place.path));
+            return;
+        };
+        if pinned == place.image {
+            return;
+        }
+        match door {
+            Door::Mutate if pin == Pin::Workloads || review.is_pod() => {
+                self.changes.extend(patch::replace(&place.path, &place.image, &pinned));
+            }
+            Door::Mutate => {}
+            // A Pod is what runs: with a tag alone its node would take what the registry says, and not what was verified.
+            Door::Validate if review.is_pod() => self.failures.push(format!(
+                "{} {image}: verified as {digest}, but the Pod names the tag alone; let the webhook /mutate run first, or name {}",
+                place.path,
+                shown(&pinned),
+            )),
+            Door::Validate => {}
+        }
+    }
+
+    fn answer(self, mode: Mode) -> Answer {
+        let decision = match (self.failures.is_empty(), mode) {
+            (true, _) => "allow",
+            (false, Mode::Enforce) => "deny",
+            (false, Mode::Warn) => "warn",
+        };
+        let mut answer = Answer { warnings: self.warnings, ..Answer::default() };
+        answer.audit.insert("decision", decision.to_owned());
+        if !self.environment.is_empty() {
+            answer.audit.insert("environment", self.environment);
+        }
+        if let Some(policy) = self.policy {
+            answer.audit.insert("policy", policy);
+        }
+        if !self.digests.is_empty() {
+            let digests: Vec<String> = self.digests.iter().take(MAX_TOLD).map(ToString::to_string).collect();
+            answer.audit.insert("digests", digests.join(" "));
+        }
+        match mode {
+            _ if self.failures.is_empty() => {
+                answer.allowed = true;
+                answer.patch = if mode == Mode::Enforce { patch::encode(&self.changes) } else { None };
+            }
+            Mode::Enforce => answer.message = told(&self.failures),
+            Mode::Warn => {
+                answer.allowed = true;
+                answer
+                    .warnings
+                    .extend(self.failures.iter().flat_map(|text| warnings(&format!("would be denied: {text}"))));
+            }
+        }
+        answer.warnings.truncate(MAX_WARNINGS);
+        answer
+    }
+}
+
+/// All failures in one message.
+fn told(failures: &[String]) -> String {
+    if let [only] = failures {
+        return one_line(only);
+    }
+    let mut text = format!("{} reasons:", failures.len());
+    for (i, failure) in failures.iter().take(MAX_TOLD).enumerate() {
+        text.push_str(&format!(" ({}) {};", i + 1, one_line(failure)));
+    }
+    if failures.len() > MAX_TOLD {
+        text.push_str(&format!(" and {} more", failures.len() - MAX_TOLD));
+    }
+    text.trim_end_matches(';').to_owned()
+}
+
+/// A text as warnings that nobody cuts: in pieces, at spaces where there are any.
+fn warnings(text: &str) -> Vec<String> {
+    let mut pieces = Vec::new();
+    let mut piece = String::new();
+    let mut length = 0;
+    for word in one_line(text).split(' ') {
+        let chars: Vec<char> = word.chars().collect();
+        for part in chars.chunks(MAX_WARNING_CHARS) {
+            if length > 0 && length + 1 + part.len() > MAX_WARNING_CHARS {
+                pieces.push(std::mem::take(&mut piece));
+                length = 0;
+            }
+            if length > 0 {
+                piece.push(' ');
+                length += 1;
+            }
+            piece.extend(part);
+            length += part.len();
+        }
+    }
+    if !piece.is_empty() {
+        pieces.push(piece);
+    }
+    pieces
+}
+
+/// No line break and nothing that steers a terminal.
+fn one_line(text: &str) -> String {
+    text.chars().map(|c| if is_unprintable(c) { ' ' } else { c }).collect()
+}
+
+/// An image as a message shows it: escaped, and not the whole of a very long one.
+fn shown(image: &str) -> String {
+    let mut text = String::new();
+    for (i, c) in image.chars().enumerate() {
+        if i >= MAX_IMAGE_CHARS {
+            text.push('…');
+            break;
+        }
+        match is_unprintable(c) {
+            true => text.extend(c.escape_unicode()),
+            false => text.push(c),
+        }
+    }
+    // What is no reference may have blanks in it.
+    match Reference::parse(image) {
+        Ok(_) => text,
+        Err(_) => format!("\"{text}\""),
+    }
+}
+
+#[cfg(test)]
+#[path = "judge_tests.rs"]
+mod tests;

@@ -1,0 +1,140 @@
+//! Configurations that are refused, with the words that people read.
+
+use std::path::PathBuf;
+
+use super::*;
+
+const ROOT: &str = "{\"signed\":{}}";
+
+struct Folder(tempfile::TempDir);
+
+impl Folder {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("pay.root.json"), ROOT).unwrap();
+        Self(dir)
+    }
+
+    fn read(&self, text: &str) -> Result<Config, String> {
+        let path = self.0.path().join("gate.toml");
+        std::fs::write(&path, text).unwrap();
+        Config::read(&path).map_err(|e| e.to_string())
+    }
+}
+
+fn good() -> String {
+    let fingerprint = anchor::fingerprint(ROOT.as_bytes());
+    format!(
+        "state = 'state'\nlog = '/var/log/d.log'\npolicy = 'registry.example.com/pay'\n\
+         [[collections]]\nname = 'registry.example.com/pay'\nroot = 'pay.root.json'\nfingerprint = '{fingerprint}'\n\
+         server = 'https://trust.example.com'\n\
+         [environment]\nname = 'public-eu'\ncloud = 'public'\n\
+         [admission]\nlisten = '127.0.0.1:0'\ncertificate = 'tls.crt'\nkey = '/etc/tls.key'\n"
+    )
+}
+
+#[test]
+fn what_is_not_said_has_the_strict_default() {
+    let folder = Folder::new();
+    let config = folder.read(&good()).unwrap();
+    assert_eq!((config.refresh, config.max_staleness), (Duration::from_secs(60), Duration::from_secs(3_600)));
+    assert_eq!(config.state, folder.0.path().join("state"));
+    assert_eq!(config.log, Some(PathBuf::from("/var/log/d.log")));
+    assert_eq!(config.collections[0].root, ROOT.as_bytes());
+    let admission = config.admission().unwrap();
+    assert_eq!(
+        (admission.mode, admission.recheck_unchanged, admission.pin),
+        (Mode::Enforce, Recheck::Never, Pin::Workloads)
+    );
+    assert_eq!(admission.certificate, folder.0.path().join("tls.crt"));
+    assert_eq!(admission.key, PathBuf::from("/etc/tls.key"));
+    assert_eq!(config.registry().unwrap_err().to_string(), "the configuration has no section [registry]");
+}
+
+#[test]
+fn a_misspelt_member_is_refused_with_the_one_that_was_meant() {
+    let folder = Folder::new();
+    for (old, new, says) in [
+        ("[admission]\n", "[admission]\nrecheck_unchaged = 'always'\n", "did you mean `recheck_unchanged`?"),
+        ("state =", "max_stalenes = '1h'\nstate =", "did you mean `max_staleness`?"),
+        ("root =", "fingerprnt = ''\nroot =", "did you mean `fingerprint`?"),
+        ("[environment]\n", "[environment]\nclowd = 'private'\n", "did you mean \"cloud\"?"),
+        ("[environment]", "[enviroment]", "did you mean `environment`?"),
+        ("state =", "zzz = 1\nstate =", "unknown field `zzz`"),
+    ] {
+        let text = good().replace(old, new);
+        assert_ne!(text, good());
+        let error = folder.read(&text).unwrap_err();
+        assert!(error.contains(says), "{new}: {error}");
+    }
+}
+
+#[test]
+fn values_that_cannot_be_used_are_refused_with_their_member() {
+    let folder = Folder::new();
+    let fingerprint = anchor::fingerprint(ROOT.as_bytes());
+    for (old, new, says) in [
+        (fingerprint.as_str(), &"0".repeat(64), "has the fingerprint"),
+        (&fingerprint, &"abc".to_owned(), "64 hex digits"),
+        ("'pay.root.json'", &"'other.json'".to_owned(), "other.json"),
+        ("policy = 'registry.example.com/pay'", &"policy = 'registry.example.com/policy'".to_owned(), "neither"),
+        ("policy = 'registry.example.com/pay'\n", &String::new(), "missing field `policy`"),
+        ("state =", &"refresh = '1 minute'\nstate =".to_owned(), "no duration"),
+        ("state =", &"refresh = 60\nstate =".to_owned(), "invalid type"),
+        ("state =", &"refresh = '0s'\nstate =".to_owned(), "refresh"),
+        ("state =", &"refresh = '2h'\nstate =".to_owned(), "max_staleness"),
+        ("state =", &"max_staleness = '8d'\nstate =".to_owned(), "at most 7d"),
+        ("state = 'state'\n", &String::new(), "missing field `state`"),
+        ("'public'", &"'hybrid'".to_owned(), "\"public\" or \"private\""),
+        ("'public-eu'", &"'Public EU'".to_owned(), "the name of an environment"),
+        ("'https://trust.example.com'", &"'ftp://x'".to_owned(), "is an address"),
+        ("name = 'registry.example.com/pay'", &"name = 'Pay'".to_owned(), "collection \"Pay\""),
+        ("[admission]", &"[admission]\nmode = 'audit'".to_owned(), "unknown variant `audit`"),
+        ("[admission]", &"[admission]\ndrain = '5m'".to_owned(), "at most 60s"),
+        ("listen = '127.0.0.1:0'", &"listen = 'localhost'".to_owned(), "listen"),
+        ("[environment]\nname = 'public-eu'\ncloud = 'public'\n", &String::new(), "environment: is missing"),
+        ("[admission]", &"[namespaces]\nshop = 'x'\n[admission]".to_owned(), "exclude each other"),
+        ("[admission]", &"[environments.x]\ncloud = 'public'\n[admission]".to_owned(), "only for [namespaces]"),
+    ] {
+        let text = good().replacen(old, new, 1);
+        assert_ne!(text, good(), "{old}");
+        let error = folder.read(&text).unwrap_err();
+        assert!(error.contains(says), "{new:?}: {error}");
+    }
+    assert!(folder.read("state = ").unwrap_err().contains("line 1"));
+    assert!(folder.read(&format!("#{}", "x".repeat(1024 * 1024))).unwrap_err().contains("larger than"));
+    assert!(Config::read(std::path::Path::new("/nonexistent")).is_err());
+}
+
+#[test]
+fn a_collection_named_twice_is_refused() {
+    let folder = Folder::new();
+    let entry = good().lines().skip(3).take(5).collect::<Vec<_>>().join("\n");
+    let text = good().replace("[environment]", &format!("{entry}\n[environment]"));
+    assert!(folder.read(&text).unwrap_err().contains("named twice"));
+}
+
+#[test]
+fn namespaces_name_environments_that_exist() {
+    let folder = Folder::new();
+    let map = |text: &str| good().replace("[environment]\nname = 'public-eu'\ncloud = 'public'\n", text);
+    let config = folder
+        .read(&map("[namespaces]\nshop = 'public-eu'\npayroll = 'own-dc'\n[environments.public-eu]\ncloud = 'public'\n[environments.own-dc]\ncloud = 'private'\nregion = 'x'\n"))
+        .unwrap();
+    let Environments::Namespaces(namespaces) = config.environments else { panic!("a map") };
+    assert_eq!(namespaces["payroll"].name, "own-dc");
+    assert_eq!(namespaces["shop"].cloud, trust_policy::Cloud::Public);
+    for (text, says) in [
+        (
+            "[namespaces]\nshop = 'public'\n[environments.public-eu]\ncloud = 'public'\n",
+            "there is no [environments.public]",
+        ),
+        ("[namespaces]\nshop = 'own-cd'\n[environments.own-dc]\ncloud = 'public'\n", "did you mean `own-dc`?"),
+        ("[namespaces]\n'Shop ' = 'a'\n[environments.a]\ncloud = 'public'\n", "no name of a namespace"),
+        ("[namespaces]\nshop = 'a'\n[environments.a]\nname = 'b'\ncloud = 'public'\n", "another `name`"),
+        ("[namespaces]\nshop = 'a'\n[environments.a]\nregion = 'x'\n", "environments.a: "),
+    ] {
+        let error = folder.read(&map(text)).unwrap_err();
+        assert!(error.contains(says), "{text:?}: {error}");
+    }
+}

@@ -1,0 +1,38 @@
+//! What the doors need of the decider, so that they can be tested without one.
+
+use trust_image::Digest;
+
+/// A question: may this image run there?
+#[derive(Debug, Clone, Copy)]
+pub struct Asked<'a> {
+    /// The reference, as it stands in the object.
+    pub image: &'a str,
+    /// The namespace that it is to run in.
+    pub namespace: Option<&'a str>,
+    /// Who asks, for the log.
+    pub whom: &'a str,
+    /// Nothing will run; for the log.
+    pub dry_run: bool,
+}
+
+/// The answer to it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Verdict {
+    /// The verified digest, if the image may run; it may then run as nothing but this.
+    pub digest: Option<Digest>,
+    /// One line for people: why.
+    pub line: String,
+    /// The environment that it was decided for.
+    pub environment: String,
+    /// The policy that decided, as `NAME@VERSION`.
+    pub policy: Option<String>,
+}
+
+/// Decides. No network is used in it; it may wait for the disk of its log.
+pub trait Decides: Send + Sync + 'static {
+    /// Decides on one image.
+    fn decide(&self, asked: &Asked<'_>) -> Verdict;
+
+    /// Why it cannot decide at all, if it cannot.
+    fn trouble(&self) -> Option<String>;
+}

@@ -1,0 +1,305 @@
+//! Blobs on their way through: hashed while they pass, and cut before their end if they are not what was asked for.
+//!
+//! Invariant: an answer with the whole blob is complete only if its length and hash are right: the last bytes are held back until
+//! they are known to be. A part cannot be hashed and is passed on only for blobs that may pass; every client checks the whole by
+//! the digest. Ranges are parsed and made anew. Deliberately absent: keeping blobs, several ranges in one answer.
+
+use axum::body::Body;
+use axum::response::Response;
+use bytes::Bytes;
+use http::header::{
+    ACCEPT_RANGES, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, IF_NONE_MATCH, IF_RANGE, RANGE,
+};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use http_body_util::channel::{Channel, Sender};
+use serde_json::json;
+use trust_image::Digest;
+use trust_image::digest::Hasher;
+use trust_reader::registry::{Blob, Reason, RegistryError, Span};
+
+use super::permit::{Permits, of_upstream};
+use super::reply::{CONTENT_DIGEST, Refusal, empty, header_of};
+
+/// Chunks that wait for a client.
+const AHEAD: usize = 2;
+/// The longest `Range` that is read, in bytes.
+const MAX_RANGE: usize = 64;
+
+/// Why a blob was cut.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Cut {
+    /// The upstream broke off, or another trouble with it.
+    #[error(transparent)]
+    Upstream(#[from] RegistryError),
+    /// Fewer or more bytes than the signed manifest says.
+    #[error("the blob has another length than the manifest says")]
+    Length,
+    /// The bytes have another hash.
+    #[error("the blob's bytes have another digest")]
+    Digest,
+    /// The client has left.
+    #[error("the client has left")]
+    Gone,
+}
+
+/// What a request asks of a blob of a known length.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Asked {
+    Whole,
+    Part(Span),
+    /// Nothing that the blob has.
+    Nowhere,
+}
+
+/// Answers a request for a blob.
+pub(crate) async fn answer(
+    permits: &Permits,
+    name: &str,
+    digest: &Digest,
+    headers: &HeaderMap,
+    is_head: bool,
+    whom: &str,
+) -> Result<Response, Refusal> {
+    let size = permits.blob(name, digest, whom).await?;
+    if super::is_known(headers, IF_NONE_MATCH, digest) {
+        return Ok(head(StatusCode::NOT_MODIFIED, digest, None));
+    }
+    let upstream = permits.content.upstream();
+    let missing = |error: RegistryError| match error.reason {
+        Reason::NotFound => {
+            Refusal::blob_unknown(name, digest, "a signed image holds it, and the registry behind this gate does not")
+        }
+        _ => of_upstream(&error),
+    };
+    let asked = asked(headers, size, digest);
+    let span = match asked {
+        Asked::Whole => None,
+        Asked::Part(span) => Some(span),
+        Asked::Nowhere => {
+            let refusal = Refusal::new(StatusCode::RANGE_NOT_SATISFIABLE, "RANGE_INVALID", "the blob has no such part");
+            let mut response = refusal.detail(json!({ "size": size })).response(is_head);
+            response.headers_mut().insert(CONTENT_RANGE, value(format!("bytes */{size}")));
+            return Ok(response);
+        }
+    };
+    if is_head {
+        let stated = upstream.head_blob(name, digest).await.map_err(missing)?;
+        if stated.is_some_and(|stated| stated != size) {
+            return Err(other_length(digest));
+        }
+        return Ok(sized(span, size, digest));
+    }
+    let blob = upstream.blob(name, digest, span).await.map_err(missing)?;
+    // A registry may answer with the whole where a part was asked for.
+    let span = blob.span();
+    let length = span.map_or(size, |span| span.last - span.first + 1);
+    if blob.length().is_some_and(|stated| stated != length) {
+        return Err(other_length(digest));
+    }
+    let (sender, body) = Channel::new(AHEAD);
+    let whole = span.is_none_or(|span| span.first == 0 && span.last + 1 == size);
+    let expected = whole.then_some(*digest);
+    tokio::spawn(async move {
+        if let Err(cut) = pass(blob, length, expected, sender).await {
+            match cut {
+                Cut::Gone => {}
+                Cut::Digest | Cut::Length => tracing::error!(%cut, "an answer with a blob was cut"),
+                Cut::Upstream(_) => tracing::warn!(%cut, "an answer with a blob was cut"),
+            }
+        }
+    });
+    let mut response = sized(span, size, digest);
+    *response.body_mut() = Body::new(body);
+    Ok(response)
+}
+
+/// Passes the bytes on. Whatever is wrong ends the connection before the answer is complete.
+async fn pass(
+    mut blob: Blob,
+    length: u64,
+    expected: Option<Digest>,
+    mut sender: Sender<Bytes, Cut>,
+) -> Result<(), Cut> {
+    let mut check = Check::new(length, expected);
+    let cut = loop {
+        match blob.chunk().await {
+            Ok(Some(chunk)) => match check.take(chunk) {
+                Ok(Some(ready)) if !ready.is_empty() => {
+                    if sender.send_data(ready).await.is_err() {
+                        return Err(Cut::Gone);
+                    }
+                }
+                Ok(_) => {}
+                Err(cut) => break cut,
+            },
+            Ok(None) => match check.end() {
+                Ok(last) => {
+                    return match last.is_empty() || sender.send_data(last).await.is_ok() {
+                        true => Ok(()),
+                        false => Err(Cut::Gone),
+                    };
+                }
+                Err(cut) => break cut,
+            },
+            Err(error) => break Cut::Upstream(error),
+        }
+    };
+    sender.abort(cut.clone());
+    Err(cut)
+}
+
+/// Counts, hashes, and holds the last chunk back.
+struct Check {
+    left: u64,
+    hasher: Option<(Hasher, Digest)>,
+    held: Bytes,
+}
+
+impl Check {
+    fn new(length: u64, expected: Option<Digest>) -> Check {
+        Check { left: length, hasher: expected.map(|digest| (digest.hasher(), digest)), held: Bytes::new() }
+    }
+
+    /// Takes a chunk and gives back the one before it.
+    fn take(&mut self, chunk: Bytes) -> Result<Option<Bytes>, Cut> {
+        if chunk.is_empty() {
+            return Ok(None);
+        }
+        let count = u64::try_from(chunk.len()).map_err(|_| Cut::Length)?;
+        self.left = self.left.checked_sub(count).ok_or(Cut::Length)?;
+        if let Some((hasher, _)) = &mut self.hasher {
+            hasher.update(&chunk);
+        }
+        Ok(Some(std::mem::replace(&mut self.held, chunk)))
+    }
+
+    /// The last chunk, if all is right.
+    fn end(self) -> Result<Bytes, Cut> {
+        if self.left != 0 {
+            return Err(Cut::Length);
+        }
+        let right = self.hasher.is_none_or(|(hasher, expected)| hasher.finish() == expected);
+        if right { Ok(self.held) } else { Err(Cut::Digest) }
+    }
+}
+
+fn other_length(digest: &Digest) -> Refusal {
+    tracing::error!(%digest, "the upstream states another length for a blob than the manifest");
+    let message = "the registry behind this gate has another length for this blob than the manifest";
+    Refusal::new(StatusCode::BAD_GATEWAY, "UNKNOWN", message)
+}
+
+fn sized(span: Option<Span>, size: u64, digest: &Digest) -> Response {
+    let Some(Span { first, last }) = span else { return head(StatusCode::OK, digest, Some(size)) };
+    let mut response = head(StatusCode::PARTIAL_CONTENT, digest, Some(last - first + 1));
+    response.headers_mut().insert(CONTENT_RANGE, value(format!("bytes {first}-{last}/{size}")));
+    response
+}
+
+fn head(status: StatusCode, digest: &Digest, length: Option<u64>) -> Response {
+    let mut response = empty(status);
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_DIGEST, header_of(digest, false));
+    headers.insert(ETAG, header_of(digest, true));
+    headers.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
+    // Who may have it can change, so that no cache of several clients may keep it.
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("private, max-age=31536000"));
+    if let Some(length) = length {
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
+        headers.insert(CONTENT_LENGTH, length.into());
+    }
+    response
+}
+
+fn value(text: String) -> HeaderValue {
+    // Digits and ASCII words always fit.
+    HeaderValue::try_from(text).unwrap_or(HeaderValue::from_static(""))
+}
+
+/// One range of bytes, or the whole where there is none that is understood.
+fn asked(headers: &HeaderMap, size: u64, digest: &Digest) -> Asked {
+    let only = |name: HeaderName| {
+        let mut values = headers.get_all(name).iter();
+        let first = values.next().filter(|_| values.next().is_none());
+        first.and_then(|value| value.to_str().ok()).map(str::trim).filter(|text| text.len() <= MAX_RANGE)
+    };
+    let fits = !headers.contains_key(IF_RANGE) || headers.get(IF_RANGE) == Some(&header_of(digest, true));
+    let Some(text) = only(RANGE).filter(|_| fits) else { return Asked::Whole };
+    let Some((first, last)) = text.strip_prefix("bytes=").and_then(|range| range.split_once('-')) else {
+        return Asked::Whole;
+    };
+    let number = |text: &str| match !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()) {
+        true => Some(text.parse::<u64>().unwrap_or(u64::MAX)),
+        false => None,
+    };
+    let end = size.saturating_sub(1);
+    let span = match (number(first), number(last)) {
+        (Some(first), None) if last.is_empty() => Span { first, last: end },
+        (Some(first), Some(last)) if first <= last => Span { first, last: last.min(end) },
+        (None, Some(count)) if first.is_empty() => {
+            if count == 0 {
+                return Asked::Nowhere;
+            }
+            Span { first: size.saturating_sub(count), last: end }
+        }
+        _ => return Asked::Whole,
+    };
+    if size == 0 || span.first > end { Asked::Nowhere } else { Asked::Part(span) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn g27_only_one_plain_range_is_read() {
+        let digest = Digest::of(b"");
+        let of = |values: &[&str], size: u64| {
+            let headers = values.iter().map(|v| (RANGE, HeaderValue::from_str(v).unwrap()));
+            asked(&headers.collect(), size, &digest)
+        };
+        let part = |first, last| Asked::Part(Span { first, last });
+        assert_eq!(of(&["bytes=0-9"], 100), part(0, 9));
+        assert_eq!(of(&["bytes=90-"], 100), part(90, 99));
+        assert_eq!(of(&["bytes=90-99999999999999999999999"], 100), part(90, 99));
+        assert_eq!(of(&["bytes=-10"], 100), part(90, 99));
+        assert_eq!(of(&["bytes=-1000"], 100), part(0, 99));
+        for nowhere in ["bytes=100-", "bytes=-0", "bytes=100-200", "bytes=99999999999999999999-"] {
+            assert_eq!(of(&[nowhere], 100), Asked::Nowhere, "{nowhere}");
+        }
+        assert_eq!(of(&["bytes=0-"], 0), Asked::Nowhere);
+        let many = "bytes=".to_owned() + &"0-1,".repeat(100_000);
+        for whole in ["bytes=0-1,2-3", "bytes=5-1", "bytes=", "bytes=-", "bytes=a-b", "bytes=+1-2", "items=0-1", &many] {
+            assert_eq!(of(&[whole], 100), Asked::Whole, "{}", &whole[..whole.len().min(20)]);
+        }
+        assert_eq!(of(&["bytes=0-1", "bytes=0-2"], 100), Asked::Whole);
+        assert_eq!(of(&[], 100), Asked::Whole);
+        let other = HeaderMap::from_iter([
+            (RANGE, HeaderValue::from_static("bytes=0-1")),
+            (IF_RANGE, HeaderValue::from_static("\"sha256:00\"")),
+        ]);
+        assert_eq!(asked(&other, 100, &digest), Asked::Whole);
+    }
+
+    #[test]
+    fn the_last_bytes_are_held_until_the_whole_is_known_to_be_right() {
+        let run = |chunks: &[&'static [u8]], length: u64, content: &[u8]| {
+            let mut check = Check::new(length, Some(Digest::of(content)));
+            let mut out = Vec::new();
+            for chunk in chunks {
+                match check.take(Bytes::from_static(chunk)) {
+                    Ok(ready) => out.extend(ready.unwrap_or_default()),
+                    Err(cut) => return (out, Err(cut)),
+                }
+            }
+            let end = check.end();
+            (out.clone(), end.map(|last| [out, last.to_vec()].concat()))
+        };
+        assert_eq!(run(&[b"ab", b"", b"cd"], 4, b"abcd"), (b"ab".to_vec(), Ok(b"abcd".to_vec())));
+        assert_eq!(run(&[b"ab", b"cx"], 4, b"abcd"), (b"ab".to_vec(), Err(Cut::Digest)));
+        assert_eq!(run(&[b"abcx"], 4, b"abcd"), (Vec::new(), Err(Cut::Digest)));
+        assert_eq!(run(&[b"ab"], 4, b"abcd"), (Vec::new(), Err(Cut::Length)));
+        assert_eq!(run(&[b"abcd", b"e"], 4, b"abcd"), (Vec::new(), Err(Cut::Length)));
+        assert_eq!(run(&[], 0, b""), (Vec::new(), Ok(Vec::new())));
+    }
+}

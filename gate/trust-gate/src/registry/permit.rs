@@ -1,0 +1,321 @@
+//! Who may have what: a tag, a digest, a blob of a name.
+//!
+//! Invariant: whatever is permitted rests on an allow of the decider, asked for at this moment, for the thing itself or for a
+//! signed image of the same name whose verified content leads to it. A revocation of the digest itself is a denial whatever
+//! leads to it. Bytes are never asked for by tag. Deliberately absent: HTTP.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::StatusCode;
+use moka::sync::Cache;
+use trust_image::Digest;
+use trust_reader::catalogue::exit;
+use trust_reader::registry::{Reason, RegistryError, Upstream};
+
+use super::content::{Content, ContentError};
+use super::document::{Document, DocumentError};
+use super::reach::Reach;
+use super::reply::Refusal;
+use super::ruling::{Asked, Denial, Rules, Ruling};
+use super::walk::{Target, Walks};
+
+/// How long the list of what is signed of a name is used. Only candidates come from it, and the list of tags; what passes is
+/// asked for each time.
+const SIGNED_LIFE: Duration = Duration::from_secs(2);
+/// Names whose list is kept.
+const MAX_NAMES: u64 = 256;
+/// Tags of one digest that are asked for.
+const MAX_TAGS: usize = 8;
+
+/// What is signed of a name.
+#[derive(Debug, Default)]
+pub(crate) struct Signed {
+    /// Tags in ASCII order.
+    pub(crate) tags: BTreeMap<String, Digest>,
+    /// Digests, each once, in the order of the trust data.
+    pub(crate) digests: Vec<Digest>,
+    pub(crate) set: HashSet<Digest>,
+    /// Digest → the tags that mean it.
+    pub(crate) tags_of: HashMap<Digest, Vec<String>>,
+    /// Image → signed indexes whose facts list it.
+    pub(crate) indexes_of: HashMap<Digest, Vec<Digest>>,
+}
+
+/// What a manifest is permitted by.
+enum Cover {
+    /// This image may pass: it is the manifest, or leads to it. The signed length, if it is the manifest itself.
+    By { image: String, length: Option<u64> },
+    /// It is revoked, or neither it nor those that lead to it may pass.
+    Denied(Box<Denial>),
+    /// Nothing known leads to it: what was said of the digest itself.
+    Nothing(Box<Denial>),
+}
+
+impl Cover {
+    /// Whether reading more of what is signed may change it.
+    fn may_grow(&self) -> bool {
+        match self {
+            Cover::By { .. } => false,
+            Cover::Denied(denial) => denial.exit != exit::REVOKED,
+            Cover::Nothing(_) => true,
+        }
+    }
+}
+
+/// All that a decision at this door needs.
+pub(crate) struct Permits {
+    /// The logical host: what images are called by.
+    host: String,
+    rules: Box<dyn Rules>,
+    pub(crate) content: Arc<Content>,
+    pub(crate) reach: Reach,
+    signed: Cache<String, Arc<Signed>>,
+    walks: Walks,
+}
+
+impl Permits {
+    pub(crate) fn new(host: String, rules: Box<dyn Rules>, upstream: Upstream) -> Permits {
+        Permits {
+            host,
+            rules,
+            content: Arc::new(Content::new(upstream)),
+            reach: Reach::default(),
+            signed: Cache::builder().max_capacity(MAX_NAMES).time_to_live(SIGNED_LIFE).build(),
+            walks: Walks::default(),
+        }
+    }
+
+    /// What is signed of a name.
+    pub(crate) fn signed(&self, name: &str) -> Arc<Signed> {
+        self.signed.get_with_by_ref(name, || {
+            let mut signed = Signed::default();
+            for image in self.rules.signed(&format!("{}/{name}", self.host)) {
+                if let Some(tag) = image.tag {
+                    signed.tags_of.entry(image.digest).or_default().push(tag.clone());
+                    signed.tags.insert(tag, image.digest);
+                }
+                if signed.set.insert(image.digest) {
+                    signed.digests.push(image.digest);
+                    for part in image.parts.into_iter().filter(|part| *part != image.digest) {
+                        signed.indexes_of.entry(part).or_default().push(image.digest);
+                    }
+                }
+            }
+            Arc::new(signed)
+        })
+    }
+
+    /// The manifest under a tag.
+    pub(crate) async fn by_tag(&self, name: &str, tag: &str, whom: &str) -> Result<Arc<Document>, Refusal> {
+        let image = format!("{}/{name}:{tag}", self.host);
+        match self.rules.rule(&Asked { image: &image, whom, quiet: false }) {
+            Ruling::Allowed { digest, length } => {
+                if !self.signed(name).set.contains(&digest) {
+                    // Signed since the list was read. What the client asks for next rests on it.
+                    self.signed.invalidate(name);
+                }
+                self.document(name, &digest, Some(length)).await
+            }
+            Ruling::Denied(denial) => Err(self.denied(name, tag, &denial)),
+        }
+    }
+
+    /// Whether a tag could be given out now, without giving it: the denial if not.
+    pub(crate) fn check_tag(&self, name: &str, tag: &str, whom: &str) -> Result<(), Box<Denial>> {
+        let image = format!("{}/{name}:{tag}", self.host);
+        match self.rules.rule(&Asked { image: &image, whom, quiet: true }) {
+            Ruling::Allowed { .. } => Ok(()),
+            Ruling::Denied(denial) => Err(denial),
+        }
+    }
+
+    /// The manifest with a digest.
+    pub(crate) async fn by_digest(&self, name: &str, digest: &Digest, whom: &str) -> Result<Arc<Document>, Refusal> {
+        let mut cover = self.cover(name, digest, None, whom);
+        if cover.may_grow() {
+            self.walks.search(self, name, Target::Manifest(*digest), whom).await?;
+            cover = self.cover(name, digest, None, whom);
+        }
+        let (image, length) = match cover {
+            Cover::By { image, length } => (image, length),
+            Cover::Denied(denial) | Cover::Nothing(denial) => {
+                // What was asked on the way is not logged; the answer to a client is.
+                let _ = self.rule(name, digest, whom, false);
+                return Err(self.denied(name, &digest.to_string(), &denial));
+            }
+        };
+        // What passes is logged under the image that it belongs to.
+        if let Ruling::Denied(denial) = self.rules.rule(&Asked { image: &image, whom, quiet: false }) {
+            return Err(self.denied(name, &digest.to_string(), &denial));
+        }
+        let document = self.document(name, digest, length).await?;
+        match self.cover(name, digest, Some(document.kind.is_index()), whom) {
+            Cover::By { .. } => Ok(document),
+            _ => Err(Refusal::new(
+                StatusCode::FORBIDDEN,
+                "MANIFEST_INVALID",
+                "the index that lists this manifest calls it something else than it is",
+            )),
+        }
+    }
+
+    /// The length of a blob that may be passed on.
+    pub(crate) async fn blob(&self, name: &str, blob: &Digest, whom: &str) -> Result<u64, Refusal> {
+        if let Ok(size) = self.blob_cover(name, blob, whom) {
+            return Ok(size);
+        }
+        self.walks.search(self, name, Target::Blob(*blob), whom).await?;
+        match self.blob_cover(name, blob, whom) {
+            Ok(size) => Ok(size),
+            Err(Some(denial)) => Err(self.denied(name, &blob.to_string(), &denial)),
+            Err(None) => match self.rule(name, blob, whom, true) {
+                // Trust data that has expired is no reason to say that there is no such blob.
+                Ruling::Denied(denial) if !denial.is_about_the_image() => {
+                    Err(self.denied(name, &blob.to_string(), &denial))
+                }
+                _ => Err(Refusal::blob_unknown(name, blob, "no signed image of this name holds this blob")),
+            },
+        }
+    }
+
+    /// Whether what was searched for is found and may pass.
+    pub(crate) fn is_covered(&self, name: &str, target: &Target, whom: &str) -> bool {
+        match target {
+            Target::Manifest(digest) => matches!(self.cover(name, digest, None, whom), Cover::By { .. }),
+            Target::Blob(digest) => self.blob_cover(name, digest, whom).is_ok(),
+        }
+    }
+
+    fn blob_cover(&self, name: &str, blob: &Digest, whom: &str) -> Result<u64, Option<Box<Denial>>> {
+        let mut first = None;
+        for (image, size) in self.reach.holders(name, blob) {
+            match self.cover(name, &image, Some(false), whom) {
+                Cover::By { .. } => return Ok(size),
+                Cover::Denied(denial) => first = first.or(Some(denial)),
+                Cover::Nothing(_) => {}
+            }
+        }
+        Err(first)
+    }
+
+    /// What permits a manifest: that it is signed itself, or a signed index above it, as far as the links are known.
+    fn cover(&self, name: &str, digest: &Digest, is_index: Option<bool>, whom: &str) -> Cover {
+        let own = match self.rule(name, digest, whom, true) {
+            Ruling::Allowed { length, .. } => {
+                return Cover::By { image: self.image(name, digest), length: Some(length) };
+            }
+            Ruling::Denied(denial) if denial.exit == exit::REVOKED => return Cover::Denied(denial),
+            Ruling::Denied(denial) => denial,
+        };
+        let signed = self.signed(name);
+        if let Some((image, length)) = self.meant_by_a_tag(name, digest, &signed, whom) {
+            return Cover::By { image, length: Some(length) };
+        }
+        let mut first = signed.set.contains(digest).then(|| own.clone());
+        let above = self.reach.above(name, digest, is_index);
+        for way in above.iter().filter(|way| signed.set.contains(*way)) {
+            let denial = match self.rule(name, way, whom, true) {
+                Ruling::Allowed { .. } => return Cover::By { image: self.image(name, way), length: None },
+                Ruling::Denied(denial) => denial,
+            };
+            if let Some((image, _)) = self.meant_by_a_tag(name, way, &signed, whom) {
+                return Cover::By { image, length: None };
+            }
+            first = first.or(Some(denial));
+        }
+        first.map_or(Cover::Nothing(own), Cover::Denied)
+    }
+
+    /// Whether a signed digest may pass for itself.
+    pub(crate) fn may_pass(&self, name: &str, digest: &Digest, signed: &Signed, whom: &str) -> bool {
+        matches!(self.rule(name, digest, whom, true), Ruling::Allowed { .. })
+            || self.meant_by_a_tag(name, digest, signed, whom).is_some()
+    }
+
+    /// An allowed tag that means this digest. What signs by tags alone (any TUF client) has no entries by digest, and yet a
+    /// pull by tag asks for the digest and its layers next.
+    fn meant_by_a_tag(&self, name: &str, digest: &Digest, signed: &Signed, whom: &str) -> Option<(String, u64)> {
+        let tags = signed.tags_of.get(digest)?;
+        tags.iter().take(MAX_TAGS).find_map(|tag| {
+            let image = format!("{}/{name}:{tag}", self.host);
+            match self.rules.rule(&Asked { image: &image, whom, quiet: true }) {
+                Ruling::Allowed { digest: got, length } if got == *digest => Some((image, length)),
+                _ => None,
+            }
+        })
+    }
+
+    fn image(&self, name: &str, digest: &Digest) -> String {
+        format!("{}/{name}@{digest}", self.host)
+    }
+
+    /// Asks for a digest of a name.
+    pub(crate) fn rule(&self, name: &str, digest: &Digest, whom: &str, quiet: bool) -> Ruling {
+        match self.rules.rule(&Asked { image: &self.image(name, digest), whom, quiet }) {
+            // Another digest than the one asked for permits nothing.
+            Ruling::Allowed { digest: got, .. } if got != *digest => {
+                let line = "the decider allowed another digest than the one that was asked for".to_owned();
+                Ruling::Denied(Box::new(Denial { exit: exit::DIGEST_DIFFERS, line, ..Denial::default() }))
+            }
+            ruling => ruling,
+        }
+    }
+
+    /// The verified bytes, with the length that was signed; what they lead to is noted.
+    async fn document(&self, name: &str, digest: &Digest, length: Option<u64>) -> Result<Arc<Document>, Refusal> {
+        let document = self.content.manifest(name, digest).await.map_err(|error| of_content(&error))?;
+        if length.is_some_and(|length| u64::try_from(document.bytes.len()) != Ok(length)) {
+            let message = "the signed length is not that of the signed digest's content";
+            return Err(Refusal::new(StatusCode::FORBIDDEN, "MANIFEST_INVALID", message));
+        }
+        self.reach.learn(name, &document);
+        Ok(document)
+    }
+
+    pub(crate) fn denied(&self, name: &str, reference: &str, denial: &Denial) -> Refusal {
+        let repository = format!("{}/{name}", self.host);
+        Refusal::new(StatusCode::FORBIDDEN, "DENIED", &denial.line).detail(denial.detail(&repository, reference))
+    }
+}
+
+/// What a client hears when there are no verified bytes.
+pub(crate) fn of_content(error: &ContentError) -> Refusal {
+    match error {
+        ContentError::Upstream(error) if error.reason == Reason::NotFound => {
+            Refusal::manifest_unknown("it is signed, and the registry behind this gate does not have it")
+        }
+        ContentError::Upstream(error) => of_upstream(error),
+        ContentError::Document(DocumentError::Digest) => bad_gateway("the registry behind this gate served other content"),
+        ContentError::Document(error) => {
+            Refusal::new(StatusCode::FORBIDDEN, "MANIFEST_INVALID", &format!("refused: {error}"))
+        }
+    }
+}
+
+/// What a client hears of an upstream that cannot be asked or lies. The upstream's name stays here.
+pub(crate) fn of_upstream(error: &RegistryError) -> Refusal {
+    tracing::warn!(%error, "upstream");
+    match &error.reason {
+        Reason::Unreachable(_)
+        | Reason::Timeout
+        | Reason::RateLimited { .. }
+        | Reason::Certificate(_)
+        | Reason::Tls(_)
+        | Reason::Upstream(500..) => {
+            let message = format!("the registry behind this gate cannot be asked: {}", error.reason);
+            let mut refusal = Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "UNAVAILABLE", &message);
+            refusal.retry_after = Some(5);
+            refusal
+        }
+        Reason::Unauthorized { .. } | Reason::Forbidden | Reason::AuthFile { .. } | Reason::CredentialHelper { .. } => {
+            bad_gateway("the registry behind this gate does not let the gate in")
+        }
+        reason => bad_gateway(&format!("the registry behind this gate gave an answer that is refused: {reason}")),
+    }
+}
+
+fn bad_gateway(message: &str) -> Refusal {
+    Refusal::new(StatusCode::BAD_GATEWAY, "UNKNOWN", message)
+}

@@ -1,0 +1,185 @@
+//! What leads to what, by name: which indexes list a manifest, which images hold a blob. Read upwards, from what is asked for to
+//! what may be signed.
+//!
+//! Invariant: every link comes from a verified document of that name. A link says what content leads to and nothing about who may
+//! have it: that is asked of the decider for the top of each way up, at every use, so that nothing here can go stale. It is
+//! content that can be read again: when the links of all names are too many, all are forgotten.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use trust_image::Digest;
+
+use super::document::{Document, Links};
+
+/// Levels of indexes above a manifest, as at signing.
+pub(crate) const MAX_DEPTH: usize = 4;
+/// Links of all names.
+const MAX_LINKS: usize = 250_000;
+/// Images that hold a blob, and indexes above a manifest, that are looked at for one question.
+const MAX_ABOVE: usize = 256;
+
+/// The links of all names.
+#[derive(Default)]
+pub(crate) struct Reach {
+    names: Mutex<Names>,
+}
+
+#[derive(Default)]
+struct Names {
+    graphs: HashMap<String, Graph>,
+    links: usize,
+}
+
+/// The links of one name.
+#[derive(Default)]
+struct Graph {
+    /// The documents that were read, and what an index lists (an image: nothing).
+    read: HashMap<Digest, Vec<(Digest, bool)>>,
+    /// Manifest → indexes that list it, and whether they call it an index.
+    listed_in: HashMap<Digest, Vec<(Digest, bool)>>,
+    /// Blob → images that hold it, and the length that they state.
+    held_by: HashMap<Digest, Vec<(Digest, u64)>>,
+}
+
+impl Reach {
+    fn names(&self) -> MutexGuard<'_, Names> {
+        self.names.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes what a verified document of this name leads to.
+    pub(crate) fn learn(&self, name: &str, document: &Document) {
+        let mut names = self.names();
+        if names.graphs.get(name).is_some_and(|graph| graph.read.contains_key(&document.digest)) {
+            return;
+        }
+        let count = match &document.links {
+            Links::Blobs(parts) => parts.len(),
+            Links::Manifests(entries) => entries.len(),
+        };
+        if names.links.saturating_add(count) > MAX_LINKS {
+            tracing::info!(links = names.links, "the links between manifests are forgotten and read again");
+            *names = Names::default();
+        }
+        names.links = names.links.saturating_add(count).saturating_add(1);
+        let graph = names.graphs.entry(name.to_owned()).or_default();
+        let mut seen = HashSet::new();
+        match &document.links {
+            Links::Blobs(parts) => {
+                for (digest, size) in parts.iter().filter(|part| seen.insert((part.0, part.1))) {
+                    graph.held_by.entry(*digest).or_default().push((document.digest, *size));
+                }
+                graph.read.insert(document.digest, Vec::new());
+            }
+            Links::Manifests(entries) => {
+                let mut kept = Vec::with_capacity(entries.len());
+                for &(digest, as_index) in entries {
+                    if seen.insert((digest, u64::from(as_index))) {
+                        graph.listed_in.entry(digest).or_default().push((document.digest, as_index));
+                        kept.push((digest, as_index));
+                    }
+                }
+                graph.read.insert(document.digest, kept);
+            }
+        }
+    }
+
+    /// What a document of this name lists; `None` if it was not read yet.
+    pub(crate) fn entries_of(&self, name: &str, digest: &Digest) -> Option<Vec<(Digest, bool)>> {
+        self.names().graphs.get(name)?.read.get(digest).cloned()
+    }
+
+    /// The images that hold a blob, with its length.
+    pub(crate) fn holders(&self, name: &str, blob: &Digest) -> Vec<(Digest, u64)> {
+        let names = self.names();
+        let holders = names.graphs.get(name).and_then(|graph| graph.held_by.get(blob));
+        holders.map(|list| list.iter().take(MAX_ABOVE).copied().collect()).unwrap_or_default()
+    }
+
+    /// The indexes above a manifest, nearest first, at most [`MAX_DEPTH`] levels. `as_index` says what the manifest is, if
+    /// that is known: an index that calls it something else does not cover it.
+    pub(crate) fn above(&self, name: &str, manifest: &Digest, as_index: Option<bool>) -> Vec<Digest> {
+        let names = self.names();
+        let Some(graph) = names.graphs.get(name) else { return Vec::new() };
+        let mut found: Vec<Digest> = Vec::new();
+        let mut seen = HashSet::from([*manifest]);
+        let mut level = vec![*manifest];
+        for depth in 0..MAX_DEPTH {
+            let wanted = if depth == 0 { as_index } else { Some(true) };
+            let links = level.iter().filter_map(|digest| graph.listed_in.get(digest)).flatten();
+            let next = links.filter(|(_, kind)| wanted.is_none_or(|wanted| wanted == *kind)).map(|(digest, _)| *digest);
+            level = next.filter(|digest| seen.insert(*digest)).take(MAX_ABOVE.saturating_sub(found.len())).collect();
+            found.extend(&level);
+        }
+        found
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use trust_image::MediaType;
+
+    use super::*;
+
+    fn digest(n: u64) -> Digest {
+        Digest::of(&n.to_be_bytes())
+    }
+
+    fn document(n: u64, links: Links) -> Document {
+        Document { digest: digest(n), bytes: Bytes::new(), kind: MediaType::OciIndex, links }
+    }
+
+    fn index(n: u64, entries: &[(u64, bool)]) -> Document {
+        document(n, Links::Manifests(entries.iter().map(|(n, kind)| (digest(*n), *kind)).collect()))
+    }
+
+    #[test]
+    fn links_of_one_name_are_not_those_of_another() {
+        let reach = Reach::default();
+        reach.learn("a", &index(1, &[(2, false)]));
+        reach.learn("a", &document(2, Links::Blobs(vec![(digest(3), 7)])));
+        assert_eq!(reach.above("a", &digest(2), None), [digest(1)]);
+        assert_eq!(reach.holders("a", &digest(3)), [(digest(2), 7)]);
+        assert_eq!(reach.above("b", &digest(2), None), []);
+        assert_eq!(reach.holders("b", &digest(3)), []);
+        assert_eq!(reach.entries_of("b", &digest(1)), None);
+    }
+
+    #[test]
+    fn g05_a_deep_chain_and_a_cycle_end() {
+        let reach = Reach::default();
+        for n in 0..6 {
+            reach.learn("a", &index(n, &[(n + 1, true)]));
+        }
+        assert_eq!(reach.above("a", &digest(6), None), [5, 4, 3, 2].map(digest));
+        // No hash can make this one; the graph does not rely on it.
+        reach.learn("a", &index(6, &[(0, true)]));
+        assert_eq!(reach.above("a", &digest(6), None).len(), MAX_DEPTH);
+    }
+
+    #[test]
+    fn an_entry_that_is_called_something_else_covers_nothing() {
+        let reach = Reach::default();
+        reach.learn("a", &index(1, &[(2, false)]));
+        reach.learn("a", &index(2, &[(3, false)]));
+        assert_eq!(reach.above("a", &digest(2), Some(true)), []);
+        // 2 is listed as an image and is an index: 1 covers nothing below it.
+        assert_eq!(reach.above("a", &digest(3), Some(false)), [digest(2)]);
+    }
+
+    #[test]
+    fn the_memory_is_bounded_and_what_is_forgotten_is_read_again() {
+        let reach = Reach::default();
+        let image = |n: u64| document(n, Links::Blobs((0..1_000).map(|part| (digest(n * 10_000 + part), 1)).collect()));
+        for n in 0..300 {
+            reach.learn(&format!("name{}", n % 3), &image(n));
+            assert!(reach.names().links <= MAX_LINKS + 1);
+        }
+        assert_eq!(reach.entries_of("name0", &digest(0)), None);
+        reach.learn("name0", &image(0));
+        assert_eq!(reach.holders("name0", &digest(5)).len(), 1);
+        reach.learn("name0", &image(0));
+        assert_eq!(reach.holders("name0", &digest(5)).len(), 1, "a document that is learnt twice counts once");
+    }
+}

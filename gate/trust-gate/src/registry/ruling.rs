@@ -1,0 +1,139 @@
+//! What this door asks the decider, and what it hears.
+//!
+//! Invariant: a [`Ruling`] is made of one answer and adds nothing to it; what is not an allow with a digest is a denial.
+
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+use trust_decide::{Answer, Decider, Outcome, Question};
+use trust_image::Digest;
+use trust_policy::Action;
+
+/// One question.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Asked<'a> {
+    /// `HOST/NAME:TAG` or `HOST/NAME@DIGEST`.
+    pub(crate) image: &'a str,
+    /// Who asks, for the log.
+    pub(crate) whom: &'a str,
+    /// Whether this is a step on the way, and not the answer to a client.
+    pub(crate) quiet: bool,
+}
+
+/// What was decided.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Ruling {
+    /// It may pass, as exactly this.
+    Allowed {
+        /// The verified digest.
+        digest: Digest,
+        /// Its signed length in bytes.
+        length: u64,
+    },
+    /// It may not.
+    Denied(Box<Denial>),
+}
+
+/// A denial in the words of the decider.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Denial {
+    /// The exit code that a command would have: it tells the classes apart.
+    pub(crate) exit: u8,
+    /// One line with the reason.
+    pub(crate) line: String,
+    /// The signed digest, if it came that far.
+    pub(crate) digest: Option<String>,
+    /// The policy in force: collection, version, digest.
+    pub(crate) policy: Option<String>,
+    /// The rules that decided.
+    pub(crate) rules: Vec<String>,
+    /// What to do.
+    pub(crate) hint: Option<String>,
+}
+
+impl Denial {
+    /// Whether it says something of this image, and not that the trust data cannot be used at all.
+    pub(crate) fn is_about_the_image(&self) -> bool {
+        use trust_reader::catalogue::exit::{DIGEST_DIFFERS, NOT_SIGNED, NOT_THERE, POLICY_DENIED, REVOKED, THRESHOLD};
+        [NOT_SIGNED, NOT_THERE, THRESHOLD, DIGEST_DIFFERS, REVOKED, POLICY_DENIED].contains(&self.exit)
+    }
+
+    /// The `detail` of the error in the registry's form.
+    pub(crate) fn detail(&self, repository: &str, reference: &str) -> Value {
+        json!({
+            "repository": repository,
+            "reference": reference,
+            "digest": self.digest,
+            "policy": self.policy,
+            "rule": (!self.rules.is_empty()).then(|| self.rules.join(", ")),
+            "hint": self.hint,
+        })
+    }
+}
+
+/// A signed image of a name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct SignedImage {
+    /// The tag that it is signed under; none for an entry by digest.
+    pub(crate) tag: Option<String>,
+    pub(crate) digest: Digest,
+    /// The images in it, as far as the signed facts list them.
+    pub(crate) parts: Vec<Digest>,
+}
+
+/// The decider, as this door needs it.
+pub(crate) trait Rules: Send + Sync {
+    /// Whether an image may be pulled, and as what.
+    fn rule(&self, asked: &Asked<'_>) -> Ruling;
+
+    /// What is signed of `HOST/NAME`. Not everything here may pass.
+    fn signed(&self, name: &str) -> Vec<SignedImage>;
+}
+
+/// The decider of this program.
+pub(crate) struct Deciding(pub(crate) Arc<Decider>);
+
+impl Rules for Deciding {
+    fn rule(&self, asked: &Asked<'_>) -> Ruling {
+        let question = Question {
+            image: asked.image,
+            namespace: None,
+            action: Action::Pull,
+            door: "registry",
+            whom: asked.whom,
+            dry_run: false,
+        };
+        let Deciding(decider) = self;
+        ruling(&if asked.quiet { decider.consider(&question) } else { decider.decide(&question) })
+    }
+
+    fn signed(&self, name: &str) -> Vec<SignedImage> {
+        let entries = self.0.entries(name).into_iter();
+        let image = entries.map(|entry| SignedImage {
+            tag: entry.tag,
+            digest: entry.digest,
+            parts: entry.facts.iter().flat_map(|facts| facts.platforms.iter().map(|part| part.digest)).collect(),
+        });
+        image.collect()
+    }
+}
+
+fn ruling(answer: &Answer) -> Ruling {
+    let denied = match &answer.outcome {
+        Outcome::Allowed(allowed) => {
+            return Ruling::Allowed { digest: allowed.verified.digest, length: allowed.verified.length };
+        }
+        Outcome::Denied(denied) => denied,
+    };
+    let decision = denied.decision.as_ref();
+    let contacts = decision.iter().flat_map(|d| &d.rules).filter_map(|rule| rule.contact.as_deref());
+    let hints = contacts.chain(denied.problem.remedy.iter().map(String::as_str));
+    Ruling::Denied(Box::new(Denial {
+        exit: answer.exit(),
+        line: answer.line(),
+        digest: denied.digest.map(|digest| digest.to_string()),
+        policy: decision.map(|d| format!("{} v{} {}", d.policy.collection, d.policy.version, d.policy.digest)),
+        rules: decision.iter().flat_map(|d| d.rules.iter().map(|rule| rule.id.clone())).collect(),
+        hint: hints.into_iter().next().map(str::to_owned),
+    }))
+}

@@ -1,0 +1,149 @@
+//! Reading the signed images of a name until one leads to what is asked for: after a restart a client goes on with a pull that it
+//! began days ago, and asks for a layer first.
+//!
+//! Invariant: only images that may pass are read. One walk at a time for a name, bounded in fetches and time; what it read stays,
+//! so that the next one goes on where it ended. A walk that found nothing is not repeated for the same list of signed images.
+
+use std::collections::{HashSet, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::StatusCode;
+use moka::sync::Cache;
+use tokio::sync::Mutex;
+use tokio::task::JoinSet;
+use trust_image::Digest;
+
+use super::permit::{Permits, Signed, of_content};
+use super::reach::MAX_DEPTH;
+use super::reply::Refusal;
+
+/// Manifests that one walk fetches.
+const MAX_FETCHES: usize = 2_048;
+/// Fetches of one walk at one time.
+const AT_ONCE: usize = 8;
+/// How long one walk may take, with waiting for the one before it.
+const MAX_TIME: Duration = Duration::from_secs(20);
+/// Names with a walk.
+const MAX_NAMES: u64 = 1_024;
+
+/// What is searched for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Target {
+    Manifest(Digest),
+    Blob(Digest),
+}
+
+/// For each name the list of signed images that was walked to its end.
+type Last = Arc<Mutex<Option<Arc<Signed>>>>;
+
+/// The walks of all names.
+pub(crate) struct Walks {
+    last: Cache<String, Last>,
+}
+
+impl Default for Walks {
+    fn default() -> Self {
+        Walks { last: Cache::new(MAX_NAMES) }
+    }
+}
+
+impl Walks {
+    /// Reads signed images of the name until one leads to the target, or all are read. What was found is in the links.
+    pub(crate) async fn search(
+        &self,
+        permits: &Permits,
+        name: &str,
+        target: Target,
+        whom: &str,
+    ) -> Result<(), Refusal> {
+        let signed = permits.signed(name);
+        if signed.digests.is_empty() {
+            return Ok(());
+        }
+        let last = self.last.get_with_by_ref(name, Last::default);
+        let walk = async {
+            let mut last = last.lock().await;
+            if permits.is_covered(name, &target, whom) || last.as_ref().is_some_and(|seen| Arc::ptr_eq(seen, &signed)) {
+                return Ok(());
+            }
+            if walk(permits, name, &signed, target, whom).await? == End::AllRead {
+                *last = Some(Arc::clone(&signed));
+            }
+            Ok(())
+        };
+        tokio::time::timeout(MAX_TIME, walk).await.unwrap_or_else(|_| Err(not_yet()))
+    }
+}
+
+#[derive(PartialEq, Eq)]
+enum End {
+    Found,
+    AllRead,
+}
+
+async fn walk(permits: &Permits, name: &str, signed: &Signed, target: Target, whom: &str) -> Result<End, Refusal> {
+    // Those first whose facts list it.
+    let likely = match &target {
+        Target::Manifest(digest) => signed.indexes_of.get(digest).map(Vec::as_slice).unwrap_or_default(),
+        Target::Blob(_) => &[],
+    };
+    let mut waiting: VecDeque<(Digest, usize)> = likely.iter().chain(&signed.digests).map(|d| (*d, 0)).collect();
+    let mut seen = HashSet::new();
+    let mut running = JoinSet::new();
+    let (mut fetches, mut trouble) = (0, None);
+    loop {
+        while running.len() < AT_ONCE {
+            let Some((digest, depth)) = waiting.pop_front() else { break };
+            if depth > MAX_DEPTH || seen.contains(&digest) {
+                continue;
+            }
+            // The images below an index that may pass may pass with it, even those that may not for themselves.
+            if depth == 0 && !permits.may_pass(name, &digest, signed, whom) {
+                continue;
+            }
+            seen.insert(digest);
+            if let Some(entries) = permits.reach.entries_of(name, &digest) {
+                waiting.extend(below(&entries, depth, &target));
+                continue;
+            }
+            if fetches >= MAX_FETCHES {
+                return Err(not_yet());
+            }
+            fetches += 1;
+            let (content, name) = (Arc::clone(&permits.content), name.to_owned());
+            running.spawn(async move { (depth, content.manifest(&name, &digest).await) });
+        }
+        let Some(done) = running.join_next().await else { break };
+        match done {
+            Ok((depth, Ok(document))) => {
+                permits.reach.learn(name, &document);
+                if permits.is_covered(name, &target, whom) {
+                    return Ok(End::Found);
+                }
+                let entries = permits.reach.entries_of(name, &document.digest).unwrap_or_default();
+                waiting.extend(below(&entries, depth, &target));
+            }
+            // What the upstream does not have, or nobody may read, leads nowhere.
+            Ok((_, Err(error))) if error.is_about_the_content() => {}
+            Ok((_, Err(error))) => trouble = trouble.or_else(|| Some(of_content(&error))),
+            Err(_) => trouble = trouble.or_else(|| Some(not_yet())),
+        }
+    }
+    trouble.map_or(Ok(End::AllRead), Err)
+}
+
+/// What is below an index: images lead to no manifests.
+fn below(entries: &[(Digest, bool)], depth: usize, target: &Target) -> impl Iterator<Item = (Digest, usize)> {
+    let images_too = matches!(target, Target::Blob(_));
+    let entries = entries.iter().filter(move |(_, is_index)| images_too || *is_index);
+    entries.map(move |(digest, _)| (*digest, depth + 1)).collect::<Vec<_>>().into_iter()
+}
+
+/// Clients try again after this one, and the next walk goes on.
+fn not_yet() -> Refusal {
+    let message = "the gate is still reading the signed images of this name";
+    let mut refusal = Refusal::new(StatusCode::TOO_MANY_REQUESTS, "TOOMANYREQUESTS", message);
+    refusal.retry_after = Some(2);
+    refusal
+}

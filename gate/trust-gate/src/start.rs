@@ -1,0 +1,81 @@
+//! From the configuration to a decider, and from its answers to what the door of Kubernetes needs.
+//!
+//! Deliberately absent: settings that are not in the file.
+
+use trust_decide::{
+    Answer, Decider, Environments as DeciderEnvironments, Outcome, Pinned, PolicyFrom, Question, Settings,
+};
+use trust_policy::Action;
+use trust_reader::http::HttpOptions;
+use trust_reader::tls::TlsOptions;
+use trust_reader::verify::Require;
+
+use crate::config::{Collection, Config, Environments};
+use crate::decides::{Asked, Decides, Verdict};
+
+/// What a decider is started with.
+pub fn settings(config: &Config) -> Settings {
+    Settings {
+        collections: config.collections.iter().map(pinned).collect(),
+        policy: match &config.policy {
+            Some(name) => PolicyFrom::Collection(name.clone()),
+            None => PolicyFrom::SignaturesAlone,
+        },
+        environments: match &config.environments {
+            Environments::Fixed(environment) => DeciderEnvironments::Fixed(environment.clone()),
+            Environments::Namespaces(map) => DeciderEnvironments::Namespaces(map.clone()),
+        },
+        state: config.state.clone(),
+        refresh: config.refresh,
+        max_staleness: config.max_staleness,
+        log: config.log.clone(),
+        require: Require { signers: config.signers.clone(), min_signers: config.min_signers },
+    }
+}
+
+fn pinned(collection: &Collection) -> Pinned {
+    Pinned {
+        collection: collection.name.clone(),
+        root: collection.root.clone(),
+        server: collection.server.clone(),
+        http: HttpOptions {
+            tls: TlsOptions { ca_files: collection.ca.iter().cloned().collect() },
+            allow_plain_http: collection.plain_http,
+            ..HttpOptions::default()
+        },
+    }
+}
+
+impl Decides for Decider {
+    fn decide(&self, asked: &Asked<'_>) -> Verdict {
+        let question = Question {
+            image: asked.image,
+            namespace: asked.namespace,
+            action: Action::Deploy,
+            door: "admission",
+            whom: asked.whom,
+            dry_run: asked.dry_run,
+        };
+        verdict(&Decider::decide(self, &question))
+    }
+
+    fn trouble(&self) -> Option<String> {
+        let health = self.health();
+        if health.ready && health.problem.is_none() {
+            return None;
+        }
+        let of_collection = health.collections.iter().find_map(|c| c.problem.as_ref());
+        let of_policy = health.policy.as_ref().and_then(|p| p.problem.as_ref());
+        let problem = health.problem.as_ref().or(of_policy).or(of_collection);
+        Some(problem.map_or_else(|| "not every collection is verified yet".to_owned(), |p| p.headline.clone()))
+    }
+}
+
+fn verdict(answer: &Answer) -> Verdict {
+    let digest = match &answer.outcome {
+        Outcome::Allowed(allowed) => Some(allowed.verified.digest),
+        Outcome::Denied(_) => None,
+    };
+    let policy = answer.decision().map(|d| format!("{}@{}", d.policy.collection, d.policy.version));
+    Verdict { digest, line: answer.line(), environment: answer.environment.clone(), policy }
+}

@@ -1,0 +1,196 @@
+//! Manifests in which an image could hide, and what `--pin` must not do.
+
+use std::fs::{self, File};
+use std::os::unix::fs::{PermissionsExt, symlink};
+
+use super::cli_world::World;
+use super::{api, chmod, fifo};
+
+/// A Pod with this image.
+fn pod(image: &str) -> String {
+    format!("apiVersion: v1\nkind: Pod\nspec:\n  containers:\n  - image: {image}\n")
+}
+
+/// What cannot be read or understood is refused; an image that could be missed is found; nothing else is written.
+pub fn manifests(world: &mut World) {
+    hidden(world);
+    refused(world);
+    folders(world);
+    pinned(world);
+}
+
+/// Every one of these holds the unsigned image where a quick look misses it.
+fn hidden(world: &mut World) {
+    let (ops, unsigned) = (world.ops.clone(), format!("{}/api:unsigned", world.demo));
+    let good = api(world);
+    for (what, text) in [
+        ("plain", pod(&unsigned)),
+        (
+            "behind a thousand documents",
+            format!("{}---\n{}", "---\nkind: ConfigMap\napiVersion: v1\n".repeat(1_000), pod(&unsigned)),
+        ),
+        ("by an alias", format!("x: &i {unsigned}\n{}", pod("*i"))),
+        (
+            "by a merge key",
+            format!(
+                "x: &c {{image: {unsigned}}}\napiVersion: v1\nkind: Pod\nspec:\n  containers:\n  - <<: *c\n    name: z\n"
+            ),
+        ),
+        (
+            "as JSON",
+            format!(
+                "{{\"apiVersion\":\"v1\",\"kind\":\"Pod\",\n\t\"spec\":{{\"containers\":[{{\"image\":\"{unsigned}\"}}]}}}}"
+            ),
+        ),
+        (
+            "in a list",
+            format!("apiVersion: v1\nkind: List\nitems:\n- {}", pod(&unsigned).trim_end().replace('\n', "\n  ")),
+        ),
+        (
+            "as init container",
+            pod(&good).replace("  containers:", &format!("  initContainers:\n  - image: {unsigned}\n  containers:")),
+        ),
+        ("as volume", format!("{}  volumes:\n  - image: {{reference: {unsigned}}}\n", pod(&good))),
+        ("with CRLF", pod(&unsigned).replace('\n', "\r\n")),
+        ("behind a byte order mark", format!("\u{feff}{}", pod(&unsigned))),
+        ("as block text", pod(&format!("|-\n      {unsigned}"))),
+        ("with escapes", pod(&format!("\"{}\"", unsigned.replace("api", "\\x61pi")))),
+        (
+            "in a CronJob",
+            format!(
+                "apiVersion: batch/v1\nkind: CronJob\nspec: {{jobTemplate: {{spec: {{template: {{spec: {{containers: [{{image: \"{unsigned}\"}}]}}}}}}}}}}\n"
+            ),
+        ),
+    ] {
+        fs::write(ops.home.join("m.yaml"), &text).unwrap();
+        for pin in [&[][..], &["--pin"]] {
+            let arguments = [&["verify", "--manifests", "m.yaml"], pin].concat();
+            world.refused(&format!("hidden {what}"), &ops, &arguments, 10, &["error[E1001]", "m.yaml:"]);
+        }
+        let same = fs::read_to_string(ops.home.join("m.yaml")).unwrap() == text;
+        world.check(&format!("hidden {what}: nothing is written"), same, "");
+    }
+}
+
+/// What one reader takes for this and another for that is not guessed.
+fn refused(world: &mut World) {
+    let ops = world.ops.clone();
+    let good = pod(&api(world));
+    let laughs: String =
+        (1..12).map(|n| format!("a{n}: &a{n} [{}]\n", vec![format!("*a{}", n - 1); 10].join(", "))).collect();
+    let cases: Vec<(&str, Vec<u8>, &str)> = vec![
+        ("a key twice", good.replace("kind: Pod\n", "kind: Pod\nkind: Pod\n").into(), "m.yaml:3:1"),
+        ("a billion laughs", format!("a0: &a0 [x]\n{laughs}{good}").into(), "aliases written out"),
+        ("an alias of itself", format!("a: &a [*a]\n{good}").into(), "alias"),
+        ("tabs as indentation", good.replace("  - image", "\t- image").into(), "m.yaml:5"),
+        ("content behind the separator", format!("--- |\n  x\n{good}").into(), "---"),
+        ("a separator that kubectl takes for one", format!("---x: |\n  y\n{good}").into(), "---"),
+        ("a line break of others", format!("a: 1 # x\u{2028}b: 2\n{good}").into(), "U+2028"),
+        ("a bare CR", format!("a: 1 # x\rb: 2\n{good}").into(), "U+000D"),
+        ("a byte order mark inside", format!("{good}---\n\u{feff}{good}").into(), "U+FEFF"),
+        ("a binary tag", good.replace("kind: Pod", "kind: !!binary UG9k").into(), "tag"),
+        (
+            "a merge that overrides",
+            format!("x: &c {{image: a}}\n{}", good.replace("- image:", "- <<: *c\n    image:")).into(),
+            "<<",
+        ),
+        ("UTF-16", b"\xff\xfea\0:\0 \x001\0".to_vec(), "UTF-8"),
+        ("a number as image", pod("1.25").into(), "not a string"),
+        ("no image", pod("x").replace("image: x", "name: x").into(), "no image"),
+        ("a misspelt kind", good.replace("Pod", "pod").into(), "not known"),
+        ("a kind of others", good.replace("v1", "example.com/v1").into(), "not known"),
+        ("a template", good.replace("kind: Pod", "kind: {{ .Values.kind }}").into(), "m.yaml:2"),
+        (
+            "a stream of JSON",
+            br#"{"kind":"ConfigMap","apiVersion":"v1"}{"kind":"Pod","apiVersion":"v1"}"#.to_vec(),
+            "m.yaml:1",
+        ),
+        ("deep nesting", format!("a: {}\n{good}", "[".repeat(5_000)).into(), "m.yaml:1"),
+        ("nothing", Vec::new(), "no image in it"),
+        ("only comments", b"# a\n---\n# b\n".to_vec(), "no image in it"),
+        ("too large", vec![b'#'; 8 * 1024 * 1024 + 1], "larger than"),
+    ];
+    for (what, text, says) in cases {
+        fs::write(ops.home.join("m.yaml"), text).unwrap();
+        world.refused(what, &ops, &["verify", "--manifests", "m.yaml"], 2, &["error[E0009]", says]);
+    }
+    fs::write(ops.home.join("m.yaml"), pod("\"${IMAGE}\"")).unwrap();
+    world.refused("a placeholder as image", &ops, &["verify", "--manifests", "m.yaml"], 2, &["error[E0004]"]);
+    fifo(&ops.home.join("pipe.yaml"));
+    world.refused("a pipe that nobody writes to", &ops, &["verify", "--manifests", "pipe.yaml"], 2, &["E0009"]);
+    for arguments in [
+        &["verify", "--pin"][..],
+        &["verify", "--manifests", "m.yaml", "a/b:v1"],
+        &["verify", "--manifests", "m.yaml", "--dry-run"],
+    ] {
+        world.refused("flags that do not fit", &ops, arguments, 2, &["error[E0002]"]);
+    }
+}
+
+fn folders(world: &mut World) {
+    let (ops, good) = (world.ops.clone(), pod(&api(world)));
+    let folder = ops.home.join("folder");
+    fs::create_dir_all(folder.join("below/.git")).unwrap();
+    fs::write(folder.join("below/a.yaml"), &good).unwrap();
+    fs::write(folder.join("below/.git/b.yaml"), "a: b: c").unwrap();
+    fs::write(folder.join("notes.txt"), "a: b: c").unwrap();
+    symlink("..", folder.join("below/circle")).unwrap();
+    world.refused("a circle of links", &ops, &["verify", "--manifests", "folder"], 0, &["1 images verified"]);
+    symlink("/etc/hostname", folder.join("out.yaml")).unwrap();
+    world.refused("a link out of the folder", &ops, &["verify", "--manifests", "folder"], 2, &["E0009", "out.yaml"]);
+    fs::remove_file(folder.join("out.yaml")).unwrap();
+    symlink("nowhere", folder.join("none.yaml")).unwrap();
+    world.refused("a link to nothing", &ops, &["verify", "--manifests", "folder"], 35, &["none.yaml"]);
+    fs::remove_file(folder.join("none.yaml")).unwrap();
+    fs::write(folder.join("bad.json"), "{").unwrap();
+    let run = world.refused("one bad file", &ops, &["verify", "--manifests", "folder", "--pin"], 2, &["bad.json:"]);
+    world.check("the others are told all the same", run.said().contains("below/a.yaml:5"), &run.said());
+    let same = fs::read_to_string(folder.join("below/a.yaml")).unwrap() == good;
+    world.check("one bad file and nothing is written", same, "");
+    world.refused("no folder", &ops, &["verify", "--manifests", "nowhere"], 35, &["nowhere"]);
+}
+
+fn pinned(world: &mut World) {
+    let (ops, image) = (world.ops.clone(), api(world));
+    let digest = world.images["api"].digest.clone();
+    let text = format!(
+        "\u{feff}# é 界\r\n---\r\n{}---\n{{\"apiVersion\": \"v1\",\t\"kind\": \"Pod\", spec: {{containers: [{{image: '{image}'}}, {{image: \"{image}\"}}]}}}}\n# end, no line break",
+        pod(&format!("&i {image}   # why")).replace('\n', "\r\n") + "  - image: *i\n"
+    );
+    let path = ops.home.join("pin.yaml");
+    fs::write(&path, &text).unwrap();
+    chmod(&path, 0o640);
+    world.refused("pin, dry run", &ops, &["verify", "--manifests", "pin.yaml", "--pin", "--dry-run"], 0, &["+ "]);
+    world.check("a dry run writes nothing", fs::read_to_string(&path).unwrap() == text, "");
+    world.refused("pin", &ops, &["verify", "--manifests", "pin.yaml", "--pin"], 0, &["pinned"]);
+    let now = fs::read_to_string(&path).unwrap();
+    let expected = text.replace(&image, &format!("{image}@{digest}"));
+    world.check("pin keeps every other byte", now == expected, &now);
+    let mode = fs::metadata(&path).unwrap().permissions().mode() & 0o7777;
+    world.check("pin keeps the mode", mode == 0o640, &format!("{mode:o}"));
+    world.refused("pin again", &ops, &["verify", "--manifests", "pin.yaml", "--pin"], 0, &["0 files changed"]);
+    world.check("pin again changes nothing", fs::read_to_string(&path).unwrap() == expected, "");
+
+    for (what, text) in [
+        ("block text", pod(&format!("|-\n      {image}"))),
+        ("an anchor that is also a label", format!("metadata: {{labels: {{i: &i \"{image}\"}}}}\n{}", pod("*i"))),
+    ] {
+        fs::write(&path, &text).unwrap();
+        world.refused(what, &ops, &["verify", "--manifests", "pin.yaml"], 0, &[]);
+        world.refused(what, &ops, &["verify", "--manifests", "pin.yaml", "--pin"], 2, &["E0009", "then pin it"]);
+        world.check(&format!("{what}: nothing is written"), fs::read_to_string(&path).unwrap() == text, "");
+    }
+    // In a pipe: only what may be applied comes out.
+    for (image, exit) in [(image.clone(), 0), (format!("{}/api:unsigned", world.demo), 10)] {
+        fs::write(&path, pod(&image)).unwrap();
+        let run = world.run_with(&ops, &["verify", "--manifests", "-", "--pin"], |c| {
+            c.stdin(File::open(&path).unwrap());
+        });
+        world.check(&format!("stdin: exit {exit}"), run.exit == exit, &run.said());
+        let expected = if exit == 0 { pod(&format!("{image}@{digest}")) } else { String::new() };
+        world.check("stdin: nothing but the manifests on stdout", run.out == expected, &run.out);
+    }
+    let left: Vec<_> = fs::read_dir(&ops.home).unwrap().map(|e| e.unwrap().file_name()).collect();
+    let left: Vec<_> = left.iter().filter(|name| name.to_string_lossy().ends_with(".new")).collect();
+    world.check("nothing is left beside", left.is_empty(), &format!("{left:?}"));
+}

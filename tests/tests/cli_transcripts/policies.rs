@@ -1,0 +1,155 @@
+//! The part of the story about policies and manifests.
+
+use std::fs::{self, File};
+use std::path::Path;
+
+use super::Book;
+use trust_tests::stack::Person;
+
+fn write(person: &Person, name: &str, text: &str) {
+    let path = person.home.join(name);
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    fs::write(path, text).unwrap();
+}
+
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let target = to.join(entry.file_name());
+        if entry.path().is_dir() { copy(&entry.path(), &target) } else { drop(fs::copy(entry.path(), target).unwrap()) }
+    }
+}
+
+pub fn policies(book: &mut Book) {
+    folders(book);
+    published(book);
+    decided(book);
+}
+
+fn folders(book: &mut Book) {
+    let alice = book.world.alice.clone();
+    book.tell("policy-init-dry-run", &alice, &["policy", "init", "policy", "--dry-run"], 0);
+    book.tell("policy-init", &alice, &["policy", "init", "policy"], 0);
+    book.tell("policy-init-again", &alice, &["policy", "init", "policy"], 2);
+    book.tell("policy-check", &alice, &["policy", "check", "policy"], 0);
+    book.tell("policy-check-no-folder", &alice, &["policy", "check", "nowhere"], 35);
+    fs::create_dir(alice.home.join("empty")).unwrap();
+    book.tell("policy-check-empty", &alice, &["policy", "check", "empty"], 21);
+    write(
+        &alice,
+        "broken/policy/main.cedar",
+        "@id(\"a\")\npermit (principal, action, resource)\nwhen { principal.clowd == 1 };\n",
+    );
+    book.tell("policy-check-member", &alice, &["policy", "check", "broken"], 21);
+    write(&alice, "broken/policy/main.cedar", "@id(\"a\")\npermit (principal, action,\n  resource when {};\n");
+    book.tell("policy-check-syntax", &alice, &["policy", "check", "broken"], 21);
+    write(&alice, "broken/policy/main.cedar", "permit (principal, action, resource);\n");
+    book.tell("policy-check-no-id", &alice, &["policy", "check", "broken"], 21);
+    write(&alice, "broken/policy/deny.ceder", "forbid (principal, action, resource);\n");
+    book.tell("policy-check-stray-file", &alice, &["policy", "check", "broken"], 21);
+    copy(&alice.home.join("policy"), &alice.home.join("twice"));
+    fs::copy(alice.home.join("twice/labels/data.json"), alice.home.join("twice/labels/more.json")).unwrap();
+    book.tell("policy-check-label-twice", &alice, &["policy", "check", "twice"], 21);
+}
+
+fn published(book: &mut Book) {
+    let (alice, ops) = (book.world.alice.clone(), book.world.ops.clone());
+    book.tell("policy-show-unnamed", &ops, &["policy", "show"], 21);
+    let name = format!("{}/policy", book.world.registry.address());
+    book.tell("policy-use-not-pinned", &ops, &["policy", "use", &name], 10);
+    let policy = book.world.create_policy();
+    book.tell("policy-show-nothing", &alice, &["policy", "show", &policy], 21);
+    book.tell("policy-publish-dry-run", &alice, &["policy", "publish", "policy", &policy, "--dry-run"], 0);
+    book.tell("policy-publish-broken", &alice, &["policy", "publish", "broken", &policy], 21);
+    book.tell("policy-publish", &alice, &["policy", "publish", "policy", &policy], 0);
+    book.tell("policy-publish-renewed", &alice, &["policy", "publish", "policy", &policy], 0);
+    write(
+        &alice,
+        "policy/policy/night.cedar",
+        "@id(\"no-pulls-of-test\")\n@title(\"Nothing that is called test is pulled\")\nforbid (principal, action == Action::\"pull\", resource)\nwhen { resource.tags.contains(\"test\") };\n",
+    );
+    fs::remove_file(alice.home.join("policy/policy/tag-pii.cedar")).unwrap();
+    let rules = fs::read_to_string(alice.home.join("policy/policy/pii.cedar")).unwrap();
+    write(&alice, "policy/policy/pii.cedar", &rules.replace("data-protection@example.com", "privacy@example.com"));
+    book.tell("policy-publish-changed", &alice, &["policy", "publish", "policy", &policy], 0);
+    book.tell(
+        "policy-publish-without-key",
+        &ops,
+        &["policy", "publish", &alice.home.join("policy").display().to_string(), &policy],
+        42,
+    );
+    book.tell("policy-use", &ops, &["policy", "use", &policy], 0);
+    book.tell("policy-show", &ops, &["policy", "show"], 0);
+    book.tell("policy-show-raw", &ops, &["policy", "show", "--raw", "_policy/night.cedar"], 0);
+    book.tell("policy-show-raw-unknown", &ops, &["policy", "show", "--raw", "main.cedar"], 2);
+    copy(&alice.home.join("policy"), &ops.home.join("policy"));
+}
+
+fn decided(book: &mut Book) {
+    let (ops, demo) = (book.world.ops.clone(), book.world.demo.clone());
+    book.world.sign_labelled();
+    book.learn();
+    let image = |name: &str| format!("{demo}/data-{name}:v1");
+    let (public, private) = ("policy/environments/public.toml", "policy/environments/private.toml");
+    book.tell("verify-env", &ops, &["verify", &image("public"), "--env", public], 0);
+    book.tell("verify-env-denied", &ops, &["verify", &image("pii"), "--env", public], 20);
+    book.tell("verify-env-private", &ops, &["verify", &image("pii"), "--env", private], 0);
+    book.tell("verify-env-label-outside", &ops, &["verify", &image("typo"), "--env", private], 20);
+    book.tell("verify-env-without-label", &ops, &["verify", &image("none"), &image("public"), "--env", public], 20);
+    book.tell("verify-env-not-signed", &ops, &["verify", &format!("{demo}/api:unsigned"), "--env", public], 10);
+    book.tell("verify-env-folder", &ops, &["verify", &image("public"), "--env", public, "--policy", "policy"], 0);
+    write(&ops, "typo.toml", "name = \"public-eu\"\nclowd = \"public\"\n");
+    book.tell("verify-env-unknown-key", &ops, &["verify", &image("public"), "--env", "typo.toml"], 3);
+    book.tell("explain-denied", &ops, &["policy", "explain", "--image", &image("pii"), "--env", public], 20);
+    book.tell("explain-allowed", &ops, &["policy", "explain", "--image", &image("public"), "--env", public], 0);
+    book.tell("explain-label-outside", &ops, &["policy", "explain", "--image", &image("typo"), "--env", public], 20);
+    let unsigned = format!("{demo}/api:unsigned");
+    book.tell("explain-not-signed", &ops, &["policy", "explain", "--image", &unsigned, "--env", public], 10);
+    let facts = book.world.run(&ops, &["verify", &image("pii"), "-o", "json", "--out", "facts.json"]);
+    book.world.expect("facts", &facts, 0, &[]);
+    let tried =
+        ["policy", "explain", "--facts", "facts.json", "--env", public, "--policy", "policy", "--action", "pull"];
+    book.tell("explain-facts", &ops, &tried, 20);
+}
+
+/// A Deployment with two images, and a document without one.
+fn deployment(demo: &str, second: &str) -> String {
+    format!(
+        "# The web of the demo\napiVersion: apps/v1\nkind: Deployment\nmetadata:\n  name: web\nspec:\n  template:\n    spec:\n      \
+         initContainers:\n      - name: prepare\n        image: \"{demo}/data-public:v1\" # quoted\n      containers:\n      \
+         - name: web\n        image: {demo}/{second}:v1\n---\napiVersion: v1\nkind: Service\nmetadata: {{name: web}}\n"
+    )
+}
+
+pub fn manifests(book: &mut Book) {
+    let (ops, demo) = (book.world.ops.clone(), book.world.demo.clone());
+    let public = "policy/environments/public.toml";
+    fs::create_dir(ops.home.join("nothing")).unwrap();
+    book.tell("manifests-nothing", &ops, &["verify", "--manifests", "nothing"], 2);
+    write(&ops, "deploy/web.yaml", &deployment(&demo, "data-pii"));
+    book.tell("manifests", &ops, &["verify", "--manifests", "deploy"], 0);
+    book.tell("manifests-denied", &ops, &["verify", "--manifests", "deploy", "--env", public, "--pin"], 20);
+    book.tell("manifests-pin-dry-run", &ops, &["verify", "--manifests", "deploy", "--pin", "--dry-run"], 0);
+    book.tell("manifests-pin", &ops, &["verify", "--manifests", "deploy", "--pin"], 0);
+    let pinned = fs::read_to_string(ops.home.join("deploy/web.yaml")).unwrap();
+    let (one, two) = (&book.world.images["data-public"].digest, &book.world.images["data-PII"].digest);
+    let expected = deployment(&demo, "data-pii")
+        .replace("data-public:v1", &format!("data-public:v1@{one}"))
+        .replace("data-pii:v1", &format!("data-pii:v1@{two}"));
+    book.world.check("nothing but the digests was written", pinned == expected, &pinned);
+    book.tell("manifests-pinned", &ops, &["verify", "--manifests", "deploy", "--pin"], 0);
+    write(&ops, "bad/a.yaml", &deployment(&demo, "api-unsigned"));
+    write(&ops, "bad/b.yaml", "kind: Pod\nkind: Pod\n");
+    write(
+        &ops,
+        "bad/c.yaml",
+        "apiVersion: argoproj.io/v1alpha1\nkind: Rollout\nmetadata: {name: x}\nspec: {template: {spec: {containers: [{image: a}]}}}\n",
+    );
+    book.tell("manifests-refused", &ops, &["verify", "--manifests", "bad", "--pin"], 10);
+    write(&ops, "stdin.yaml", &deployment(&demo, "data-pii"));
+    let run = book.world.run_with(&ops, &["verify", "--manifests", "-", "--pin"], |c| {
+        c.stdin(File::open(ops.home.join("stdin.yaml")).unwrap());
+    });
+    book.compare("manifests-stdin", &ops, &run, 0);
+}

@@ -1,0 +1,759 @@
+//! A decider on the simulator: what it refuses, until when it allows, and that it asks nobody while it answers.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
+
+use tempfile::TempDir;
+use trust_decide::{
+    Answer, AnyTransport, Clock, Decider, Environments, Outcome, Pinned, PolicyFrom, Question, Settings, StartError,
+};
+use trust_image::{Digest, ImageFacts, PlatformFacts};
+use trust_policy::{Action, Environment};
+use trust_reader::catalogue::Code;
+use trust_reader::http::HttpOptions;
+use trust_reader::transport::{FetchError, Transport};
+use trust_reader::verify::Require;
+use trust_tests::simulator::{Delegate, Fault, Repository, TestKey, Wire, WireError, now};
+use trust_tuf::json::{self, Value};
+use trust_tuf::{CollectionName, UtcTime};
+
+const PAY: &str = "registry.example.com/pay";
+const POLICY: &str = "registry.example.com/policy";
+const API: &str = "registry.example.com/pay/api:v1";
+
+/// What is marked fit may run in public clouds, everything signed in private ones.
+const RULES: &str = r#"
+    @id("fit") permit (principal, action, resource) when { resource.fit.contains("com.example.data") };
+    @id("private") permit (principal, action, resource) when { principal.cloud == "private" };
+"#;
+const CLOSED: &str = r#"
+    @id("nothing") @reason("the doors are closed") forbid (principal, action, resource);
+    @id("all") permit (principal, action, resource);
+"#;
+const LABELS: &str = r#"{"schema":"trust/labels/v1","labels":{"com.example.data":{"description":"d","owner":"o",
+    "values":{"public":{"fit":["public","private"]},"PII":{"fit":["private"]}}}}}"#;
+
+struct Set(AtomicI64);
+
+impl Clock for Set {
+    fn now(&self) -> UtcTime {
+        UtcTime::from_unix(self.0.load(Ordering::Relaxed)).expect("a time")
+    }
+}
+
+/// A wire as the server of one collection.
+struct Served {
+    wire: Arc<Wire>,
+    folder: String,
+}
+
+impl Transport for Served {
+    async fn fetch(&self, path: &str, limit: u64) -> Result<tough::Bytes, FetchError> {
+        let file = path.strip_prefix(&self.folder).unwrap_or_else(|| panic!("{path} is not below {}", self.folder));
+        let file = match file.strip_prefix("_metadata/") {
+            Some(file) => file.to_owned(),
+            None => file.replacen("_targets/", "targets/", 1),
+        };
+        self.wire.fetch(&file, limit).map(Into::into).map_err(|error| match error {
+            WireError::NotFound => FetchError::NotFound,
+            WireError::Status(status) => FetchError::Status(status),
+            WireError::Reset => FetchError::Unreachable("connection refused"),
+            WireError::TooLarge => FetchError::TooLarge { limit },
+        })
+    }
+
+    fn describe(&self) -> String {
+        "https://trust.example.com".to_owned()
+    }
+}
+
+/// An image collection, a policy collection, and a gate.
+struct Scene {
+    pay: Repository,
+    policy: Repository,
+    folder: TempDir,
+    clock: Arc<Set>,
+    with_policy: bool,
+    environments: Environments,
+    max_staleness: Duration,
+}
+
+fn environment(name: &str, cloud: &str) -> Environment {
+    Environment::from_toml(&format!("name = \"{name}\"\ncloud = \"{cloud}\""), "the test").expect("an environment")
+}
+
+fn manifest(n: u8) -> Vec<u8> {
+    vec![n; 100]
+}
+
+fn digest(n: u8) -> Digest {
+    Digest::of(&manifest(n))
+}
+
+fn after(seconds: i64) -> UtcTime {
+    now().plus_secs(seconds).expect("a time")
+}
+
+/// Facts of a single image with one label.
+fn facts(n: u8, label: &str) -> Value {
+    let facts = ImageFacts {
+        media_type: "application/vnd.oci.image.manifest.v1+json".to_owned(),
+        signed: "2031-05-01T00:00:00Z".to_owned(),
+        tags: vec!["v1".to_owned()],
+        platforms: vec![PlatformFacts {
+            platform: "linux/amd64".to_owned(),
+            digest: digest(n),
+            labels: [("com.example.data".to_owned(), label.to_owned())].into(),
+        }],
+        annotations: BTreeMap::new(),
+    };
+    json::parse(&facts.to_custom().expect("small")).expect("JSON")
+}
+
+fn sign(repo: &mut Repository, tag: &str, n: u8, label: &str) {
+    let entry = format!("api/@sha256-{}", digest(n).hex());
+    for path in [format!("api/{tag}"), entry] {
+        repo.add_target("alice", &path, &manifest(n));
+        repo.role("alice").set(&["targets", &path, "custom"], facts(n, label));
+    }
+}
+
+fn publish_role(repo: &mut Repository, role: &str) {
+    repo.role(role).bump();
+    repo.publish();
+}
+
+impl Scene {
+    /// `api:v1` is image 1, signed by alice and fit for public clouds; the policy is [`RULES`].
+    fn new() -> Self {
+        let mut pay = Repository::new();
+        pay.delegate(
+            "targets",
+            &Delegate::new("_revoked", &TestKey::ed25519(101), &["_revoked/*", "_revoked/*/*"]).terminating(),
+        );
+        pay.delegate("targets", &Delegate::new("alice", &TestKey::ed25519(100), &["*/*"]));
+        sign(&mut pay, "v1", 1, "public");
+        publish_role(&mut pay, "targets");
+        let mut policy = Repository::new();
+        for (role, key) in [("_policy", 110), ("_labels", 111)] {
+            let delegate = Delegate::new(role, &TestKey::ed25519(key), &[&format!("{role}/*")]).terminating();
+            policy.delegate("targets", &delegate);
+        }
+        policy.add_target("_policy", "_policy/main.cedar", RULES.as_bytes());
+        policy.add_target("_labels", "_labels/data.json", LABELS.as_bytes());
+        publish_role(&mut policy, "targets");
+        let memory = Path::new("/dev/shm");
+        let folder = if memory.is_dir() { TempDir::new_in(memory) } else { TempDir::new() };
+        Self {
+            pay,
+            policy,
+            folder: folder.expect("a folder"),
+            clock: Arc::new(Set(AtomicI64::new(now().unix()))),
+            with_policy: true,
+            environments: Environments::Fixed(environment("public-eu", "public")),
+            max_staleness: Duration::from_secs(3_600),
+        }
+    }
+
+    fn set_time(&self, time: UtcTime) {
+        self.clock.0.store(time.unix(), Ordering::Relaxed);
+    }
+
+    fn set_rules(&mut self, rules: &str) {
+        self.policy.add_target("_policy", "_policy/main.cedar", rules.as_bytes());
+        publish_role(&mut self.policy, "_policy");
+    }
+
+    fn log(&self) -> std::path::PathBuf {
+        self.folder.path().join("decisions.log")
+    }
+
+    fn settings(&self) -> Settings {
+        let pinned = |name: &str, repo: &Repository| Pinned {
+            collection: CollectionName::parse(name).expect("a name"),
+            root: repo.pinned.clone(),
+            server: "https://trust.example.com".to_owned(),
+            http: HttpOptions::default(),
+        };
+        let policy = CollectionName::parse(POLICY).expect("a name");
+        let mut collections = vec![pinned(PAY, &self.pay)];
+        if self.with_policy {
+            collections.push(pinned(POLICY, &self.policy));
+        }
+        Settings {
+            collections,
+            policy: if self.with_policy { PolicyFrom::Collection(policy) } else { PolicyFrom::SignaturesAlone },
+            environments: self.environments.clone(),
+            state: self.folder.path().join("state"),
+            refresh: Duration::from_secs(60),
+            max_staleness: self.max_staleness,
+            log: Some(self.log()),
+            require: Require::default(),
+        }
+    }
+
+    async fn start_with(&self, settings: Settings) -> Result<Arc<Decider>, StartError> {
+        let (pay, policy) = (Arc::clone(&self.pay.wire), Arc::clone(&self.policy.wire));
+        Decider::start_on(settings, self.clock.clone(), move |pinned| {
+            let wire = if pinned.collection.as_str() == PAY { &pay } else { &policy };
+            Ok(AnyTransport::new(Served { wire: Arc::clone(wire), folder: format!("tuf/{}/", pinned.collection) }))
+        })
+        .await
+    }
+
+    async fn start(&self) -> Arc<Decider> {
+        self.start_with(self.settings()).await.expect("it starts")
+    }
+
+    /// Nothing can be fetched any more.
+    fn cut(&self) {
+        for repo in [&self.pay, &self.policy] {
+            for file in repo.wire.files().keys() {
+                repo.wire.fault(file, Fault::Reset);
+            }
+            for next in 2..9 {
+                repo.wire.fault(&format!("{next}.root.json"), Fault::Reset);
+            }
+        }
+    }
+
+    fn mend(&self) {
+        self.pay.wire.heal();
+        self.policy.wire.heal();
+    }
+
+    fn lines(&self) -> Vec<serde_json::Value> {
+        let text = std::fs::read_to_string(self.log()).unwrap_or_default();
+        text.lines().map(|line| serde_json::from_str(line).expect("a line of JSON")).collect()
+    }
+}
+
+fn question(image: &str) -> Question<'_> {
+    Question { image, namespace: None, action: Action::Deploy, door: "test", whom: "alice", dry_run: false }
+}
+
+fn ask(decider: &Decider, image: &str) -> Answer {
+    decider.decide(&question(image))
+}
+
+#[track_caller]
+fn denied(answer: &Answer) -> Code {
+    match &answer.outcome {
+        Outcome::Denied(denied) => {
+            assert_ne!(answer.exit(), 0);
+            assert_eq!(answer.json()["ok"], false);
+            denied.problem.code
+        }
+        Outcome::Allowed(_) => panic!("allowed: {}", answer.line()),
+    }
+}
+
+#[track_caller]
+fn allowed(answer: &Answer) -> Arc<trust_decide::Allowed> {
+    match &answer.outcome {
+        Outcome::Allowed(allowed) => Arc::clone(allowed),
+        Outcome::Denied(denied) => panic!("denied: {} {}", answer.line(), denied.problem.text()),
+    }
+}
+
+#[tokio::test]
+async fn what_nobody_signed_or_pinned_is_denied_and_what_was_signed_is_allowed_as_its_digest() {
+    let scene = Scene::new();
+    let decider = scene.start().await;
+    for (image, code) in [
+        ("registry.example.com/pay/api:v2", Code::NotSigned),
+        ("registry.example.com/payroll/api:v1", Code::NoPin),
+        ("registry.example.com/other:v1", Code::NoPin),
+        ("not an image", Code::BadReference),
+        (&format!("registry.example.com/pay/api@{}", digest(9)), Code::NotSigned),
+    ] {
+        assert_eq!(denied(&ask(&decider, image)), code, "{image}");
+    }
+    let allowed = allowed(&ask(&decider, API));
+    assert_eq!(allowed.pinned.to_string(), format!("registry.example.com/pay/api@{}", digest(1)));
+    // With tag and digest the digest decides.
+    assert!(ask(&decider, &format!("registry.example.com/pay/api:v7@{}", digest(1))).is_allowed());
+}
+
+#[tokio::test]
+async fn a_revocation_after_an_allow_denies_with_the_next_refresh() {
+    let mut scene = Scene::new();
+    let decider = scene.start().await;
+    assert!(ask(&decider, API).is_allowed());
+    let path = format!("_revoked/@sha256-{}.json", digest(1).hex());
+    scene.pay.add_target("_revoked", &path, b"{}");
+    publish_role(&mut scene.pay, "_revoked");
+    assert!(ask(&decider, API).is_allowed(), "nobody has told it yet");
+    decider.refresh().await;
+    assert_eq!(denied(&ask(&decider, API)), Code::DigestRevoked);
+}
+
+#[tokio::test]
+async fn what_expires_while_the_server_is_away_is_denied_at_the_exact_second_and_named() {
+    let mut scene = Scene::new();
+    scene.max_staleness = Duration::from_secs(86_400 * 30);
+    scene.pay.role("alice").set_expires(after(600));
+    scene.pay.role("timestamp").set_expires(after(1_200));
+    publish_role(&mut scene.pay, "alice");
+    let decider = scene.start().await;
+    assert_eq!(allowed(&ask(&decider, API)).until, after(600));
+    scene.cut();
+    decider.refresh().await;
+    scene.set_time(after(599));
+    assert!(ask(&decider, API).is_allowed());
+    for (seconds, code, role) in [(600, Code::RoleExpired, "alice"), (1_200, Code::TimestampExpired, "timestamp")] {
+        scene.set_time(after(seconds));
+        let answer = ask(&decider, API);
+        assert_eq!(denied(&answer), code);
+        for part in [role, &after(seconds).to_string()] {
+            assert!(answer.line().contains(part), "{}", answer.line());
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_allow_ends_with_max_staleness_and_comes_back_with_the_next_refresh() {
+    let scene = Scene::new();
+    let decider = scene.start().await;
+    assert_eq!(allowed(&ask(&decider, API)).until, after(3_600));
+    scene.cut();
+    scene.set_time(after(3_599));
+    decider.refresh().await;
+    assert!(ask(&decider, API).is_allowed(), "the last good view goes on");
+    scene.set_time(after(3_600));
+    let answer = ask(&decider, API);
+    assert_eq!(denied(&answer), Code::RefreshOverdue);
+    assert!(answer.line().contains(&now().to_string()) && answer.line().contains("last refresh"), "{}", answer.line());
+    scene.mend();
+    decider.refresh().await;
+    assert_eq!(allowed(&ask(&decider, API)).until, after(7_200));
+}
+
+#[tokio::test]
+async fn a_start_without_server_works_from_the_stored_state() {
+    let scene = Scene::new();
+    drop(scene.start().await);
+    scene.cut();
+    scene.set_time(after(1_800));
+    let decider = scene.start().await;
+    assert_eq!(allowed(&ask(&decider, API)).until, after(3_600), "counted from the last refresh, not from the start");
+    let health = decider.health();
+    assert!(health.ready && health.collections.iter().all(|c| c.problem.is_some()));
+}
+
+#[tokio::test]
+async fn a_start_without_server_on_an_expired_state_denies_and_says_what_expired() {
+    let mut scene = Scene::new();
+    scene.pay.role("timestamp").set_expires(after(600));
+    scene.pay.publish();
+    drop(scene.start().await);
+    scene.cut();
+    scene.set_time(after(600));
+    let decider = scene.start().await;
+    let answer = ask(&decider, API);
+    assert_eq!(denied(&answer), Code::StoredExpired);
+    for part in [after(600).to_string().as_str(), "refresh", "cannot be reached"] {
+        assert!(answer.line().contains(part), "{}", answer.line());
+    }
+    assert!(!decider.health().ready);
+    scene.mend();
+    scene.pay.role("timestamp").set_expires(after(9_000));
+    scene.pay.publish_timestamp();
+    decider.refresh().await;
+    assert!(ask(&decider, API).is_allowed());
+    assert!(decider.health().ready);
+}
+
+#[tokio::test]
+async fn without_a_verified_policy_it_does_not_start() {
+    // No state and no server; a policy collection without a policy; one whose state is expired; rules that do not load.
+    let scene = Scene::new();
+    scene.cut();
+    let error = scene.start_with(scene.settings()).await.expect_err("no policy");
+    assert!(matches!(&error, StartError::NoPolicy(problem) if problem.exit() == 21), "{error}");
+    assert!(error.problem().text().contains("cannot be reached"), "{}", error.problem().text());
+
+    let mut scene = Scene::new();
+    scene.policy.role("_policy").set(&["targets"], Value::Object(BTreeMap::new()));
+    publish_role(&mut scene.policy, "_policy");
+    assert!(matches!(scene.start_with(scene.settings()).await, Err(StartError::NoPolicy(_))));
+
+    let mut scene = Scene::new();
+    scene.set_rules("permit (principal, action, resource);");
+    let error = scene.start_with(scene.settings()).await.expect_err("a rule without an id");
+    assert!(error.problem().text().contains("_policy/main.cedar"), "{}", error.problem().text());
+
+    let mut scene = Scene::new();
+    scene.policy.role("timestamp").set_expires(after(600));
+    scene.policy.publish();
+    drop(scene.start().await);
+    scene.cut();
+    scene.set_time(after(600));
+    assert!(matches!(scene.start_with(scene.settings()).await, Err(StartError::NoPolicy(_))));
+}
+
+#[tokio::test]
+async fn signatures_alone_decide_only_where_that_was_said() {
+    let mut scene = Scene::new();
+    scene.with_policy = false;
+    sign(&mut scene.pay, "v2", 2, "PII");
+    publish_role(&mut scene.pay, "alice");
+    // A policy in a collection of images is nobody's policy.
+    scene.pay.add_target("targets", "_policy/main.cedar", CLOSED.as_bytes());
+    publish_role(&mut scene.pay, "targets");
+    let decider = scene.start().await;
+    let answer = ask(&decider, "registry.example.com/pay/api:v2");
+    assert!(allowed(&answer).decision.is_none());
+    assert!(decider.health().policy.is_none());
+}
+
+#[tokio::test]
+async fn a_label_that_is_not_fit_is_denied_by_the_policy_and_the_rule_is_in_the_log() {
+    let mut scene = Scene::new();
+    sign(&mut scene.pay, "v2", 2, "PII");
+    sign(&mut scene.pay, "v3", 3, "Pii");
+    publish_role(&mut scene.pay, "alice");
+    // A policy in a collection of images changes nothing.
+    scene.pay.add_target("targets", "_policy/main.cedar", CLOSED.as_bytes());
+    publish_role(&mut scene.pay, "targets");
+    let decider = scene.start().await;
+    let answer = ask(&decider, "registry.example.com/pay/api:v2");
+    assert_eq!((denied(&answer), answer.exit()), (Code::PolicyDenied, 20));
+    assert_eq!(denied(&ask(&decider, "registry.example.com/pay/api:v3")), Code::LabelOutside);
+    assert!(ask(&decider, API).is_allowed());
+    let lines = scene.lines();
+    assert_eq!(lines.len(), 3);
+    assert_eq!(lines[0]["decision"], "deny");
+    assert_eq!(lines[0]["code"], "E2001");
+    assert_eq!(lines[0]["environment"], "public-eu");
+    assert_eq!(lines[0]["digest"], digest(2).to_string());
+    assert_eq!(lines[2]["decision"], "allow");
+    assert_eq!(lines[2]["digest"], digest(1).to_string());
+    assert_eq!(lines[2]["policy"]["collection"], POLICY);
+    assert_eq!(lines[2]["rules"], serde_json::json!(["fit"]));
+    assert_eq!(lines[2]["signers"], serde_json::json!(["alice"]));
+}
+
+#[tokio::test]
+async fn a_tightened_policy_takes_effect_with_the_next_refresh() {
+    let mut scene = Scene::new();
+    let decider = scene.start().await;
+    assert!(ask(&decider, API).is_allowed());
+    scene.set_rules(CLOSED);
+    decider.refresh().await;
+    let answer = ask(&decider, API);
+    assert_eq!(denied(&answer), Code::PolicyDenied);
+    assert_eq!(answer.decision().expect("asked").rules[0].id, "nothing");
+    assert_eq!(answer.decision().expect("asked").policy.version, 2);
+}
+
+#[tokio::test]
+async fn a_policy_that_does_not_load_leaves_the_last_good_one_for_a_day_and_says_so() {
+    let mut scene = Scene::new();
+    let decider = scene.start().await;
+    scene.set_rules("@id(\"wrong\") permit (principal, action, resource) when { resource.nothing };");
+    decider.refresh().await;
+    assert_eq!(allowed(&ask(&decider, API)).decision.as_ref().expect("asked").policy.version, 1);
+    let health = decider.health().policy.expect("a policy");
+    assert_eq!(health.identity.expect("the old one").version, 1);
+    assert_eq!(health.problem.expect("a reason").code, Code::PolicyRefused);
+    assert_eq!(health.failing_since, Some(now()));
+    // A second bad one does not begin the day anew.
+    scene.set_time(after(80_000));
+    scene.set_rules("@id(\"wrong\") permit (principal, action, resource) when { resource.nothing2 };");
+    decider.refresh().await;
+    assert_eq!(allowed(&ask(&decider, API)).until, after(80_000 + 3_600));
+    scene.set_time(after(86_399));
+    decider.refresh().await;
+    assert_eq!(allowed(&ask(&decider, API)).until, after(86_400));
+    scene.set_time(after(86_400));
+    decider.refresh().await;
+    let answer = ask(&decider, API);
+    assert_eq!((denied(&answer), answer.exit()), (Code::NoPolicy, 21));
+    assert!(answer.line().contains(&now().to_string()), "{}", answer.line());
+    // A good one ends it.
+    scene.set_rules(RULES);
+    decider.refresh().await;
+    assert_eq!(allowed(&ask(&decider, API)).decision.as_ref().expect("asked").policy.version, 4);
+    assert!(decider.health().policy.expect("a policy").problem.is_none());
+}
+
+#[tokio::test]
+async fn a_policy_whose_content_is_held_back_or_changed_leaves_the_last_good_one() {
+    let mut scene = Scene::new();
+    let decider = scene.start().await;
+    scene.set_rules(CLOSED);
+    let file = scene
+        .policy
+        .wire
+        .files()
+        .into_keys()
+        .find(|file| scene.policy.wire.file(file).as_deref() == Some(CLOSED.as_bytes()));
+    let file = file.expect("it is served");
+    for fault in [Fault::Reset, Fault::Status(404), Fault::Bytes(RULES.as_bytes().to_vec())] {
+        scene.policy.wire.fault(&file, fault);
+        decider.refresh().await;
+        assert!(ask(&decider, API).is_allowed());
+        assert!(decider.health().policy.expect("a policy").problem.is_some());
+    }
+    scene.mend();
+    decider.refresh().await;
+    assert_eq!(denied(&ask(&decider, API)), Code::PolicyDenied);
+}
+
+#[tokio::test]
+async fn an_older_policy_is_refused_also_after_a_restart() {
+    let mut scene = Scene::new();
+    let before = scene.policy.wire.files();
+    let decider = scene.start().await;
+    scene.set_rules(CLOSED);
+    decider.refresh().await;
+    assert_eq!(denied(&ask(&decider, API)), Code::PolicyDenied);
+    // The server shows the state from before, validly signed and not expired.
+    for (file, bytes) in &before {
+        scene.policy.wire.put(file, bytes.clone());
+    }
+    decider.refresh().await;
+    assert_eq!(denied(&ask(&decider, API)), Code::PolicyDenied);
+    let of =
+        |decider: &Decider| decider.health().collections.into_iter().find(|c| c.name == POLICY).expect("it is there");
+    assert_eq!(of(&decider).problem.expect("refused").code, Code::TimestampRollback);
+    drop(decider);
+    let decider = scene.start().await;
+    assert_eq!(denied(&ask(&decider, API)), Code::PolicyDenied);
+    assert_eq!(of(&decider).problem.expect("refused").code, Code::TimestampRollback);
+    // The online keys alone cannot take the role's file back either.
+    scene.policy.role("_policy").set_version(1);
+    scene.policy.add_target("_policy", "_policy/main.cedar", RULES.as_bytes());
+    scene.policy.publish();
+    decider.refresh().await;
+    assert_eq!(denied(&ask(&decider, API)), Code::PolicyDenied);
+    assert_eq!(of(&decider).problem.expect("refused").code, Code::RoleRollback);
+}
+
+#[tokio::test]
+async fn the_expiry_of_the_policy_counts_in_every_deadline() {
+    let mut scene = Scene::new();
+    scene.max_staleness = Duration::from_secs(86_400 * 30);
+    scene.policy.role("_policy").set_expires(after(600));
+    publish_role(&mut scene.policy, "_policy");
+    let decider = scene.start().await;
+    assert_eq!(allowed(&ask(&decider, API)).until, after(600));
+    scene.set_time(after(600));
+    let answer = ask(&decider, API);
+    assert_eq!(denied(&answer), Code::NoPolicy);
+    assert!(answer.line().contains("_policy") && answer.line().contains(&after(600).to_string()), "{}", answer.line());
+    // And the refreshes of its collection count as well.
+    let mut scene = Scene::new();
+    scene.max_staleness = Duration::from_secs(600);
+    let decider = scene.start().await;
+    for file in scene.policy.wire.files().keys() {
+        scene.policy.wire.fault(file, Fault::Reset);
+    }
+    scene.set_time(after(600));
+    decider.refresh().await;
+    let answer = ask(&decider, API);
+    assert_eq!(denied(&answer), Code::NoPolicy);
+    assert!(answer.line().contains("E1316"), "{}", answer.line());
+}
+
+#[tokio::test]
+async fn two_hundred_at_once_are_one_verification_and_warm_answers_ask_nobody() {
+    let scene = Scene::new();
+    let decider = scene.start().await;
+    let start = Arc::new(std::sync::Barrier::new(200));
+    let threads: Vec<_> = (0..200)
+        .map(|_| {
+            let (decider, start) = (Arc::clone(&decider), Arc::clone(&start));
+            std::thread::spawn(move || {
+                start.wait();
+                ask(&decider, API).is_allowed()
+            })
+        })
+        .collect();
+    assert!(threads.into_iter().all(|thread| thread.join().expect("no panic")));
+    let counters = decider.counters();
+    assert_eq!((counters.verifications, counters.evaluations, counters.allowed), (1, 1, 200));
+    assert_eq!(scene.lines().len(), 200, "every decision is in the log, cached or not");
+    scene.pay.wire.take_requests();
+    scene.policy.wire.take_requests();
+    // A refresh that finds nothing new keeps what was verified.
+    decider.refresh().await;
+    assert!(ask(&decider, API).is_allowed());
+    assert_eq!(decider.counters().verifications, 1);
+    assert!(scene.pay.wire.take_requests().iter().all(|file| file.contains("root") || file == "timestamp.json"));
+    for _ in 0..1_000 {
+        ask(&decider, API);
+    }
+    assert_eq!(decider.counters().verifications, 1);
+    assert_eq!((scene.pay.wire.take_requests(), scene.policy.wire.take_requests().len()), (Vec::new(), 2));
+}
+
+#[tokio::test]
+async fn an_unknown_namespace_and_none_are_the_strictest_environment() {
+    let mut scene = Scene::new();
+    let inside = environment("inside", "private");
+    scene.environments = Environments::Namespaces([("hr".to_owned(), inside)].into());
+    sign(&mut scene.pay, "v2", 2, "PII");
+    publish_role(&mut scene.pay, "alice");
+    let decider = scene.start().await;
+    let at = |namespace| decider.decide(&Question { namespace, ..question("registry.example.com/pay/api:v2") });
+    assert_eq!(at(Some("hr")).environment, "inside");
+    assert!(at(Some("hr")).is_allowed());
+    for namespace in [Some("shop"), Some("HR"), Some("hr "), Some(""), None] {
+        let answer = at(namespace);
+        assert_eq!(denied(&answer), Code::PolicyDenied, "{namespace:?}");
+        assert_eq!(answer.environment, Environment::strictest().name);
+    }
+    assert!(at(Some("hr")).is_allowed(), "the answer for one place is not that for another");
+}
+
+#[tokio::test]
+async fn what_cannot_be_logged_does_not_pass() {
+    let scene = Scene::new();
+    let settings = Settings { log: Some("/dev/full".into()), ..scene.settings() };
+    let decider = scene.start_with(settings).await.expect("it starts");
+    assert_eq!(denied(&ask(&decider, API)), Code::LogFailed);
+    assert_eq!(decider.health().problem.expect("said").code, Code::LogFailed);
+    assert_eq!(decider.counters().allowed, 0);
+    let settings = Settings { log: Some(scene.folder.path().join("missing/log")), ..scene.settings() };
+    assert!(matches!(scene.start_with(settings).await, Err(StartError::Log(_))));
+}
+
+#[tokio::test]
+async fn a_dry_run_is_decided_as_ever_and_logged_as_one_and_hostile_words_stay_in_their_line() {
+    let scene = Scene::new();
+    let decider = scene.start().await;
+    let whom = "eve\n{\"decision\":\"allow\"}\u{202e}";
+    decider.decide(&Question { dry_run: true, whom, ..question(API) });
+    decider.decide(&Question { namespace: Some("a\nb"), ..question("registry.example.com/pay/api:v1\n") });
+    let lines = scene.lines();
+    assert_eq!(lines.len(), 2);
+    assert_eq!((&lines[0]["dry_run"], &lines[1]["dry_run"]), (&true.into(), &false.into()));
+    assert_eq!(lines[0]["decision"], "allow");
+    assert!(!lines[0]["whom"].as_str().expect("a text").contains(['\n', '\u{202e}']));
+    assert_eq!(lines[1]["decision"], "deny");
+}
+
+#[tokio::test]
+async fn a_step_on_the_way_is_not_logged() {
+    let scene = Scene::new();
+    let decider = scene.start().await;
+    assert!(decider.consider(&question(API)).is_allowed());
+    assert_eq!(scene.lines().len(), 0);
+}
+
+#[tokio::test]
+async fn a_clock_that_goes_back_denies_until_it_is_right_again() {
+    let mut scene = Scene::new();
+    scene.max_staleness = Duration::from_secs(86_400 * 30);
+    let decider = scene.start().await;
+    scene.set_time(after(3_600));
+    assert!(ask(&decider, API).is_allowed());
+    scene.set_time(after(3_600 - trust_reader::CLOCK_TOLERANCE));
+    assert!(ask(&decider, API).is_allowed(), "a small step is borne");
+    scene.set_time(after(3_600 - trust_reader::CLOCK_TOLERANCE - 1));
+    assert_eq!(denied(&ask(&decider, API)), Code::ClockBack);
+    assert_eq!(decider.health().problem.expect("said").code, Code::ClockBack);
+    scene.set_time(after(3_601));
+    assert!(ask(&decider, API).is_allowed());
+    // Across a restart the stored state remembers.
+    decider.refresh().await;
+    drop(decider);
+    scene.set_time(now());
+    assert!(matches!(scene.start_with(scene.settings()).await, Err(StartError::NoPolicy(_))));
+}
+
+#[tokio::test]
+async fn a_refusal_is_used_for_five_seconds_and_one_about_the_network_never() {
+    let mut scene = Scene::new();
+    let decider = scene.start().await;
+    let v2 = "registry.example.com/pay/api:v2";
+    for (seconds, verifications) in [(0, 1), (4, 1), (5, 2), (9, 2), (10, 3)] {
+        scene.set_time(after(seconds));
+        assert_eq!(denied(&ask(&decider, v2)), Code::NotSigned);
+        assert_eq!(decider.counters().verifications, verifications, "after {seconds} s");
+    }
+    // Not signed yet, then signed: seen with the refresh, without any wait.
+    sign(&mut scene.pay, "v2", 2, "public");
+    publish_role(&mut scene.pay, "alice");
+    decider.refresh().await;
+    assert!(ask(&decider, v2).is_allowed());
+    // A role that could not be fetched.
+    sign(&mut scene.pay, "v3", 3, "public");
+    publish_role(&mut scene.pay, "alice");
+    let file = scene.pay.file_name("alice");
+    scene.pay.wire.fault(&file, Fault::Reset);
+    decider.refresh().await;
+    let before = decider.counters().verifications;
+    for _ in 0..3 {
+        assert_eq!(denied(&ask(&decider, "registry.example.com/pay/api:v3")), Code::Unreachable);
+    }
+    assert_eq!(decider.counters().verifications, before + 3);
+}
+
+#[tokio::test]
+async fn settings_that_would_open_or_close_every_door_by_mistake_are_refused() {
+    let scene = Scene::new();
+    let refused = async |change: fn(&mut Settings)| {
+        let mut settings = scene.settings();
+        change(&mut settings);
+        assert!(matches!(scene.start_with(settings).await, Err(StartError::Settings(_))));
+    };
+    refused(|s| s.collections.clear()).await;
+    refused(|s| s.collections.extend(s.collections.clone())).await;
+    refused(|s| s.policy = PolicyFrom::Collection(CollectionName::parse("r.example.com/other").expect("a name"))).await;
+    refused(|s| s.refresh = Duration::ZERO).await;
+    refused(|s| s.refresh = Duration::from_secs(7_200)).await;
+}
+
+#[tokio::test]
+async fn a_longer_pinned_name_speaks_alone_for_its_images() {
+    let scene = Scene::new();
+    let mut settings = Settings { policy: PolicyFrom::SignaturesAlone, ..scene.settings() };
+    // The other repository, pinned for a name below the first one's: what `pay` signed of it does not count.
+    let mut longer = settings.collections.pop().expect("two");
+    longer.collection = CollectionName::parse("registry.example.com/pay/api").expect("a name");
+    settings.collections.push(longer);
+    let decider = scene.start_with(settings).await.expect("it starts");
+    let answer = ask(&decider, API);
+    assert_eq!(denied(&answer), Code::NotSigned);
+    assert_eq!(answer.collection(), Some("registry.example.com/pay/api"));
+}
+
+#[tokio::test]
+async fn a_running_decider_refreshes_by_itself_and_stops_when_told() {
+    let mut scene = Scene::new();
+    let decider =
+        scene.start_with(Settings { refresh: Duration::from_millis(50), ..scene.settings() }).await.expect("it starts");
+    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    let running = tokio::spawn({
+        let decider = Arc::clone(&decider);
+        async move { decider.run(stopped).await }
+    });
+    scene.set_rules(CLOSED);
+    for _ in 0..200 {
+        if !ask(&decider, API).is_allowed() {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert_eq!(denied(&ask(&decider, API)), Code::PolicyDenied);
+    stop.send(()).expect("it runs");
+    tokio::time::timeout(Duration::from_secs(10), running).await.expect("it stops").expect("no panic");
+}
+
+#[tokio::test]
+async fn entries_are_what_the_view_has_signed() {
+    let mut scene = Scene::new();
+    sign(&mut scene.pay, "v2", 2, "PII");
+    publish_role(&mut scene.pay, "alice");
+    let decider = scene.start().await;
+    let tags: Vec<_> =
+        decider.entries("registry.example.com/pay/api").into_iter().filter_map(|entry| entry.tag).collect();
+    assert_eq!(tags, ["v1", "v2"]);
+    assert!(decider.entries("registry.example.com/other/api").is_empty());
+}
