@@ -12,14 +12,14 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 use tokio::net::{TcpListener, UnixStream};
 use tokio::signal::unix::{SignalKind, signal};
+use trust_listen::TlsError;
 
 use crate::app::auth::{AccessRules, Scope, new_token};
 use crate::app::{App, Options, system_clock};
 use crate::config::{Config, ConfigError, File};
-use crate::listen::TlsError;
 use crate::signer_link::{SignerLink, SocketLink};
 use crate::store::{Event, SqliteStore, Store, StoreError, TokenRow};
-use crate::{api, dev, listen};
+use crate::{api, dev};
 
 /// How long the start waits for the comparison with the signer.
 const FIRST_ROUND: Duration = Duration::from_secs(2);
@@ -250,7 +250,7 @@ async fn run_serve(serve: Serve) -> Result<(), Failure> {
     let config = Config::try_from(file)?;
     if serve.check_config {
         if let Some((certificate, key)) = &config.tls {
-            listen::tls(certificate, key)?;
+            trust_listen::tls(certificate, key)?;
         }
         return print("the configuration is good\n");
     }
@@ -323,7 +323,7 @@ impl Running {
     pub(crate) async fn until(self, stop: impl Future<Output = ()>) -> Result<(), Failure> {
         let Self { config, options, ready_file, store, listener, signer } = self;
         let acceptor = match &config.tls {
-            Some((certificate, key)) => Some(listen::tls(certificate, key)?),
+            Some((certificate, key)) => Some(trust_listen::tls(certificate, key)?),
             None => None,
         };
         let memory: Arc<dyn Store> = Arc::clone(&store.store) as Arc<dyn Store>;
@@ -358,7 +358,7 @@ impl Running {
                 _ = &mut background => broken = true,
             }
         };
-        listen::serve(listener, acceptor, api::router(Arc::clone(&app)), end).await;
+        trust_listen::serve(listener, acceptor, api::router(Arc::clone(&app)), end).await;
         background.abort();
         if let Err(error) = app.flush().await {
             // The candidate is open then, and goes on after the next start.

@@ -12,7 +12,6 @@ pub mod cli;
 pub mod config;
 pub mod dev;
 pub mod fail;
-pub mod listen;
 pub mod signer_link;
 pub mod store;
 

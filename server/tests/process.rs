@@ -325,9 +325,9 @@ async fn tls_serves_and_a_wrong_pair_is_refused() {
     let certificate = write("c.pem", certified.cert.pem());
     let key = write("k.pem", certified.signing_key.serialize_pem());
     let wrong = write("w.pem", other.signing_key.serialize_pem());
-    assert!(trust_server::listen::tls(&certificate, &wrong).is_err());
-    assert!(trust_server::listen::tls(&key, &key).is_err());
-    assert!(trust_server::listen::tls(&certificate, &dir.path().join("none")).is_err());
+    assert!(trust_listen::tls(&certificate, &wrong).is_err());
+    assert!(trust_listen::tls(&key, &key).is_err());
+    assert!(trust_listen::tls(&certificate, &dir.path().join("none")).is_err());
 
     let server = Server::start(dir.path(), |command| {
         command.arg("--tls-cert").arg(&certificate).arg("--tls-key").arg(&key);

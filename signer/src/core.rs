@@ -183,6 +183,12 @@ impl SignerCore {
         })
     }
 
+    /// As if something had been signed at this time.
+    #[cfg(test)]
+    pub(crate) fn signed_at(&mut self, now: UtcTime) {
+        self.last_signature = Some(now.unix());
+    }
+
     pub(crate) fn rules(&self, now: UtcTime) -> Rules {
         Rules { now, allow_example_keys: self.dev }
     }

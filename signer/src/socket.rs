@@ -227,7 +227,6 @@ impl Shared {
                 return log(refuse(RuleId::S13, format!("not a request of this protocol: {why}"))).into_reply();
             }
         };
-        let Some(now) = clock() else { return fail("S9: the signer's clock is out of range").into_reply() };
         let mut core = self.core.lock().unwrap_or_else(|poisoned| {
             // A thread died in the middle of a request. What is durable is whole; what is in memory may not be.
             let mut core = poisoned.into_inner();
@@ -235,6 +234,9 @@ impl Shared {
             core
         });
         self.core.clear_poison();
+        // Read while nobody else is handled: a time that was read before another request's signature would be behind it
+        // whenever a second begins between the two, and rule S9 would refuse a request that is in order.
+        let Some(now) = clock() else { return fail("S9: the signer's clock is out of range").into_reply() };
         let reply = core.handle(now, request);
         if let Reply::Refused { rule, reason } = &reply {
             tracing::warn!(rule, reason, "refused");
@@ -302,4 +304,53 @@ impl Read for Started<'_> {
 pub fn write_ready_file(path: &Path, socket: &Path) -> io::Result<()> {
     let mut file = std::fs::File::create(path)?;
     writeln!(file, "{}", socket.display())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use trust_keys::Passphrase;
+
+    use super::*;
+    use crate::config::Config;
+    use crate::store::Store;
+    use crate::vault::{DEV_COST, OsEntropy, Vault, new_identity};
+
+    #[test]
+    fn a_request_that_waited_while_another_one_signed_in_a_new_second_is_not_behind_it() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::set_permissions(dir.path(), std::fs::Permissions::from_mode(0o700)).unwrap();
+        let passphrase = Passphrase::new("p").unwrap();
+        let identity = new_identity(&passphrase, DEV_COST).unwrap();
+        Store::create(dir.path(), &identity).unwrap();
+        let vault = Arc::new(Vault::open(&identity, &passphrase).unwrap());
+        let store = Store::open(dir.path()).unwrap();
+        let core = SignerCore::new(store, vault, Box::new(OsEntropy), Config::default(), true);
+        let shared = Arc::new(Shared {
+            core: Mutex::new(core),
+            large: Mutex::new(()),
+            open: AtomicUsize::new(0),
+            allowed: Vec::new(),
+        });
+        let request = Request::Publish {
+            collection: "r.example/a".to_owned(),
+            roots: vec![b"no root".to_vec().into()],
+            roles: BTreeMap::new(),
+            grant: None,
+        };
+        let frame = serde_json::to_vec(&request).unwrap();
+        let mut held = shared.core.lock().unwrap();
+        let other = Arc::clone(&shared);
+        let waiting = std::thread::spawn(move || other.reply(&frame));
+        std::thread::sleep(Duration::from_millis(100));
+        let before = clock();
+        while clock() == before {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        held.signed_at(clock().unwrap());
+        drop(held);
+        // The root is refused for what it is; S9 would be a failure of the signer.
+        assert!(matches!(waiting.join().unwrap(), Reply::Refused { .. }));
+    }
 }

@@ -286,6 +286,13 @@ fn manifests(judge: &mut Judge, public: &str) {
     judge.world.check("manifests: unreadable", bad["unreadable"][0]["code"] == "E0009", &bad.to_string());
     std::fs::write(folder.join("d.yaml"), pod("api:unsigned")).unwrap();
     judge.judge(&ops, &["verify", "--manifests", &deploy], 10);
+    let status = judge.judge(&ops, &["status"], 0);
+    let collections = status["collections"].as_array().map(Vec::len);
+    judge.world.check("status: every pinned collection", collections == Some(2), &status.to_string());
+    judge.judge(&ops, &["status", "--server", "http://127.0.0.1:1"], 30);
+    judge.judge(&ops, &["doctor"], 0);
+    let sick = judge.judge(&ops, &["doctor", "--server", "http://127.0.0.1:1"], 60);
+    judge.world.check("doctor: problems", sick["checks"][2]["state"] == "problem", &sick.to_string());
 }
 
 fn people(judge: &mut Judge) {

@@ -552,6 +552,8 @@ const COMMANDS: &[&str] = &[
     "config",
     "config show",
     "config path",
+    "status",
+    "doctor",
     "env",
     "version",
     "completion",

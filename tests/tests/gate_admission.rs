@@ -400,10 +400,11 @@ fn the_program_says_whether_its_configuration_is_good() {
     assert_eq!(check(&good), (Some(0), "the configuration is good\n".to_owned()));
     assert!(!dir.path().join("state").exists(), "only looking leaves nothing behind");
     for (text, says) in [
-        (good.replace("mode", "").replace("[admission]\n", "[admission]\nmoed = 'warn'\n"), "did you mean `mode`?"),
+        (good.replace("[admission]\n", "[admission]\nmoed = 'warn'\n"), "did you mean `mode`?"),
         (good.replace("tls.key", "tls.crt"), "holds no private key"),
         (good.replace("tls.crt", "no.crt"), "no.crt"),
-        (good.replace("[admission]", "[registry]"), "unknown field"),
+        (good.replace("[admission]", "[registry]"), "missing field `upstream`"),
+        (good.split_once("[admission]").unwrap().0.to_owned(), "no section [admission]"),
         (good.replace("cloud = 'private'\n", ""), "missing field"),
     ] {
         let (code, said) = check(&text);

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use tempfile::TempDir;
+use tokio::sync::Semaphore;
 use trust_decide::{
     Answer, AnyTransport, Clock, Decider, Environments, Outcome, Pinned, PolicyFrom, Question, Settings, StartError,
 };
@@ -48,10 +49,15 @@ impl Clock for Set {
 struct Served {
     wire: Arc<Wire>,
     folder: String,
+    /// Every request takes one while it runs: who takes all lets the server hang.
+    permits: Arc<Semaphore>,
 }
+
+const PERMITS: u32 = 64;
 
 impl Transport for Served {
     async fn fetch(&self, path: &str, limit: u64) -> Result<tough::Bytes, FetchError> {
+        let _permit = self.permits.acquire().await.expect("never closed");
         let file = path.strip_prefix(&self.folder).unwrap_or_else(|| panic!("{path} is not below {}", self.folder));
         let file = match file.strip_prefix("_metadata/") {
             Some(file) => file.to_owned(),
@@ -76,6 +82,7 @@ struct Scene {
     policy: Repository,
     folder: TempDir,
     clock: Arc<Set>,
+    permits: Arc<Semaphore>,
     with_policy: bool,
     environments: Environments,
     max_staleness: Duration,
@@ -152,6 +159,7 @@ impl Scene {
             policy,
             folder: folder.expect("a folder"),
             clock: Arc::new(Set(AtomicI64::new(now().unix()))),
+            permits: Arc::new(Semaphore::new(PERMITS as usize)),
             with_policy: true,
             environments: Environments::Fixed(environment("public-eu", "public")),
             max_staleness: Duration::from_secs(3_600),
@@ -197,9 +205,10 @@ impl Scene {
 
     async fn start_with(&self, settings: Settings) -> Result<Arc<Decider>, StartError> {
         let (pay, policy) = (Arc::clone(&self.pay.wire), Arc::clone(&self.policy.wire));
-        Decider::start_on(settings, self.clock.clone(), move |pinned| {
-            let wire = if pinned.collection.as_str() == PAY { &pay } else { &policy };
-            Ok(AnyTransport::new(Served { wire: Arc::clone(wire), folder: format!("tuf/{}/", pinned.collection) }))
+        Decider::start_on(settings, self.clock.clone(), |pinned| {
+            let wire = Arc::clone(if pinned.collection.as_str() == PAY { &pay } else { &policy });
+            let folder = format!("tuf/{}/", pinned.collection);
+            Ok(AnyTransport::new(Served { wire, folder, permits: Arc::clone(&self.permits) }))
         })
         .await
     }
@@ -706,8 +715,132 @@ async fn settings_that_would_open_or_close_every_door_by_mistake_are_refused() {
     refused(|s| s.collections.clear()).await;
     refused(|s| s.collections.extend(s.collections.clone())).await;
     refused(|s| s.policy = PolicyFrom::Collection(CollectionName::parse("r.example.com/other").expect("a name"))).await;
+    refused(|s| s.collections[0].root[200] ^= 1).await;
     refused(|s| s.refresh = Duration::ZERO).await;
     refused(|s| s.refresh = Duration::from_secs(7_200)).await;
+}
+
+#[tokio::test]
+async fn an_answer_for_one_action_is_not_that_for_another() {
+    let mut scene = Scene::new();
+    scene.set_rules("@id(\"deploy\") permit (principal, action == Action::\"deploy\", resource);");
+    let decider = scene.start().await;
+    for _ in 0..2 {
+        assert!(ask(&decider, API).is_allowed());
+        for action in [Action::Pull, Action::Promote] {
+            assert_eq!(denied(&decider.decide(&Question { action, ..question(API) })), Code::PolicyDenied);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_decision_of_rules_that_read_the_time_ends_after_a_minute() {
+    let mut scene = Scene::new();
+    let until = after(30).to_string().replace('Z', ".000Z");
+    scene.set_rules(&format!(
+        "@id(\"window\") permit (principal, action, resource) when {{ context.now < datetime(\"{until}\") }};"
+    ));
+    let decider = scene.start().await;
+    assert_eq!(allowed(&ask(&decider, API)).until, after(60));
+    scene.set_time(after(59));
+    assert!(ask(&decider, API).is_allowed());
+    scene.set_time(after(60));
+    assert_eq!(denied(&ask(&decider, API)), Code::PolicyDenied);
+    assert_eq!(decider.counters().verifications, 1, "verified once, decided again");
+}
+
+#[tokio::test]
+async fn a_collection_with_a_published_example_key_is_refused() {
+    let mut scene = Scene::new();
+    let decider = scene.start().await;
+    scene.pay.delegate("targets", &Delegate::new("bob", &TestKey::ed25519(0xa3), &["*/*"]));
+    publish_role(&mut scene.pay, "targets");
+    decider.refresh().await;
+    let health = decider.health().collections.into_iter().find(|c| c.name == PAY).expect("it is there");
+    assert_eq!(health.problem.expect("refused").code, Code::ExampleKey);
+    assert!(ask(&decider, API).is_allowed(), "the last good view goes on");
+    drop(decider);
+    let decider = scene.start().await;
+    assert_eq!(denied(&ask(&decider, API)), Code::ExampleKey);
+}
+
+#[tokio::test]
+async fn who_must_have_signed_is_asked_for_beside_the_policy() {
+    let scene = Scene::new();
+    let require = |signers: &[&str], min_signers| Require {
+        signers: signers.iter().map(|s| (*s).to_owned()).collect(),
+        min_signers,
+    };
+    for (require, code) in [(require(&["qa"], 0), Code::SignerMissing), (require(&[], 2), Code::TooFewSigners)] {
+        let decider = scene.start_with(Settings { require, ..scene.settings() }).await.expect("it starts");
+        assert_eq!(denied(&ask(&decider, API)), code);
+    }
+    let settings = Settings { require: require(&["alice"], 1), ..scene.settings() };
+    assert!(ask(&*scene.start_with(settings).await.expect("it starts"), API).is_allowed());
+}
+
+#[tokio::test]
+async fn no_question_waits_for_a_refresh_that_hangs() {
+    let scene = Scene::new();
+    let decider = scene.start().await;
+    let held = scene.permits.acquire_many(PERMITS).await.expect("never closed");
+    let refresh = tokio::spawn({
+        let decider = Arc::clone(&decider);
+        async move { decider.refresh().await }
+    });
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    for image in [API, "registry.example.com/pay/api:v2", &format!("registry.example.com/pay/api@{}", digest(1))] {
+        ask(&decider, image);
+    }
+    assert!(ask(&decider, API).is_allowed());
+    assert!(!refresh.is_finished(), "the server answered after all");
+    drop(held);
+    refresh.await.expect("no panic");
+    assert!(decider.health().collections.iter().all(|c| c.problem.is_none()));
+}
+
+#[tokio::test]
+async fn what_a_signer_lists_in_a_bin_is_found_and_revoked_like_everything_else() {
+    let mut scene = Scene::new();
+    let key = TestKey::ed25519(120);
+    let alice = scene.pay.role("alice");
+    alice.set(&["delegations", "keys", key.id()], key.value());
+    let bins = [
+        ("keyids", Value::Array(vec![key.id().into()])),
+        ("threshold", 1_u64.into()),
+        ("bit_length", 2_u64.into()),
+        ("name_prefix", "alice-bin".into()),
+    ];
+    alice.set(&["delegations", "succinct_roles"], Value::object(bins));
+    let mut bin = alice.clone();
+    bin.unset(&["delegations"]);
+    bin.set(&["targets"], Value::Object(BTreeMap::new()));
+    bin.set_version(1);
+    bin.signers = vec![key];
+    for n in 0..4 {
+        let name = format!("alice-bin-{n}");
+        scene.pay.roles.insert(name.clone(), bin.clone());
+        scene.pay.add_target(&name, "api/v5", &manifest(5));
+        scene.pay.role(&name).set(&["targets", "api/v5", "custom"], facts(5, "public"));
+    }
+    publish_role(&mut scene.pay, "alice");
+    let decider = scene.start().await;
+    let v5 = "registry.example.com/pay/api:v5";
+    let verified = allowed(&ask(&decider, v5)).verified.clone();
+    assert_eq!(verified.signers[0].name, "alice", "what hangs below a signer is that signer");
+    assert_eq!(verified.versions.roles.keys().filter(|role| role.starts_with("alice-bin")).count(), 1);
+    let path = format!("_revoked/@sha256-{}.json", digest(5).hex());
+    scene.pay.add_target("_revoked", &path, b"{}");
+    publish_role(&mut scene.pay, "_revoked");
+    decider.refresh().await;
+    assert_eq!(denied(&ask(&decider, v5)), Code::DigestRevoked);
+    // A bin that is held back: whatever would be in it is not "not signed".
+    for n in 0..4 {
+        publish_role(&mut scene.pay, &format!("alice-bin-{n}"));
+        scene.pay.wire.fault(&scene.pay.file_name(&format!("alice-bin-{n}")), Fault::Reset);
+    }
+    decider.refresh().await;
+    assert_eq!(denied(&ask(&decider, "registry.example.com/pay/api:v6")), Code::Unreachable);
 }
 
 #[tokio::test]

@@ -35,8 +35,15 @@ fn the_tour_of_the_readme_does_what_it_says() {
     let mut script =
         String::from("set -u\nexport XDG_CONFIG_HOME=$PWD/config XDG_DATA_HOME=$PWD/data XDG_STATE_HOME=$PWD/state\n");
     let mut checked = 0;
+    // Inside `<<END … END`: lines of a file, and no commands.
+    let mut in_file = false;
     for line in tour() {
         let line = line.replace("127.0.0.1:5000", &registry).replace("127.0.0.1:4480", &server);
+        if in_file || line.ends_with("<<END") {
+            in_file = line != "END";
+            script.push_str(&format!("{line}\n"));
+            continue;
+        }
         // The last block takes the folder away; here the test does.
         if line.starts_with("cd ..") || line.starts_with("rm -r") {
             continue;

@@ -167,7 +167,8 @@ mod by {
     pub(super) const KEYS: &str = "commands that use a private key: init, sign, unsign, revoke, rotate, signer, key";
     pub(super) const PINS: &str = "pin add, init, and every command that reads a collection";
     pub(super) const ROOTS: &str = "init and rotate, which ask for online keys";
-    pub(super) const POLICY: &str = "verify --env, the policy commands; the gate";
+    pub(super) const POLICY: &str = "verify --env, sign where a policy is in use, the policy commands; the gate";
+    pub(super) const DOCTOR: &str = "doctor and status";
     pub(super) const MANIFESTS: &str = "verify --manifests";
     pub(super) const ASK: &str = "commands that change or remove something: sign, unsign, revoke, rotate, signer, pin";
     pub(super) const INIT: &str = "init";
@@ -488,7 +489,7 @@ catalogue! {
         ["check the address (TRUST_SERVER, --server, the context) and the name", "for a new collection: trust init"], by PINS,
         example ["trust config show --origin", "trust init registry.example.com/pay"];
     ContentTrustIgnored "E3901" FINDINGS: "the content-trust variable is set, but Docker ignores it",
-        "Docker 29 and later have no content trust: nothing is checked", ["use trust exec, or a gate", "unset DOCKER_CONTENT_TRUST"], by NONE,
+        "Docker 29 and later have no content trust: nothing is checked", ["use trust exec, or a gate", "unset DOCKER_CONTENT_TRUST"], by DOCTOR,
         example ["trust exec -- docker pull registry.example.com/pay/api:v1"];
 
     NeedPassphrase "E4001" NO_TERMINAL: "a passphrase is needed and there is no terminal",
@@ -520,7 +521,8 @@ catalogue! {
     Recorded "E5001" RECORDED: "recorded, but the threshold is not yet met",
         "more key holders have to sign", ["ask the others to sign"], by NONE;
     Findings "E6001" FINDINGS: "problems were found",
-        "see the list above", ["follow the fix beside each"], by NONE;
+        "see the list above", ["follow the fix beside each"], by DOCTOR,
+        example ["trust status", "trust doctor"];
 }
 
 impl Code {

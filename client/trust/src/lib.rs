@@ -110,6 +110,8 @@ fn dispatch(app: &App, printer: &Printer, command: &Command) -> Result<Box<dyn A
         Command::Policy(command) => commands::policy::run(app, printer, command),
         Command::Context(command) => commands::context::run(app, command),
         Command::Config(command) => commands::config::run(app, command),
+        Command::Status(args) => commands::status::run(app, args),
+        Command::Doctor(_) => commands::doctor::run(app),
         Command::Env(_) => Ok(Box::new(commands::env::run(&app.environment)?)),
         Command::Inspect(args) => commands::inspect::run(app, args),
         Command::List(args) => commands::list::run(app, args),

@@ -28,13 +28,16 @@ pub use certificate::{Certificate, TlsError, tls};
 const CONNECTIONS: usize = 1_024;
 /// How long a client may take for a TLS handshake, for the head of a request, and between two requests.
 const HEAD: Duration = Duration::from_secs(10);
-/// How long a client may take none of an answer.
+/// How long a client may take for the next [`PROGRESS`] bytes of an answer.
 const STALL: Duration = Duration::from_secs(20);
+/// What a client that keeps the server waiting takes at least in that time, in bytes.
+const PROGRESS: usize = 64 * 1024;
 /// How long running requests may take once the server stops.
 const DRAIN: Duration = Duration::from_secs(30);
-/// The largest head of a request, in bytes.
-const HEAD_BYTES: usize = 64 * 1024;
-
+/// Room for what comes from a client, in bytes. It may be exceeded by one read: the program judges the head itself.
+const BUFFER_BYTES: usize = 32 * 1024;
+/// Headers of a request.
+const HEADERS: usize = 100;
 /// Serves until `stop`, then lets running requests end, at most 30 seconds.
 pub async fn serve(listener: TcpListener, tls: Option<TlsAcceptor>, router: Router, stop: impl Future<Output = ()>) {
     let graceful = GracefulShutdown::new();
@@ -89,32 +92,51 @@ async fn http(
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD)
-        .max_buf_size(HEAD_BYTES)
+        .max_buf_size(BUFFER_BYTES)
+        .max_headers(HEADERS)
         .serve_connection(TokioIo::new(Impatient::new(stream)), TowerToHyperService::new(router));
     watcher.watch(connection).await.map_err(io::Error::other)
 }
 
-/// A stream that ends when its peer takes nothing of what is written: otherwise those who ask and do not read keep all
-/// places for ever.
+/// A stream that ends when its peer takes nothing, or next to nothing, of what is written: otherwise those who ask and do
+/// not read keep all places, and what they asked for in memory, for ever.
 struct Impatient<S> {
     stream: S,
-    /// Since when nothing could be written.
-    stalled: Option<Pin<Box<Sleep>>>,
+    /// Since something could not be written: until when there must be progress, and how much there was.
+    waiting: Option<(Pin<Box<Sleep>>, usize)>,
 }
 
 impl<S> Impatient<S> {
     const fn new(stream: S) -> Self {
-        Self { stream, stalled: None }
+        Self { stream, waiting: None }
     }
 
-    fn judge<T>(&mut self, cx: &mut Context<'_>, written: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
-        if written.is_ready() {
-            self.stalled = None;
-            return written;
+    fn judge(&mut self, cx: &mut Context<'_>, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        match &written {
+            Poll::Ready(Ok(count)) => {
+                if let Some((_, progress)) = &mut self.waiting {
+                    *progress = progress.saturating_add(*count);
+                    if *progress >= PROGRESS {
+                        self.waiting = None;
+                    }
+                }
+                return written;
+            }
+            Poll::Ready(Err(_)) => return written,
+            Poll::Pending => {}
         }
-        let end = self.stalled.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(Instant::now() + STALL)));
+        let (end, _) =
+            self.waiting.get_or_insert_with(|| (Box::pin(tokio::time::sleep_until(Instant::now() + STALL)), 0));
         ready!(end.as_mut().poll(cx));
         Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
+    }
+
+    /// Everything that there was to write is written: whoever is asked again begins anew.
+    fn flushed(&mut self, flushed: Poll<io::Result<()>>) -> Poll<io::Result<()>> {
+        if flushed.is_ready() {
+            self.waiting = None;
+        }
+        flushed
     }
 }
 
@@ -144,20 +166,20 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Impatient<S> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let written = Pin::new(&mut self.stream).poll_flush(cx);
-        self.judge(cx, written)
+        let flushed = Pin::new(&mut self.stream).poll_flush(cx);
+        self.flushed(flushed)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let written = Pin::new(&mut self.stream).poll_shutdown(cx);
-        self.judge(cx, written)
+        let shut = ready!(Pin::new(&mut self.stream).poll_shutdown(cx));
+        Poll::Ready(shut)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use axum::routing::get;
-    use tokio::io::AsyncWriteExt;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
     use super::*;
 
@@ -171,5 +193,47 @@ mod tests {
         let ended = tokio::time::timeout(3 * STALL, served).await;
         assert!(ended.expect("the connection is still held").unwrap().is_err());
         drop(client);
+    }
+    fn serve_large(graceful: &GracefulShutdown) -> (tokio::io::DuplexStream, tokio::task::JoinHandle<io::Result<()>>) {
+        let (client, stream) = tokio::io::duplex(4_096);
+        let router = Router::new().route("/", get(|| async { vec![0_u8; 1024 * 1024] }));
+        (client, tokio::spawn(http(stream, router, graceful.watcher())))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_takes_an_answer_byte_by_byte_loses_its_place() {
+        let graceful = GracefulShutdown::new();
+        let (mut client, served) = serve_large(&graceful);
+        client.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+        let drip = tokio::spawn(async move {
+            let mut taken = 0_usize;
+            while let Ok(1..) = client.read(&mut [0; 100]).await {
+                taken += 1;
+                tokio::time::sleep(Duration::from_secs(5)).await;
+            }
+            taken
+        });
+        let ended = tokio::time::timeout(10 * STALL, served).await;
+        assert!(ended.expect("the connection is still held").unwrap().is_err());
+        drop(drip);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_slow_client_that_gets_on_gets_the_whole_answer() {
+        let graceful = GracefulShutdown::new();
+        let (mut client, served) = serve_large(&graceful);
+        client.write_all(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await.unwrap();
+        let mut taken = 0;
+        loop {
+            let mut piece = [0; 4_096];
+            let count = client.read(&mut piece).await.unwrap();
+            if count == 0 {
+                break;
+            }
+            taken += count;
+            tokio::time::sleep(Duration::from_millis(900)).await;
+        }
+        assert!(taken > 1024 * 1024, "{taken}");
+        served.await.unwrap().unwrap();
     }
 }

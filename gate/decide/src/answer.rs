@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 use trust_image::{Digest, Reference};
-use trust_policy::{Action, Cause, Decision};
+use trust_policy::{Action, Cause, Decision, Effect};
 use trust_reader::catalogue::{Code, exit};
 use trust_reader::verdict::{Problem, success};
 use trust_reader::verify::VerifiedImage;
@@ -158,31 +158,51 @@ pub(crate) fn problem_line(problem: &Problem) -> String {
     line
 }
 
-/// The problem that a denial of the policy is.
+/// The problem that a denial of the policy is: the same words as those of `trust verify --env`.
 pub(crate) fn problem_of(decision: &Decision, image: &VerifiedImage) -> Problem {
-    let code = match decision.cause {
-        Cause::LabelOutside => Code::LabelOutside,
-        Cause::Error => Code::PolicyFailed,
-        _ => Code::PolicyDenied,
+    let place = format!("{} is denied in {}", image.reference, decision.environment.name);
+    let (code, headline) = match decision.cause {
+        // A decision that contradicts itself allows nothing.
+        Cause::Permitted | Cause::Error => {
+            let place = format!("{} in {}", image.reference, decision.environment.name);
+            (Code::PolicyFailed, format!("the policy could not be evaluated on {place}"))
+        }
+        Cause::Forbidden => {
+            let rules: Vec<&str> = decision.rules.iter().map(|rule| rule.id.as_str()).collect();
+            (Code::PolicyDenied, format!("{place} by rule {}", rules.join(", ")))
+        }
+        Cause::NothingPermits => (Code::PolicyDenied, format!("{place}: no rule permits it there")),
+        Cause::NoFacts => (Code::PolicyDenied, format!("{place}: its signature says nothing about its content")),
+        Cause::LabelOutside => {
+            (Code::LabelOutside, format!("{place}: a label has a value that is not in the dictionary"))
+        }
     };
     let policy = format!("{} v{}", decision.policy.collection, decision.policy.version);
     let mut problem = Problem::new(code)
-        .headline(decision.line())
+        .headline(headline)
         .fact("image", &image.reference)
         .fact("digest", image.digest)
-        .fact("environment", &decision.environment.name)
-        .fact("policy", policy)
         .within(&image.collection);
     for rule in &decision.rules {
-        problem = problem.fact("rule", &rule.id);
+        let said = rule.title.as_ref().or(rule.reason.as_ref()).map(|text| format!(": {text}")).unwrap_or_default();
+        let label = if rule.effect == Effect::Forbid { "forbidden by" } else { "not met" };
+        problem = problem.fact(label, format!("{}{said}", rule.id));
+    }
+    for fact in &decision.facts {
+        let value = fact.value.as_ref().map_or("is absent".to_owned(), |value| format!("= {value:?}"));
+        problem = problem.fact("fact", format!("{} {value}  {}", fact.name, fact.origin));
     }
     for error in &decision.errors {
-        problem = problem.fact("error", error);
+        problem = problem.fact("found", error);
+    }
+    if let Some(reason) = decision.rules.iter().find_map(|rule| rule.reason.as_ref()) {
+        problem = problem.cause(reason);
+    }
+    if let Some(contact) = decision.rules.iter().find_map(|rule| rule.contact.as_ref()) {
+        problem = problem.remedy([format!("run it where it is allowed, or ask {contact}")]);
     }
     if decision.cause == Cause::NoFacts {
-        problem = problem
-            .cause("the signed entry states no facts (platforms and labels) that a policy could decide on")
-            .remedy(["sign the image again with a current program: its facts are then signed with it"]);
+        problem = problem.remedy(["sign the image again with a current program: its facts are then signed with it"]);
     }
-    problem
+    problem.fact("policy", policy)
 }

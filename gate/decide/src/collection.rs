@@ -19,7 +19,8 @@ use trust_reader::state::StateStore;
 use trust_reader::transport::Transport;
 use trust_reader::verdict::Problem;
 use trust_reader::view::View;
-use trust_tuf::UtcTime;
+use trust_tuf::example_keys::is_example;
+use trust_tuf::{RoleType, UtcTime};
 
 use crate::clock::Watch;
 use crate::policy::Sets;
@@ -140,6 +141,7 @@ impl Collection {
     async fn look(&self, mut reader: Reader<impl Transport>) -> Result<(View, Found), Problem> {
         let earlier = self.loaded();
         let view = reader.view_after(earlier.as_ref().map(|loaded| &loaded.view)).await?;
+        refuse_example_keys(&view)?;
         let found = if self.has_policy { Some(sets(&mut reader).await) } else { None };
         Ok((view, found))
     }
@@ -166,6 +168,24 @@ impl Collection {
         };
         self.problem.store(Some(problem.into()));
     }
+}
+
+/// A collection whose roles name a published key is everybody's. A gate has no way to allow it.
+fn refuse_example_keys(view: &View) -> Result<(), Problem> {
+    let set = view.trusted();
+    let top = RoleType::ALL.into_iter().map(|role| (role.as_str(), set.root().role(role)));
+    let files = std::iter::once(set.targets()).chain(set.loaded().map(|(_, _, file)| file));
+    let below = files.filter_map(|file| file.delegations()).flat_map(|delegations| {
+        let named = delegations.roles().iter().map(|d| (d.name(), d.keys()));
+        named.chain(delegations.succinct().map(|bins| ("bins", bins.keys())))
+    });
+    for (role, keys) in top.chain(below) {
+        if let Some((_, key)) = keys.keys().find(|(_, key)| is_example(key)) {
+            let problem = Problem::new(Code::ExampleKey).fact("collection", view.collection());
+            return Err(problem.fact("role", role).fact("key", key.id()));
+        }
+    }
+    Ok(())
 }
 
 fn is_expired(problem: &Problem) -> bool {

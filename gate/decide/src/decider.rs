@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use arc_swap::ArcSwapOption;
 use trust_image::{Reference, target};
-use trust_policy::{Environment, Subject};
+use trust_policy::{Cause, Environment, Subject};
 use trust_reader::anchor::Anchor;
 use trust_reader::catalogue::Code;
 use trust_reader::http::HttpTransport;
@@ -313,7 +313,7 @@ impl Decider {
             }
             (Some(_), None) => return Decided::refused(Denied::new(Problem::new(Code::Internal)), now),
         };
-        if let Some(decision) = decision.as_ref().filter(|decision| !decision.allowed) {
+        if let Some(decision) = decision.as_ref().filter(|d| !d.allowed || d.cause != Cause::Permitted) {
             let problem = problem_of(decision, verified);
             let (decision, digest) = (Some(decision.clone()), Some(verified.digest));
             return Decided::refused(Denied { problem, decision, digest }, now);

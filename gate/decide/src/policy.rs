@@ -109,7 +109,7 @@ impl PolicySlot {
             version: sets.policy.version,
             // Over all sources: the policy computes it.
             digest: String::new(),
-            signed_by: sets.policy.signed_by.clone(),
+            signed_by: sets.policy.signed_by.iter().map(|id| format!("key {}", id.get(..12).unwrap_or(id))).collect(),
         };
         let refused = |error: &dyn std::fmt::Display| {
             let version = format!("{} v{}", sets.policy.role, sets.policy.version);

@@ -8,9 +8,11 @@ use trust_image::target;
 use trust_policy::Environment;
 use trust_reader::catalogue::Code;
 use trust_reader::http::HttpOptions;
+use trust_reader::problems::Scene;
 use trust_reader::verdict::Problem;
 use trust_reader::verify::Require;
-use trust_tuf::CollectionName;
+use trust_tuf::trusted::RootStage;
+use trust_tuf::{CollectionName, UtcTime};
 
 /// Collections that one decider keeps.
 pub(crate) const MAX_COLLECTIONS: usize = 256;
@@ -107,6 +109,10 @@ impl Settings {
             // One that is not canonical would never be found, and a shorter name would speak for its images.
             if target::check_collection(name.as_str()).is_err() {
                 return refused("the collection's name is not canonical (host in lower case, no default port)", name);
+            }
+            // Its own signatures, whatever its expiry: a newer root may follow.
+            if let Err(error) = RootStage::pinned(pinned.root.clone(), UtcTime::EPOCH) {
+                return Err(StartError::Settings(Scene::offline(name.as_str()).problem(error.into())));
             }
             if self.collections.iter().skip(at + 1).any(|other| other.collection == *name) {
                 return refused("the collection is pinned twice", name);

@@ -7,6 +7,7 @@ pub mod commands;
 pub mod policy;
 pub mod process;
 pub mod publication;
+pub mod registry_gate;
 pub mod report;
 
 use std::time::{Duration, Instant};

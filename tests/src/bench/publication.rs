@@ -1,9 +1,10 @@
 //! One publication through server and signer, beside what it cannot do without: two durable transactions, the second
 //! after the first, and the signatures that are made and checked on the way.
 
-use std::fs;
+use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -32,6 +33,8 @@ const WARM: (usize, usize) = (100, 400);
 /// Publishers at once in the second line, each of a collection of its own, and publications of each in a round.
 const PUBLISHERS: usize = 8;
 const AT_ONCE: (usize, u32) = (5, 20);
+/// How long the disk may take for a small write, so that ratios of wall times say something about the programs.
+const PROMPT: Duration = Duration::from_millis(1);
 const TAGS: usize = 10;
 const YEAR: i64 = 365 * 86_400;
 
@@ -187,6 +190,12 @@ impl Publisher {
     }
 }
 
+/// The disk alone: 4 KiB written over what is there, and synced.
+fn sync(file: &File) -> io::Result<()> {
+    file.write_all_at(&[7; 4096], 0)?;
+    file.sync_data()
+}
+
 /// What a publication cannot do without.
 struct Floor {
     stores: [Connection; 2],
@@ -297,7 +306,8 @@ pub fn rows(dir: &Path) -> io::Result<Vec<Row>> {
         .filter_map(|(name, process)| Some((name, process.as_ref()?.id())))
         .collect();
     let cpu = || processes.iter().map(|(_, id)| cpu_of(*id)).collect::<Vec<_>>();
-    let (mut ours, mut beside) = (Rounds::default(), Rounds::default());
+    let disk = File::create(stack.dir.join("disk"))?;
+    let (mut ours, mut beside, mut syncs) = (Rounds::default(), Rounds::default(), Rounds::default());
     let before = cpu();
     let mut failed = None;
     for _ in 0..ROUNDS {
@@ -314,6 +324,11 @@ pub fn rows(dir: &Path) -> io::Result<Vec<Row>> {
         for _ in 0..PER_ROUND {
             beside.round(1, || floor.publish());
         }
+        for _ in 0..PER_ROUND {
+            let mut synced = Ok(());
+            syncs.round(1, || synced = sync(&disk));
+            synced?;
+        }
     }
     let count = u32::try_from(ROUNDS).unwrap_or(1) * PER_ROUND;
     let used: Vec<Duration> =
@@ -329,6 +344,10 @@ pub fn rows(dir: &Path) -> io::Result<Vec<Row>> {
 
     let rate = |wall: Duration| 1.0 / wall.as_secs_f64();
     let of_floor = ratio(beside.wall(), ours.wall());
+    // A virtual machine may learn of a finished write only with the next tick of its clock (4 ms here) while its processor
+    // is busy. Whoever is lucky more often is then "quicker": such a run judges nothing.
+    let goal = "≥ 0.7 × the floor's rate".to_owned();
+    let judged = syncs.wall() <= PROMPT;
     let [role, snapshot, timestamp] = bytes;
     let of_processes = |name: &str, peak: u64| format!("{name} {}", megabytes(peak));
     let peaks: Vec<String> = processes.iter().zip(peaks).map(|((name, _), peak)| of_processes(name, peak)).collect();
@@ -345,9 +364,13 @@ pub fn rows(dir: &Path) -> io::Result<Vec<Row>> {
             worst: ours.worst(),
             cpu: Some(used.iter().sum::<Duration>() + ours.cpu()),
             peak: None,
-            beside: format!("the floor below ({:.0}/s)", rate(beside.wall())),
+            beside: format!(
+                "the floor below ({:.0}/s){}",
+                rate(beside.wall()),
+                if judged { "" } else { "; not judged: the disk answers late" }
+            ),
             ratio: Some(of_floor),
-            goal: Some(("≥ 0.7 × the floor's rate".to_owned(), of_floor >= 0.7)),
+            goal: judged.then_some((goal, of_floor >= 0.7)),
         },
         Row {
             what: format!(
@@ -367,6 +390,16 @@ pub fn rows(dir: &Path) -> io::Result<Vec<Row>> {
             wall: beside.wall(),
             worst: beside.worst(),
             cpu: Some(beside.cpu()),
+            peak: None,
+            beside: "–".to_owned(),
+            ratio: None,
+            goal: None,
+        },
+        Row {
+            what: "the disk alone: 4 KiB written and synced".to_owned(),
+            wall: syncs.wall(),
+            worst: syncs.worst(),
+            cpu: Some(syncs.cpu()),
             peak: None,
             beside: "–".to_owned(),
             ratio: None,

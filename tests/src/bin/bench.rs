@@ -1,11 +1,11 @@
 //! `make bench`: figures beside their floors, as the table of docs/performance.md. Figures only, never a verdict.
 //!
-//! usage: trust-bench [chain|commands|publication|policy|admission]…     default: all
+//! usage: trust-bench [chain|commands|publication|policy|admission|registry]…     default: all
 
 use std::io;
 use std::process::ExitCode;
 
-use trust_tests::bench::{admission, chain, commands, policy, process, publication, report};
+use trust_tests::bench::{admission, chain, commands, policy, process, publication, registry_gate, report};
 
 fn main() -> io::Result<ExitCode> {
     let mut arguments = std::env::args_os().skip(1).peekable();
@@ -26,10 +26,11 @@ fn main() -> io::Result<ExitCode> {
         "chain" => Ok(chain::rows()),
         "commands" => commands::rows(&dir.path().join(name)),
         "policy" => Ok(policy::rows()),
+        "registry" => registry_gate::rows(&dir.path().join(name)),
         _ => publication::rows(&dir.path().join(name)),
     };
     let mut left_out = Vec::new();
-    for name in ["chain", "commands", "publication", "policy", "admission"].into_iter().filter(|name| is_wanted(name)) {
+    for name in ["chain", "commands", "publication", "policy", "admission", "registry"].into_iter().filter(|name| is_wanted(name)) {
         match measured(name) {
             Ok(rows) => rows.iter().for_each(|row| println!("{row}")),
             Err(error) => left_out.push(format!("left out: {name}: {error}")),

@@ -1,6 +1,6 @@
 //! The part of the story about policies and manifests.
 
-use std::fs::{self, File};
+use std::fs;
 use std::path::Path;
 
 use super::Book;
@@ -17,7 +17,10 @@ fn copy(from: &Path, to: &Path) {
     for entry in fs::read_dir(from).unwrap() {
         let entry = entry.unwrap();
         let target = to.join(entry.file_name());
-        if entry.path().is_dir() { copy(&entry.path(), &target) } else { drop(fs::copy(entry.path(), target).unwrap()) }
+        match entry.path().is_dir() {
+            true => copy(&entry.path(), &target),
+            false => _ = fs::copy(entry.path(), target).unwrap(),
+        }
     }
 }
 
@@ -104,6 +107,8 @@ fn decided(book: &mut Book) {
     book.tell("explain-denied", &ops, &["policy", "explain", "--image", &image("pii"), "--env", public], 20);
     book.tell("explain-allowed", &ops, &["policy", "explain", "--image", &image("public"), "--env", public], 0);
     book.tell("explain-label-outside", &ops, &["policy", "explain", "--image", &image("typo"), "--env", public], 20);
+    let typo = format!("{}@{}", image("typo"), book.world.images["data-typo"].digest);
+    book.tell("sign-label-outside", &ops, &["sign", &typo], 20);
     let unsigned = format!("{demo}/api:unsigned");
     book.tell("explain-not-signed", &ops, &["policy", "explain", "--image", &unsigned, "--env", public], 10);
     let facts = book.world.run(&ops, &["verify", &image("pii"), "-o", "json", "--out", "facts.json"]);
@@ -148,8 +153,14 @@ pub fn manifests(book: &mut Book) {
     );
     book.tell("manifests-refused", &ops, &["verify", "--manifests", "bad", "--pin"], 10);
     write(&ops, "stdin.yaml", &deployment(&demo, "data-pii"));
-    let run = book.world.run_with(&ops, &["verify", "--manifests", "-", "--pin"], |c| {
-        c.stdin(File::open(ops.home.join("stdin.yaml")).unwrap());
-    });
+    let run = book.world.run_fed(&ops, &["verify", "--manifests", "-", "--pin"], &ops.home.join("stdin.yaml"));
     book.compare("manifests-stdin", &ops, &run, 0);
+    book.tell("status", &ops, &["status"], 0);
+    book.tell("status-not-pinned", &ops, &["status", "registry.example.com/pay"], 10);
+    book.tell("status-server-down", &ops, &["status", "--server", "http://127.0.0.1:1"], 30);
+    book.tell("doctor", &ops, &["doctor"], 0);
+    let run = book.world.run_with(&ops, &["doctor", "--server", "http://127.0.0.1:1"], |c| {
+        c.env("DOCKER_CONTENT_TRUST", "1");
+    });
+    book.compare("doctor-problems", &ops, &run, 60);
 }

@@ -197,18 +197,31 @@ impl World {
 
     /// Any command; what it says is searched for secrets.
     pub fn run_command(&mut self, command: &mut Command) -> Run {
+        let began = Instant::now();
+        let output = run(command).unwrap();
+        self.seen(command, output, began.elapsed())
+    }
+
+    /// `trust` as this person, with this file as stdin.
+    pub fn run_fed(&mut self, person: &Person, arguments: &[&str], file: &Path) -> Run {
+        let mut command = person.trust();
+        command.args(arguments).current_dir(&person.home).stdin(std::fs::File::open(file).unwrap());
+        let began = Instant::now();
+        let output = command.output().unwrap();
+        self.seen(&command, output, began.elapsed())
+    }
+
+    fn seen(&mut self, command: &Command, output: std::process::Output, took: Duration) -> Run {
         let mut words = vec![Path::new(command.get_program()).file_name().unwrap().to_string_lossy().into_owned()];
         words.extend(command.get_args().map(|a| quoted(&a.to_string_lossy())));
         let line = words.join(" ");
-        let began = Instant::now();
-        let output = run(command).unwrap();
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         let done = Run {
             line,
             exit: output.status.code().unwrap_or(-1),
             out: text(&output.stdout),
             err: text(&output.stderr),
-            took: began.elapsed(),
+            took,
         };
         let said = done.said();
         let leaks: Vec<String> = self.secrets.iter().filter(|s| said.contains(*s)).cloned().collect();

@@ -8,6 +8,7 @@ pub mod collections;
 pub mod globals;
 pub mod images;
 pub mod keys;
+pub mod operations;
 pub mod people;
 pub mod policy;
 pub mod setup;
@@ -93,6 +94,10 @@ pub enum Command {
     /// Show the settings in force
     #[command(subcommand)]
     Config(setup::ConfigCommand),
+    /// Show what will expire in the pinned collections, and who renews it
+    Status(operations::Status),
+    /// Look for what is wrong on this machine
+    Doctor(operations::Doctor),
     /// Print every variable that counts, with its origin
     Env(setup::Env),
     /// Print the version

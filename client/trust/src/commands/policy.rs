@@ -1,5 +1,7 @@
 //! `trust policy init | check | show | use`; `explain` and `publish` have files of their own.
 
+use std::path::{Path, PathBuf};
+
 use serde_json::Value;
 use trust_policy::shipped;
 use trust_reader::verdict::Problem;
@@ -39,10 +41,16 @@ fn init(args: &PolicyInit) -> Result<PolicyWritten, Problem> {
     })
 }
 
-fn check(args: &PolicyFolder) -> Result<PolicyChecked, Problem> {
+fn check(args: &PolicyFolder) -> Result<Checked, Problem> {
     let folder = Folder::read(&args.folder)?;
     let policy = folder.load()?;
-    Ok(PolicyChecked::of(&policy, &folder.sources))
+    Ok(Checked { report: PolicyChecked::of(&policy, &folder.sources), folder: args.folder.clone() })
+}
+
+/// A folder that loads.
+struct Checked {
+    report: PolicyChecked,
+    folder: PathBuf,
 }
 
 fn show(app: &App, args: &PolicyShow) -> Result<Box<dyn Answer>, Problem> {
@@ -131,7 +139,7 @@ impl Answer for PolicyWritten {
 }
 
 /// Rules and dictionary as text.
-pub fn checked_text(checked: &PolicyChecked) -> String {
+pub fn checked_text(checked: &PolicyChecked, folder: Option<&Path>) -> String {
     let mut rows = vec![["RULE", "EFFECT", "FILE", "WHAT IT SAYS"].map(str::to_owned).to_vec()];
     for rule in &checked.rules {
         let said = rule.title.as_ref().or(rule.reason.as_ref()).map_or("-".to_owned(), |text| style::plain(text));
@@ -139,7 +147,8 @@ pub fn checked_text(checked: &PolicyChecked) -> String {
             trust_policy::Effect::Permit => "permit",
             trust_policy::Effect::Forbid => "forbid",
         };
-        let place = format!("{}:{}", style::plain(&rule.path), rule.line);
+        let path = folder.map_or(rule.path.clone(), |f| folder::on_disk(f, &rule.path).display().to_string());
+        let place = format!("{}:{}", style::plain(&path), rule.line);
         rows.push(vec![style::plain(&rule.id), effect.to_owned(), place, said]);
     }
     let mut text = style::table(&rows);
@@ -161,23 +170,23 @@ fn warnings_text(checked: &PolicyChecked, style: Style) -> String {
     checked.warnings.iter().map(|text| format!("{} {}\n", style.warn("warning"), style::plain(text))).collect()
 }
 
-impl Answer for PolicyChecked {
+impl Answer for Checked {
     fn command(&self) -> &'static str {
         "policy check"
     }
 
     fn json(&self) -> Value {
-        crate::output::value(self)
+        crate::output::value(&self.report)
     }
 
     fn text(&self, _: Style) -> String {
-        checked_text(self)
+        checked_text(&self.report, Some(&self.folder))
     }
 
     fn report(&self, style: Style) -> String {
-        let (rules, labels) = (self.rules.len(), self.dictionary.len());
-        let head = format!("{} {rules} rules, {labels} governed labels; nothing was published\n", style.good("loads"));
-        format!("{}{head}", warnings_text(self, style))
+        let (rules, labels) = (self.report.rules.len(), self.report.dictionary.len());
+        let counts = format!("rules: {rules}, governed labels: {labels}; nothing was published");
+        format!("{}{} {counts}\n", warnings_text(&self.report, style), style.good("loads"))
     }
 }
 
@@ -204,7 +213,8 @@ impl Answer for Shown {
             ("signed by", report.signed_by.iter().map(|id| style::short(id)).collect::<Vec<_>>().join(", ")),
             ("expires", format!("{}   {}", report.expires, self.when)),
         ]);
-        let loaded = report.loaded.as_ref().map(|loaded| format!("\n{}", checked_text(loaded))).unwrap_or_default();
+        let loaded =
+            report.loaded.as_ref().map(|loaded| format!("\n{}", checked_text(loaded, None))).unwrap_or_default();
         format!("{head}{facts}{loaded}")
     }
 
@@ -252,6 +262,6 @@ impl Answer for PolicyInUse {
 
     fn report(&self, style: Style) -> String {
         let place = self.context.as_ref().map_or("in every context".to_owned(), |name| format!("in context {name}"));
-        format!("{} the policy of {} {place}\n", style.good("decides"), self.collection)
+        format!("{} {}: its policy decides, {place}\n", style.good("in use"), self.collection)
     }
 }

@@ -17,6 +17,7 @@ use crate::cli::images::Sign;
 use crate::fault;
 use crate::keyring::{Keyring, Kind};
 use crate::output::{Publication, Signed, SignedImage};
+use crate::policy::labels;
 use crate::printer::{Answer, Printer};
 use crate::publish::{self, Change};
 use crate::server;
@@ -59,6 +60,9 @@ pub fn run(app: &App, printer: &Printer, args: &Sign) -> Result<Box<dyn Answer>,
             .map_err(|problem| with_collection_hint(app, image, problem))?;
         subjects.entry(collection).or_default().push((at, subject));
     }
+    let all = subjects.values().flatten().map(|(_, subject)| subject);
+    let labelled: Vec<_> = all.map(|subject| (&subject.image, subject.labels())).collect();
+    labels::check(app, &labelled)?;
     let mut signed: BTreeMap<usize, SignedImage> = BTreeMap::new();
     for (collection, subjects) in &subjects {
         let (role, publication) = publish::with_retries(
@@ -206,6 +210,12 @@ fn sign_collection(
 }
 
 impl Subject {
+    /// What runtimes can start, with its labels.
+    fn labels(&self) -> Vec<labels::Labels<'_>> {
+        let platforms = self.content.platforms.iter().filter(|platform| platform.runnable);
+        platforms.map(|platform| (platform.platform.as_str(), &platform.labels)).collect()
+    }
+
     /// The target paths: of the tag, if there is one, and of the digest.
     fn paths(&self) -> Result<Vec<String>, Problem> {
         let mapped = |error: trust_image::TargetError| fault::target(&error);

@@ -28,7 +28,7 @@ pub fn run(app: &App, args: &Verify, from: &Path) -> Result<Box<dyn Answer>, Pro
     for input in inputs {
         match manifests::scan(input.body()) {
             Ok(scan) => {
-                unreadable.extend(scan.faults.iter().map(|(at, f)| manifests::refused_at(&input.name, *at, f)));
+                unreadable.extend(scan.faults.iter().map(|(at, f)| manifests::not_known(&input.name, *at, f)));
                 scanned.push((input, scan));
             }
             Err(error) => unreadable.push(manifests::refused_at(&input.name, error.at, &error.why)),
@@ -198,7 +198,8 @@ impl Checked {
         for place in &self.places {
             let judged = self.looks.get(&place.image);
             let verdict = match judged.map(|judged| (&judged.problem, &judged.digest)) {
-                Some((None, digest)) => format!("{} {digest}", style.good("verified")),
+                // Without a mark: the whole may be refused all the same.
+                Some((None, digest)) => format!("verified {digest}"),
                 Some((Some(problem), _)) => style.bad(problem.id()),
                 None => style.bad(Code::Internal.id()),
             };
@@ -234,14 +235,14 @@ impl Checked {
         let refused = self.looks.values().filter(|judged| judged.problem.is_some()).count();
         let verified = self.looks.len().saturating_sub(refused);
         let counts = format!(
-            "{verified} images verified, {refused} refused; {} places in {} files; {} of {} documents have no image",
+            "images verified: {verified}, refused: {refused}; places: {}; files: {}; documents: {}, without images: {}",
             self.places.len(),
             self.files,
-            self.without,
-            self.documents
+            self.documents,
+            self.without
         );
         let problems = self.unreadable.len();
-        let unread = if problems == 0 { String::new() } else { format!("; {problems} problems in the manifests") };
+        let unread = if problems == 0 { String::new() } else { format!("; not understood: {problems}") };
         let mark = if self.problems().is_empty() { style.good("checked") } else { style.bad("refused") };
         format!("{mark} {counts}{unread}\n")
     }
@@ -254,12 +255,12 @@ impl Checked {
                 format!("{} nothing was written: not every image is verified\n", style.warn("not pinned"))
             }
             (true, true, true) => {
-                format!("{} {files} files would change; nothing was written\n", style.warn("dry run"))
+                format!("{} files to change: {files}; nothing was written\n", style.warn("dry run"))
             }
             (true, true, false) if self.from_stdin => format!("{} to stdout\n", style.good("pinned")),
             (true, true, false) => {
                 let names: String = self.files_changed.iter().map(|f| format!("  {}\n", style::plain(f))).collect();
-                format!("{} {files} files changed\n{names}", style.good("pinned"))
+                format!("{} files changed: {files}\n{names}", style.good("pinned"))
             }
         }
     }

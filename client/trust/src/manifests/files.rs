@@ -51,8 +51,8 @@ pub fn read(from: &Path) -> Result<(Vec<Input>, Vec<Problem>), Problem> {
     if !metadata.is_dir() {
         return Ok((vec![read_file(from, from)?], Vec::new()));
     }
-    let mut search =
-        Search { top: from.canonicalize().map_err(|e| crate::fault::file(from, &e))?, ..Search::default() };
+    let top = from.canonicalize().map_err(|e| crate::fault::file(from, &e))?;
+    let mut search = Search { seen: BTreeSet::from([top.clone()]), top, ..Search::default() };
     search.folder(from, 0)?;
     let (mut inputs, mut problems) = (Vec::new(), search.problems);
     for (real, name) in search.files {

@@ -190,6 +190,20 @@ pub fn refused_at(file: &str, at: At, why: &impl std::fmt::Display) -> Problem {
     refused(file, &why.to_string()).headline(format!("{file}:{}:{}: {why}", at.line, at.column))
 }
 
+/// A document whose images are not known.
+pub fn not_known(file: &str, at: At, fault: &Fault) -> Problem {
+    let problem = refused_at(file, at, fault);
+    match fault {
+        Fault::UnknownKind { .. } => {
+            problem.cause("only of the kinds of Kubernetes itself is it known where all their images stand").remedy([
+                "check the spelling of apiVersion and kind",
+                "a kind of others: a gate in the cluster checks its Pods when they are made",
+            ])
+        }
+        _ => problem,
+    }
+}
+
 #[cfg(test)]
 #[path = "tests.rs"]
 mod tests;

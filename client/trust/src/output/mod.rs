@@ -7,6 +7,7 @@ mod collections;
 mod images;
 mod local;
 mod manifests;
+mod operations;
 mod policy;
 mod schema;
 
@@ -14,6 +15,7 @@ pub use collections::*;
 pub use images::*;
 pub use local::*;
 pub use manifests::*;
+pub use operations::*;
 pub use policy::*;
 pub use schema::schema;
 

@@ -25,6 +25,7 @@ pub fn schema() -> Value {
         "pin list" => Pins, "pin show" => PinReport, "pin add" | "pin remove" => PinChange,
         "policy init" => PolicyWritten, "policy check" => PolicyChecked, "policy explain" => Explained,
         "policy publish" => PolicyPublished, "policy show" => PolicyShown | PolicyRaw, "policy use" => PolicyInUse,
+        "status" => StatusReport, "doctor" => DoctorReport,
         "context list" => Contexts, "context add" | "context use" | "context remove" => ContextChange,
         "config show" => ConfigReport, "config path" => ConfigPath, "env" => Environment, "version" => Version,
         "man" => ManPages, "help" => HelpText, "completion" => CompletionScript,

@@ -152,7 +152,7 @@ pub fn denial(image: &str, decision: &Decision) -> Option<Problem> {
     }
     let contact = decision.rules.iter().find_map(|rule| rule.contact.as_ref());
     if let Some(contact) = contact {
-        let explain = "see the whole evaluation: trust policy explain";
+        let explain = "see the whole evaluation: trust policy explain --image REF --env FILE";
         problem = problem.remedy([format!("run it where it is allowed, or ask {contact}"), explain.to_owned()]);
     }
     Some(problem)

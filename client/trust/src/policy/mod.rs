@@ -8,5 +8,6 @@ pub mod fault;
 pub mod folder;
 pub mod in_force;
 pub mod judge;
+pub mod labels;
 
 pub use judge::Judge;

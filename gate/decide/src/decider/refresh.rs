@@ -74,7 +74,7 @@ impl Decider {
         for collection in &self.collections {
             let (this, collection) = (Arc::clone(self), Arc::clone(collection));
             running.spawn(async move {
-                let mut failures = 0_u32;
+                let mut failures = u32::from(collection.problem().is_some());
                 loop {
                     tokio::time::sleep(this.pause(failures)).await;
                     this.refresh_one(&collection).await;

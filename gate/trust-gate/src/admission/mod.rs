@@ -6,6 +6,7 @@
 //! together. Deliberately absent: certificates of clients (whoever asks learns only whether an image may run), and calls to
 //! the API server.
 
+mod inline;
 pub mod judge;
 pub mod patch;
 pub mod review;
@@ -29,6 +30,7 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::Instant;
 use trust_listen::{Certificate, TlsError};
 
+use self::inline::Workers;
 use self::judge::{Door, Rules};
 use self::review::{MAX_REVIEW_LEN, Review, ReviewError};
 use crate::config::AdmissionConfig;
@@ -50,13 +52,15 @@ pub struct Admission {
     decider: Arc<dyn Decides>,
     rules: Rules,
     room: Semaphore,
+    workers: Arc<Workers>,
     leaving: AtomicBool,
 }
 
 impl Admission {
     /// A door with these rules.
     pub fn new(decider: Arc<dyn Decides>, rules: Rules) -> Arc<Self> {
-        Arc::new(Self { decider, rules, room: Semaphore::new(PIECES), leaving: AtomicBool::new(false) })
+        let (room, leaving) = (Semaphore::new(PIECES), AtomicBool::new(false));
+        Arc::new(Self { decider, rules, room, workers: Workers::new(), leaving })
     }
 
     /// From now on it is not ready: nobody new is to be sent here.
@@ -156,7 +160,7 @@ async fn reviewed(
     // Known as soon as the review is read: so that a decision which takes too long is answered all the same.
     let uid = Arc::new(OnceLock::new());
     let (known, worker) = (Arc::clone(&uid), Arc::clone(&door));
-    let work = tokio::task::spawn_blocking(move || {
+    let work = door.workers.run(move || {
         let review = Review::parse(&body)?;
         drop(body);
         let _ = known.set(review.uid.clone());

@@ -126,7 +126,30 @@ fn nodes(value: &Value, at: &str, into: &mut Vec<String>) {
     }
 }
 
+/// What somebody would write who wants to get past: (object, member, value).
+fn claims() -> [(&'static str, &'static str, Value); 9] {
+    let time = json!("2030-01-01T00:00:00Z");
+    [
+        ("/request/object/metadata", "deletionTimestamp", time.clone()),
+        ("/request/oldObject/metadata", "deletionTimestamp", time),
+        ("/request/object/metadata", "annotations", json!({"kubernetes.io/config.mirror": "x", "trust": "verified"})),
+        ("/request/object/metadata", "ownerReferences", json!([{"kind": "ReplicaSet", "controller": true}])),
+        ("/request", "subResource", json!("ephemeralcontainers")),
+        ("/request", "dryRun", json!(true)),
+        ("/request", "operation", json!("UPDATE")),
+        ("/request", "kind", json!({"group": "", "version": "v1", "kind": "Pod"})),
+        ("/request", "oldObject", Value::Null),
+    ]
+}
+
 fn mutate_tree(value: &mut Value, random: &mut Random) {
+    if random.below(4) == 0 {
+        let (object, member, claim) = random.pick(&claims()).clone();
+        if let Some(Value::Object(members)) = value.pointer_mut(object) {
+            members.insert(member.to_owned(), claim);
+        }
+        return;
+    }
     let mut all = Vec::new();
     nodes(value, "", &mut all);
     let (one, other) = (random.pick(&all).clone(), random.pick(&all).clone());

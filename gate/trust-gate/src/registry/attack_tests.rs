@@ -445,3 +445,16 @@ async fn an_upstream_that_is_down_is_said_to_be_down() {
     world.upstream.lie(&format!("/v2/{APP}/manifests/{digest}"), ok(signed.clone()));
     assert_eq!(world.manifest(APP, "v1").await.body, signed);
 }
+
+#[tokio::test]
+async fn an_image_beyond_the_end_of_the_list_can_be_pulled_in_the_usual_order() {
+    let world = World::start().await;
+    let (child, _, layer) = world.image(APP, "child");
+    let index = world.index(APP, OCI_MANIFEST, &[&child]);
+    let digest = world.fake.sign(APP, "v1", &index);
+    world.fake.unlist();
+    assert_eq!(world.manifest(APP, "v1").await.status, 200);
+    assert_eq!(world.manifest(APP, digest).await.status, 200);
+    assert_eq!(world.manifest(APP, Digest::of(&child)).await.status, 200);
+    assert_eq!(world.blob(APP, &layer).await.status, 200);
+}

@@ -269,8 +269,9 @@ mod tests {
         }
         assert_eq!(of(&["bytes=0-"], 0), Asked::Nowhere);
         let many = "bytes=".to_owned() + &"0-1,".repeat(100_000);
-        for whole in ["bytes=0-1,2-3", "bytes=5-1", "bytes=", "bytes=-", "bytes=a-b", "bytes=+1-2", "items=0-1", &many] {
-            assert_eq!(of(&[whole], 100), Asked::Whole, "{}", &whole[..whole.len().min(20)]);
+        for whole in ["bytes=0-1,2-3", "bytes=5-1", "bytes=", "bytes=-", "bytes=a-b", "bytes=+1-2", "items=0-1", &many]
+        {
+            assert_eq!(of(&[whole], 100), Asked::Whole, "{}", whole.len());
         }
         assert_eq!(of(&["bytes=0-1", "bytes=0-2"], 100), Asked::Whole);
         assert_eq!(of(&[], 100), Asked::Whole);

@@ -101,7 +101,13 @@ async fn g27_parts_of_blobs_come_as_they_were_asked_for() {
     assert_eq!((head.status, head.header("content-length"), head.body.len()), (206, "10", 0));
     let head = world.ask("HEAD", &path, &[]).await;
     assert_eq!((head.status, head.header("content-length")), (200, size.to_string().as_str()));
-    assert!(world.upstream.headers("range").iter().all(|range| range == "bytes=10-19" || range.ends_with(&(size - 1).to_string())));
+    assert!(
+        world
+            .upstream
+            .headers("range")
+            .iter()
+            .all(|range| range == "bytes=10-19" || range.ends_with(&(size - 1).to_string()))
+    );
 
     // Another part than the one asked for, and the whole as a part with wrong bytes.
     let stated = |range: &str| vec![("Content-Range", range.to_owned())];

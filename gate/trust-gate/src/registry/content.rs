@@ -48,7 +48,6 @@ impl ContentError {
             ),
         }
     }
-
 }
 
 /// The manifests of one upstream.

@@ -9,8 +9,8 @@ use std::time::Duration;
 use axum::Router;
 use axum::extract::Request;
 use axum::response::Response;
-use http::request::Parts;
 use http::header::{CACHE_CONTROL, ETAG, IF_NONE_MATCH, LINK, USER_AGENT};
+use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use serde_json::json;
 use trust_image::Digest;
@@ -99,7 +99,9 @@ fn tags(permits: &Permits, name: &str, page: &Page, is_head: bool, whom: &str) -
         Err(denial) if !denial.is_about_the_image() => return Err(permits.denied(name, "tags/list", &denial)),
         _ if signed.tags.is_empty() => {
             let detail = json!({ "repository": name });
-            return Err(Refusal::new(StatusCode::NOT_FOUND, "NAME_UNKNOWN", "no tag of this name is signed").detail(detail));
+            return Err(
+                Refusal::new(StatusCode::NOT_FOUND, "NAME_UNKNOWN", "no tag of this name is signed").detail(detail)
+            );
         }
         _ => {}
     }

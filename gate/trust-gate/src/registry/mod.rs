@@ -90,9 +90,8 @@ async fn serve(
 
 /// The logical host, and the registry behind.
 fn upstream(config: &RegistryConfig) -> Result<(String, Upstream), RegistryError> {
-    let wrong = |member: &str, why: &dyn std::fmt::Display| {
-        RegistryError::Configuration(format!("registry.{member}: {why}"))
-    };
+    let wrong =
+        |member: &str, why: &dyn std::fmt::Display| RegistryError::Configuration(format!("registry.{member}: {why}"));
     let host = canonical_domain(&config.host).map_err(|error| wrong("host", &error))?;
     let options = UpstreamOptions {
         tls: TlsOptions { ca_files: config.ca.iter().cloned().collect() },

@@ -24,8 +24,40 @@ impl Dice {
 }
 
 const PIECES: &[&str] = &[
-    "/", "//", "%2F", "%2f", "..", "/../", ".", "%00", "%0a", ";", "\\", "@", ":", "?", "#", "&", "%25", "%", "v2", "blobs",
-    "manifests", "tags/list", "sha256:", "sha512:", "SHA256:", "u", "v1", "A", "\u{e4}", " ", "\t", "*", "team/app", "other/app",
+    "/",
+    "//",
+    "%2F",
+    "%2f",
+    "..",
+    "/../",
+    ".",
+    "%00",
+    "%0a",
+    ";",
+    "\\",
+    "@",
+    ":",
+    "?",
+    "#",
+    "&",
+    "%25",
+    "%",
+    "v2",
+    "blobs",
+    "manifests",
+    "tags/list",
+    "sha256:",
+    "sha512:",
+    "SHA256:",
+    "u",
+    "v1",
+    "A",
+    "\u{e4}",
+    " ",
+    "\t",
+    "*",
+    "team/app",
+    "other/app",
 ];
 
 fn mutate(line: &str, dice: &mut Dice) -> Vec<u8> {
@@ -109,7 +141,11 @@ async fn no_changed_request_gets_bytes_that_are_not_signed() {
         assert!(got.status < 500 || got.status == 502, "{n}: {shown:?} {got:?}");
         let text = String::from_utf8_lossy(&got.body);
         assert!(!text.contains("of unsigned"), "{n}: {shown:?}");
-        if matches!(got.status, 200 | 206) && !got.body.is_empty() && !got.body.starts_with(b"{\"name\"") && got.body != b"{}" {
+        if matches!(got.status, 200 | 206)
+            && !got.body.is_empty()
+            && !got.body.starts_with(b"{\"name\"")
+            && got.body != b"{}"
+        {
             allowed += 1;
             let fine = clean.iter().any(|content| match got.status {
                 200 => *content == got.body,

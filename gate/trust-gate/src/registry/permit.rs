@@ -13,6 +13,7 @@ use moka::sync::Cache;
 use trust_image::Digest;
 use trust_reader::catalogue::exit;
 use trust_reader::registry::{Reason, RegistryError, Upstream};
+use trust_reader::view::MAX_ENTRIES;
 
 use super::content::{Content, ContentError};
 use super::document::{Document, DocumentError};
@@ -112,8 +113,9 @@ impl Permits {
         let image = format!("{}/{name}:{tag}", self.host);
         match self.rules.rule(&Asked { image: &image, whom, quiet: false }) {
             Ruling::Allowed { digest, length } => {
-                if !self.signed(name).set.contains(&digest) {
-                    // Signed since the list was read. What the client asks for next rests on it.
+                let signed = self.signed(name);
+                if !signed.set.contains(&digest) && signed.set.len() < MAX_ENTRIES / 2 {
+                    // Signed since the list was read (or the list is full). What the client asks for next may rest on it.
                     self.signed.invalidate(name);
                 }
                 self.document(name, &digest, Some(length)).await
@@ -213,19 +215,23 @@ impl Permits {
         if let Some((image, length)) = self.meant_by_a_tag(name, digest, &signed, whom) {
             return Cover::By { image, length: Some(length) };
         }
-        let mut first = signed.set.contains(digest).then(|| own.clone());
-        let above = self.reach.above(name, digest, is_index);
-        for way in above.iter().filter(|way| signed.set.contains(*way)) {
-            let denial = match self.rule(name, way, whom, true) {
-                Ruling::Allowed { .. } => return Cover::By { image: self.image(name, way), length: None },
+        let mut first = None;
+        for way in self.reach.above(name, digest, is_index) {
+            let denial = match self.rule(name, &way, whom, true) {
+                Ruling::Allowed { .. } => return Cover::By { image: self.image(name, &way), length: None },
                 Ruling::Denied(denial) => denial,
             };
-            if let Some((image, _)) = self.meant_by_a_tag(name, way, &signed, whom) {
+            if let Some((image, _)) = self.meant_by_a_tag(name, &way, &signed, whom) {
                 return Cover::By { image, length: None };
             }
-            first = first.or(Some(denial));
+            // An index between is rarely signed itself: that says nothing.
+            first = first.or(Some(denial).filter(|denial| denial.exit != exit::NOT_SIGNED));
         }
-        first.map_or(Cover::Nothing(own), Cover::Denied)
+        match first {
+            Some(denial) => Cover::Denied(denial),
+            None if own.exit == exit::NOT_SIGNED => Cover::Nothing(own),
+            None => Cover::Denied(own),
+        }
     }
 
     /// Whether a signed digest may pass for itself.
@@ -287,7 +293,9 @@ pub(crate) fn of_content(error: &ContentError) -> Refusal {
             Refusal::manifest_unknown("it is signed, and the registry behind this gate does not have it")
         }
         ContentError::Upstream(error) => of_upstream(error),
-        ContentError::Document(DocumentError::Digest) => bad_gateway("the registry behind this gate served other content"),
+        ContentError::Document(DocumentError::Digest) => {
+            bad_gateway("the registry behind this gate served other content")
+        }
         ContentError::Document(error) => {
             Refusal::new(StatusCode::FORBIDDEN, "MANIFEST_INVALID", &format!("refused: {error}"))
         }

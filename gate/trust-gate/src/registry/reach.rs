@@ -16,7 +16,9 @@ use super::document::{Document, Links};
 pub(crate) const MAX_DEPTH: usize = 4;
 /// Links of all names.
 const MAX_LINKS: usize = 250_000;
-/// Images that hold a blob, and indexes above a manifest, that are looked at for one question.
+/// Images that hold a blob that are looked at for one question: a layer of everybody's base image is in many.
+const MAX_HOLDERS: usize = 4_096;
+/// Indexes above a manifest that are looked at for one question.
 const MAX_ABOVE: usize = 256;
 
 /// The links of all names.
@@ -93,7 +95,7 @@ impl Reach {
     pub(crate) fn holders(&self, name: &str, blob: &Digest) -> Vec<(Digest, u64)> {
         let names = self.names();
         let holders = names.graphs.get(name).and_then(|graph| graph.held_by.get(blob));
-        holders.map(|list| list.iter().take(MAX_ABOVE).copied().collect()).unwrap_or_default()
+        holders.map(|list| list.iter().take(MAX_HOLDERS).copied().collect()).unwrap_or_default()
     }
 
     /// The indexes above a manifest, nearest first, at most [`MAX_DEPTH`] levels. `as_index` says what the manifest is, if

@@ -25,18 +25,18 @@ pub(crate) struct Refusal {
     /// One of the protocol's codes.
     pub(crate) code: &'static str,
     pub(crate) message: String,
-    pub(crate) detail: Value,
+    pub(crate) detail: Option<Box<Value>>,
     /// Seconds.
     pub(crate) retry_after: Option<u32>,
 }
 
 impl Refusal {
     pub(crate) fn new(status: StatusCode, code: &'static str, message: &str) -> Refusal {
-        Refusal { status, code, message: printable(message), detail: Value::Null, retry_after: None }
+        Refusal { status, code, message: printable(message), detail: None, retry_after: None }
     }
 
     pub(crate) fn detail(mut self, detail: Value) -> Refusal {
-        self.detail = detail;
+        self.detail = Some(Box::new(detail));
         self
     }
 
@@ -53,8 +53,8 @@ impl Refusal {
 
     pub(crate) fn response(&self, is_head: bool) -> Response {
         let mut error = json!({ "code": self.code, "message": self.message });
-        if let (Some(error), false) = (error.as_object_mut(), self.detail.is_null()) {
-            error.insert("detail".to_owned(), self.detail.clone());
+        if let (Some(error), Some(detail)) = (error.as_object_mut(), &self.detail) {
+            error.insert("detail".to_owned(), Value::clone(detail));
         }
         let body = json!({ "errors": [error] }).to_string();
         let mut response = whole(self.status, "application/json", body, is_head);

@@ -126,14 +126,62 @@ fn ruling(answer: &Answer) -> Ruling {
         Outcome::Denied(denied) => denied,
     };
     let decision = denied.decision.as_ref();
-    let contacts = decision.iter().flat_map(|d| &d.rules).filter_map(|rule| rule.contact.as_deref());
-    let hints = contacts.chain(denied.problem.remedy.iter().map(String::as_str));
+    let contact = decision.iter().flat_map(|d| &d.rules).find_map(|rule| rule.contact.as_ref());
+    let hint = contact.map(|contact| format!("contact {contact}")).or_else(|| denied.problem.remedy.first().cloned());
     Ruling::Denied(Box::new(Denial {
         exit: answer.exit(),
         line: answer.line(),
         digest: denied.digest.map(|digest| digest.to_string()),
         policy: decision.map(|d| format!("{} v{} {}", d.policy.collection, d.policy.version, d.policy.digest)),
         rules: decision.iter().flat_map(|d| d.rules.iter().map(|rule| rule.id.clone())).collect(),
-        hint: hints.into_iter().next().map(str::to_owned),
+        hint,
     }))
+}
+
+#[cfg(test)]
+mod tests {
+    use trust_decide::Denied;
+    use trust_reader::catalogue::Code;
+    use trust_reader::verdict::Problem;
+
+    use super::*;
+
+    fn denied(code: Code) -> Denial {
+        let problem =
+            Problem::new(code).fact("image", "registry.example.com/pay/api:v1").remedy(["do this", "or that"]);
+        let denied = Denied { problem, decision: None, digest: Some(Digest::of(b"x")) };
+        let answer = Answer {
+            image: "registry.example.com/pay/api:v1".to_owned(),
+            environment: "public-eu".to_owned(),
+            outcome: Outcome::Denied(denied.into()),
+        };
+        match ruling(&answer) {
+            Ruling::Denied(denial) => {
+                assert_eq!((denial.line.as_str(), denial.exit), (answer.line().as_str(), answer.exit()));
+                *denial
+            }
+            Ruling::Allowed { .. } => panic!("a denial became an allow"),
+        }
+    }
+
+    #[test]
+    fn every_denial_stays_one_with_its_line_digest_and_hint() {
+        for &code in Code::ALL {
+            let denial = denied(code);
+            assert_eq!(denial.hint.as_deref(), Some("do this"));
+            let detail = denial.detail("registry.example.com/pay/api", "v1");
+            assert_eq!(detail["digest"], Digest::of(b"x").to_string());
+            assert_eq!((detail["reference"].as_str(), detail["rule"].is_null()), (Some("v1"), true));
+        }
+    }
+
+    #[test]
+    fn trust_data_that_cannot_be_used_says_nothing_of_the_image() {
+        for code in [Code::TimestampExpired, Code::RoleExpired, Code::PolicyFailed] {
+            assert!(!denied(code).is_about_the_image(), "{code:?}");
+        }
+        for code in [Code::NotSigned, Code::DigestRevoked, Code::PolicyDenied] {
+            assert!(denied(code).is_about_the_image(), "{code:?}");
+        }
+    }
 }

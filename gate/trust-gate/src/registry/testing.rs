@@ -174,6 +174,11 @@ impl Fake {
         digest
     }
 
+    /// What is signed is not listed: names can have more images than a list holds.
+    pub(super) fn unlist(&self) {
+        self.signed.lock().unwrap().clear();
+    }
+
     /// The policy denies all that was signed under this digest.
     pub(super) fn deny(&self, digest: &Digest, line: &str) {
         let images = self.allowed.lock().unwrap();

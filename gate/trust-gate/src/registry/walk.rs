@@ -24,6 +24,8 @@ const MAX_FETCHES: usize = 2_048;
 const AT_ONCE: usize = 8;
 /// How long one walk may take, with waiting for the one before it.
 const MAX_TIME: Duration = Duration::from_secs(20);
+/// Decisions after which others get their turn.
+const PAUSE: usize = 32;
 /// Names with a walk.
 const MAX_NAMES: u64 = 1_024;
 
@@ -91,19 +93,30 @@ async fn walk(permits: &Permits, name: &str, signed: &Signed, target: Target, wh
     let mut waiting: VecDeque<(Digest, usize)> = likely.iter().chain(&signed.digests).map(|d| (*d, 0)).collect();
     let mut seen = HashSet::new();
     let mut running = JoinSet::new();
-    let (mut fetches, mut trouble) = (0, None);
+    let (mut looked, mut fetches, mut trouble) = (0, 0, None);
     loop {
         while running.len() < AT_ONCE {
             let Some((digest, depth)) = waiting.pop_front() else { break };
             if depth > MAX_DEPTH || seen.contains(&digest) {
                 continue;
             }
-            // The images below an index that may pass may pass with it, even those that may not for themselves.
-            if depth == 0 && !permits.may_pass(name, &digest, signed, whom) {
+            let entries = permits.reach.entries_of(name, &digest);
+            // An image that was read leads to nothing new.
+            if entries.as_ref().is_some_and(Vec::is_empty) {
                 continue;
             }
+            // The images below an index that may pass may pass with it, even those that may not for themselves.
+            if depth == 0 {
+                looked += 1;
+                if looked % PAUSE == 0 {
+                    tokio::task::yield_now().await;
+                }
+                if !permits.may_pass(name, &digest, signed, whom) {
+                    continue;
+                }
+            }
             seen.insert(digest);
-            if let Some(entries) = permits.reach.entries_of(name, &digest) {
+            if let Some(entries) = entries {
                 waiting.extend(below(&entries, depth, &target));
                 continue;
             }

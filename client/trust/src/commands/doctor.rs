@@ -1,0 +1,232 @@
+//! `trust doctor`: what is wrong on this machine.
+//!
+//! Invariant: nothing is changed, and nothing is called fine that was not looked at. The clock is judged only against what this
+//! machine has seen: that it did not go back; how far it is from a server's is not known here.
+
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+use serde_json::Value;
+use trust_image::Reference;
+use trust_reader::anchor;
+use trust_reader::catalogue::Code;
+use trust_reader::verdict::Problem;
+use trust_tuf::model::Role;
+
+use crate::anchors;
+use crate::app::App;
+use crate::output::{DoctorCheck, DoctorReport};
+use crate::policy::in_force::{InForce, pin_of_policy};
+use crate::printer::Answer;
+use crate::server;
+use crate::session::Session;
+use crate::settings::Pin;
+use crate::style::{self, Style};
+
+/// Key files that are looked at.
+const MAX_KEY_FILES: usize = 1_000;
+
+/// Runs the command.
+pub fn run(app: &App) -> Result<Box<dyn Answer>, Problem> {
+    let mut found = Findings(Vec::new());
+    found.client(app);
+    found.keys(&app.settings.paths.keys);
+    if app.settings.pins.is_empty() {
+        found.add(
+            "pins",
+            Err(("warning", "nothing is pinned: no image is accepted".to_owned())),
+            "trust pin add --help",
+        );
+    }
+    for pin in &app.settings.pins {
+        found.collection(app, pin);
+    }
+    found.registries(app);
+    found.policy(app);
+    found.docker(app);
+    let problems = found.0.iter().filter(|check| check.state == "problem").count();
+    let finding = (problems > 0).then(|| Problem::new(Code::Findings).fact("problems", problems));
+    Ok(Box::new(Examined { report: DoctorReport { checks: found.0 }, finding }))
+}
+
+struct Findings(Vec<DoctorCheck>);
+
+impl Findings {
+    fn add(&mut self, name: &str, result: Result<String, (&str, String)>, fix: &str) {
+        let (state, found) = match result {
+            Ok(found) => ("ok", found),
+            Err((state, found)) => (state, found),
+        };
+        self.0.push(DoctorCheck {
+            name: name.to_owned(),
+            state: state.to_owned(),
+            found: style::plain(&found),
+            fix: (state != "ok").then(|| style::plain(fix)),
+        });
+    }
+
+    fn problem(&mut self, name: &str, about: &str, problem: &Problem) {
+        let found = format!("{about}: {} ({})", problem.headline, problem.id());
+        self.add(name, Err(("problem", found)), &format!("trust help {}", problem.id()));
+    }
+
+    fn client(&mut self, app: &App) {
+        let config = &app.settings.paths.config;
+        let place =
+            if config.exists() { format!("configuration {}", config.display()) } else { "no configuration".into() };
+        self.add("client", Ok(format!("{}, {place}", env!("CARGO_PKG_VERSION"))), "");
+    }
+
+    /// Folder and files of private keys must be their owner's alone.
+    fn keys(&mut self, folder: &Path) {
+        let Ok(entries) = std::fs::read_dir(folder) else {
+            return self.add("keys", Ok("none on this machine".to_owned()), "");
+        };
+        let open =
+            |path: &Path| std::fs::symlink_metadata(path).is_ok_and(|m| !m.is_symlink() && m.mode() & 0o077 != 0);
+        let (mut files, mut wide) = (0_usize, Vec::new());
+        if open(folder) {
+            wide.push(folder.display().to_string());
+        }
+        for path in entries.flatten().map(|entry| entry.path()).take(MAX_KEY_FILES) {
+            let is_public = path.extension().is_some_and(|ending| ending == "pub");
+            files = files.saturating_add(usize::from(!is_public));
+            if !is_public && open(&path) {
+                wide.push(path.display().to_string());
+            }
+        }
+        if wide.is_empty() {
+            return self.add("keys", Ok(format!("{files} private files, only you can read them")), "");
+        }
+        let fix = format!("chmod go= {}", wide.join(" "));
+        self.add("keys", Err(("problem", format!("others can read {}", wide.join(", ")))), &fix);
+    }
+
+    /// Pin, server, certificate, chain of roots, freshness and clock: what every command goes through.
+    fn collection(&mut self, app: &App, pin: &Pin) {
+        if let Some(path) = anchors::root_file(app, pin) {
+            match anchors::read_root(&path) {
+                Ok(bytes) if anchor::fingerprint(&bytes) != pin.fingerprint => {
+                    let why = format!("{}: the pinned root was changed: {}", pin.collection, path.display());
+                    return self.add("collection", Err(("problem", why)), "trust help E1601");
+                }
+                Ok(_) => {}
+                Err(problem) => return self.problem("collection", &pin.collection, &problem),
+            }
+        }
+        match Session::open(app, pin) {
+            Err(problem) => self.problem("collection", &pin.collection, &problem),
+            Ok(session) => {
+                let timestamp = session.reader.trusted().timestamp();
+                let place = session.server.as_deref().map_or("offline".to_owned(), trust_reader::http::shown_address);
+                let text = format!("{}: {place}, timestamp v{}", pin.collection, timestamp.version());
+                self.add("collection", Ok(text), "");
+            }
+        }
+    }
+
+    fn registries(&mut self, app: &App) {
+        if app.settings.offline.value {
+            return self.add("registry", Err(("warning", "not asked: offline".to_owned())), "run it with network");
+        }
+        let mut asked: Vec<String> = Vec::new();
+        for pin in &app.settings.pins {
+            let Ok(image) = Reference::parse(&format!("{}:trust-doctor", pin.collection)) else { continue };
+            let host = image.canonical_domain().to_owned();
+            if asked.contains(&host) {
+                continue;
+            }
+            asked.push(host.clone());
+            let answer = server::registry(app).and_then(|registry| {
+                app.wait(async { registry.head_manifest(&image).await.map_err(|error| Problem::from(&error)) })
+            });
+            match answer {
+                // That there is no such tag is an answer.
+                Ok(_) => self.add("registry", Ok(format!("{host} answers")), ""),
+                Err(problem) if matches!(problem.code, Code::NoSuchTag | Code::NoSuchImage) => {
+                    self.add("registry", Ok(format!("{host} answers")), "");
+                }
+                Err(problem) if matches!(problem.code, Code::RegistryLogin | Code::RegistryForbidden) => {
+                    let why = format!("{host} answers, and wants a login");
+                    self.add("registry", Err(("warning", why)), "log in with docker login or podman login");
+                }
+                Err(problem) => self.problem("registry", &host, &problem),
+            }
+        }
+    }
+
+    fn policy(&mut self, app: &App) {
+        if app.settings.policy.is_none() {
+            return;
+        }
+        let loaded = pin_of_policy(app, None).and_then(|pin| {
+            let mut session = Session::open(app, pin)?;
+            let found = InForce::read(app, &mut session)?;
+            let rules = found.load()?.rules().count();
+            Ok(format!("{} v{}, {rules} rules", found.identity.collection, found.identity.version))
+        });
+        match loaded {
+            Ok(text) => self.add("policy", Ok(text), ""),
+            Err(problem) => self.problem("policy", "the policy collection", &problem),
+        }
+    }
+
+    fn docker(&mut self, app: &App) {
+        if matches!(app.environment.switch("DOCKER_CONTENT_TRUST"), Ok(Some(true))) {
+            let why = "DOCKER_CONTENT_TRUST is set, but docker 29 and later ignore it";
+            self.add(
+                "docker",
+                Err(("problem", why.to_owned())),
+                &format!("trust help {}", Code::ContentTrustIgnored.id()),
+            );
+        }
+    }
+}
+
+struct Examined {
+    report: DoctorReport,
+    finding: Option<Problem>,
+}
+
+impl Answer for Examined {
+    fn command(&self) -> &'static str {
+        "doctor"
+    }
+
+    fn json(&self) -> Value {
+        crate::output::value(&self.report)
+    }
+
+    fn text(&self, style: Style) -> String {
+        let mut text = String::new();
+        for check in &self.report.checks {
+            let name = format!("{:<10}", check.name);
+            // No mark of success where the whole may be a refusal: the words say it.
+            let head = match check.state.as_str() {
+                "ok" => format!("  {name}"),
+                "warning" => style.warn(&name),
+                _ => style.bad(&name),
+            };
+            text.push_str(&format!("{head} {}\n", check.found));
+            if let Some(fix) = &check.fix {
+                text.push_str(&format!("  {:<10} fix: {fix}\n", ""));
+            }
+        }
+        text
+    }
+
+    fn report(&self, style: Style) -> String {
+        let count = |state: &str| self.report.checks.iter().filter(|check| check.state == state).count();
+        let (problems, warnings) = (count("problem"), count("warning"));
+        let counts = format!("problems: {problems}, warnings: {warnings}");
+        if problems == 0 { format!("{} {counts}\n", style.good("healthy")) } else { format!("{counts}\n") }
+    }
+
+    fn problems(&self) -> Vec<&Problem> {
+        self.finding.iter().collect()
+    }
+
+    fn tells_problems(&self) -> bool {
+        true
+    }
+}
