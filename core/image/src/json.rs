@@ -5,6 +5,7 @@
 //! object that holds a second spelling of the name that is asked for. Deliberately absent: canonical JSON and
 //! anything that is signed by TUF (crate trust-tuf).
 
+use std::borrow::Cow;
 use std::fmt;
 
 use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
@@ -48,7 +49,13 @@ pub enum JsonError {
 
 /// Reads one JSON document. The caller has limited its length.
 pub fn parse(bytes: &[u8]) -> Result<Value, JsonError> {
-    let mut budget = Budget { left: MAX_VALUES, broken: None };
+    parse_without(bytes, &[])
+}
+
+/// The same, for a reader of a few members of large documents: the values of members with these names, wherever they stand,
+/// are held to the same rules, and then null takes their place.
+pub fn parse_without(bytes: &[u8], unread: &'static [&'static str]) -> Result<Value, JsonError> {
+    let mut budget = Budget { left: MAX_VALUES, broken: None, unread };
     let mut reader = serde_json::Deserializer::from_slice(bytes);
     let result = Node { depth: 0, budget: &mut budget }.deserialize(&mut reader);
     let value = match result {
@@ -85,9 +92,18 @@ fn named(error: &serde_json::Error) -> JsonError {
 struct Budget {
     left: usize,
     broken: Option<JsonError>,
+    unread: &'static [&'static str],
 }
 
 impl Budget {
+    fn take<E: serde::de::Error>(&mut self) -> Result<(), E> {
+        match self.left.checked_sub(1) {
+            Some(left) => self.left = left,
+            None => return Err(self.refuse(JsonError::TooManyValues)),
+        }
+        Ok(())
+    }
+
     fn refuse<E: serde::de::Error>(&mut self, reason: JsonError) -> E {
         let error = E::custom(&reason);
         self.broken = Some(reason);
@@ -104,10 +120,7 @@ impl<'de> DeserializeSeed<'de> for Node<'_> {
     type Value = Value;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
-        match self.budget.left.checked_sub(1) {
-            Some(left) => self.budget.left = left,
-            None => return Err(self.budget.refuse(JsonError::TooManyValues)),
-        }
+        self.budget.take()?;
         deserializer.deserialize_any(self)
     }
 }
@@ -165,12 +178,117 @@ impl<'de> Visitor<'de> for Node<'_> {
         }
         let mut members = Map::new();
         while let Some(name) = map.next_key::<String>()? {
-            let value = map.next_value_seed(Node { depth: self.depth + 1, budget: self.budget })?;
+            let depth = self.depth + 1;
+            let value = match self.budget.unread.contains(&name.as_str()) {
+                false => map.next_value_seed(Node { depth, budget: self.budget })?,
+                true => {
+                    map.next_value_seed(Unread { depth, budget: self.budget })?;
+                    Value::Null
+                }
+            };
             if members.insert(name, value).is_some() {
                 return Err(self.budget.refuse(JsonError::DuplicateMember));
             }
         }
         Ok(Value::Object(members))
+    }
+}
+
+/// A value that is checked as [`Node`] does and not kept.
+struct Unread<'b> {
+    depth: usize,
+    budget: &'b mut Budget,
+}
+
+impl<'de> DeserializeSeed<'de> for Unread<'_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        self.budget.take()?;
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Unread<'_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON value")
+    }
+
+    fn visit_unit<E>(self) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_u64<E>(self, _: u64) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_str<E>(self, _: &str) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<(), A::Error> {
+        if self.depth >= MAX_DEPTH {
+            return Err(self.budget.refuse(JsonError::TooDeep));
+        }
+        while seq.next_element_seed(Unread { depth: self.depth + 1, budget: self.budget })?.is_some() {}
+        Ok(())
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        if self.depth >= MAX_DEPTH {
+            return Err(self.budget.refuse(JsonError::TooDeep));
+        }
+        let mut names: Vec<Cow<'de, str>> = Vec::new();
+        while let Some(name) = map.next_key_seed(Name)? {
+            map.next_value_seed(Unread { depth: self.depth + 1, budget: self.budget })?;
+            names.push(name);
+        }
+        names.sort_unstable();
+        match names.windows(2).any(|pair| matches!(pair, [one, other] if one == other)) {
+            true => Err(self.budget.refuse(JsonError::DuplicateMember)),
+            false => Ok(()),
+        }
+    }
+}
+
+/// A member's name, copied only if it holds an escape.
+struct Name;
+
+impl<'de> DeserializeSeed<'de> for Name {
+    type Value = Cow<'de, str>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Cow<'de, str>, D::Error> {
+        deserializer.deserialize_str(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Name {
+    type Value = Cow<'de, str>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a name")
+    }
+
+    fn visit_borrowed_str<E>(self, name: &'de str) -> Result<Cow<'de, str>, E> {
+        Ok(Cow::Borrowed(name))
+    }
+
+    fn visit_str<E>(self, name: &str) -> Result<Cow<'de, str>, E> {
+        Ok(Cow::Owned(name.to_owned()))
     }
 }
 
@@ -238,7 +356,40 @@ mod tests {
         assert_eq!(member(&plain, "other"), Ok(None));
     }
 
+    #[test]
+    fn what_is_not_read_is_held_to_the_same_rules() {
+        let nest = |n: usize| format!("{{\"x\":{}1{}}}", "[".repeat(n), "]".repeat(n));
+        let bomb = format!("{{\"x\":[{}0]}}", "0,".repeat(MAX_VALUES));
+        for text in [
+            r#"{"x":{"a":1,"a":1}}"#,
+            r#"{"x":[{"b":{"a":1,"c":2,"\u0061":3}}]}"#,
+            r#"{"x":1,"x":2}"#,
+            r#"{"x":{"a":1,}}"#,
+            r#"{"x":"\ud800"}"#,
+            r#"{"x":1e999}"#,
+            r#"{"x":{"a""#,
+            &nest(MAX_DEPTH),
+            &bomb,
+        ] {
+            let error = parse(text.as_bytes()).unwrap_err();
+            assert_eq!(parse_without(text.as_bytes(), &["x"]).unwrap_err(), error, "{:.80}", text);
+        }
+        let read = parse_without(nest(MAX_DEPTH - 1).as_bytes(), &["x"]).unwrap();
+        assert_eq!(read, serde_json::json!({"x": null}));
+        let text = r#"[{"y":{"x":{"z":1},"a":[1.5,"b",true,null,-1]}}]"#;
+        assert_eq!(
+            parse_without(text.as_bytes(), &["x"]).unwrap(),
+            serde_json::json!([{"y": {"x": null, "a": [1.5, "b", true, null, -1]}}])
+        );
+    }
+
     proptest! {
+        #[test]
+        fn a_document_is_refused_alike_whether_a_member_is_read_or_not(text in "[\\[\\]{}:,\"xy1]{0,60}") {
+            let (whole, part) = (parse(text.as_bytes()), parse_without(text.as_bytes(), &["x"]));
+            prop_assert_eq!(whole.is_ok(), part.is_ok());
+        }
+
         #[test]
         fn arbitrary_bytes_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
             let _ = parse(&bytes);

@@ -16,7 +16,7 @@ use crate::app::App;
 use crate::cli::images::Verify;
 use crate::manifests::files::{self, Input};
 use crate::manifests::pin::{self, Pins};
-use crate::manifests::{self, MAX_IMAGES, Scan};
+use crate::manifests::{self, MAX_IMAGES, MAX_KEPT, Scan};
 use crate::output::{ManifestPlace, ManifestsReport};
 use crate::printer::Answer;
 use crate::style::{self, Style};
@@ -24,10 +24,18 @@ use crate::style::{self, Style};
 /// Runs the command.
 pub fn run(app: &App, args: &Verify, from: &Path) -> Result<Box<dyn Answer>, Problem> {
     let (inputs, mut unreadable) = files::read(from)?;
-    let mut scanned = Vec::new();
+    let (mut scanned, mut kept) = (Vec::new(), 0_usize);
     for input in inputs {
         match manifests::scan(input.body()) {
-            Ok(scan) => {
+            Ok(mut scan) => {
+                if scan.images.is_empty() {
+                    scan.forget();
+                }
+                kept = kept.saturating_add(scan.size());
+                if kept > MAX_KEPT {
+                    let why = format!("more than {MAX_KEPT} values in files with images");
+                    return Err(manifests::refused(&from.display().to_string(), &why));
+                }
                 unreadable.extend(scan.faults.iter().map(|(at, f)| manifests::not_known(&input.name, *at, f)));
                 scanned.push((input, scan));
             }

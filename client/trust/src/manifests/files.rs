@@ -14,6 +14,8 @@ use crate::settings::paths;
 
 /// Largest file, in bytes.
 pub const MAX_FILE_BYTES: u64 = 8 * 1024 * 1024;
+/// All files of one run, in bytes.
+const MAX_ALL_BYTES: usize = 64 * 1024 * 1024;
 /// Files below one folder.
 pub const MAX_FILES: usize = 1_000;
 /// Folders in folders.
@@ -54,10 +56,17 @@ pub fn read(from: &Path) -> Result<(Vec<Input>, Vec<Problem>), Problem> {
     let top = from.canonicalize().map_err(|e| crate::fault::file(from, &e))?;
     let mut search = Search { seen: BTreeSet::from([top.clone()]), top, ..Search::default() };
     search.folder(from, 0)?;
-    let (mut inputs, mut problems) = (Vec::new(), search.problems);
+    let (mut inputs, mut problems, mut bytes) = (Vec::new(), search.problems, 0_usize);
     for (real, name) in search.files {
         match read_file(&real, &name) {
-            Ok(input) => inputs.push(input),
+            Ok(input) => {
+                bytes = bytes.saturating_add(input.text.len());
+                if bytes > MAX_ALL_BYTES {
+                    let why = format!("the manifests have more than {MAX_ALL_BYTES} bytes together");
+                    return Err(refused(&from.display().to_string(), &why));
+                }
+                inputs.push(input);
+            }
             Err(problem) => problems.push(problem),
         }
     }
@@ -198,6 +207,16 @@ mod tests {
         assert_eq!(inputs.len(), 1);
         assert_eq!(problems.len(), 2);
         assert!(read(&folder.path().join("none")).is_err());
+    }
+
+    #[test]
+    fn files_that_are_too_large_together_are_an_error() {
+        let folder = tempfile::tempdir().unwrap();
+        let text = vec![b'#'; usize::try_from(MAX_FILE_BYTES).unwrap()];
+        for n in 0..=MAX_ALL_BYTES / text.len() {
+            std::fs::write(folder.path().join(format!("{n}.yaml")), &text).unwrap();
+        }
+        assert!(read(folder.path()).unwrap_err().headline.contains("together"));
     }
 
     #[test]

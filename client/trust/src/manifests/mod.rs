@@ -17,6 +17,8 @@ use yaml::{At, NodeId, Tree};
 
 /// Images in all files of one run.
 pub const MAX_IMAGES: usize = 10_000;
+/// Values in all files with images of one run, aliases written out.
+pub const MAX_KEPT: usize = 2_000_000;
 
 /// One image in a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,6 +52,25 @@ pub struct Scan {
     pub without: usize,
     /// Documents whose images are not known.
     pub faults: Vec<(At, Fault)>,
+}
+
+impl Scan {
+    /// Values that are kept, aliases written out.
+    pub fn size(&self) -> usize {
+        fn count(value: &Value) -> usize {
+            match value {
+                Value::Array(items) => items.iter().map(count).sum::<usize>().saturating_add(1),
+                Value::Object(members) => members.values().map(count).sum::<usize>().saturating_add(1),
+                _ => 1,
+            }
+        }
+        self.values.iter().map(count).sum()
+    }
+
+    /// Forgets the content of a file in which nothing is to be written.
+    pub fn forget(&mut self) {
+        (self.tree, self.values) = (Tree::default(), Vec::new());
+    }
 }
 
 /// Why the images of a document are not known.

@@ -19,7 +19,9 @@ fn compare(name: &str, text: &str) {
 }
 
 fn pretty<T: JsonSchema>(settings: SchemaSettings) -> String {
-    let schema = settings.into_generator().into_root_schema_for::<T>();
+    let mut schema = serde_json::to_value(settings.into_generator().into_root_schema_for::<T>()).unwrap();
+    // The order of members depends on what else is built.
+    schema.sort_all_objects();
     format!("{}\n", serde_json::to_string_pretty(&schema).unwrap())
 }
 

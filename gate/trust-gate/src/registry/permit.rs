@@ -212,17 +212,21 @@ impl Permits {
             Ruling::Denied(denial) => denial,
         };
         let signed = self.signed(name);
-        if let Some((image, length)) = self.meant_by_a_tag(name, digest, &signed, whom) {
-            return Cover::By { image, length: Some(length) };
-        }
         let mut first = None;
+        match self.meant_by_a_tag(name, digest, &signed, whom) {
+            Some(Ok((image, length))) => return Cover::By { image, length: Some(length) },
+            Some(Err(denial)) => first = Some(denial),
+            None => {}
+        }
         for way in self.reach.above(name, digest, is_index) {
             let denial = match self.rule(name, &way, whom, true) {
                 Ruling::Allowed { .. } => return Cover::By { image: self.image(name, &way), length: None },
                 Ruling::Denied(denial) => denial,
             };
-            if let Some((image, _)) = self.meant_by_a_tag(name, &way, &signed, whom) {
-                return Cover::By { image, length: None };
+            match self.meant_by_a_tag(name, &way, &signed, whom) {
+                Some(Ok((image, _))) => return Cover::By { image, length: None },
+                Some(Err(denial)) => first = first.or(Some(denial)),
+                None => {}
             }
             // An index between is rarely signed itself: that says nothing.
             first = first.or(Some(denial).filter(|denial| denial.exit != exit::NOT_SIGNED));
@@ -237,20 +241,28 @@ impl Permits {
     /// Whether a signed digest may pass for itself.
     pub(crate) fn may_pass(&self, name: &str, digest: &Digest, signed: &Signed, whom: &str) -> bool {
         matches!(self.rule(name, digest, whom, true), Ruling::Allowed { .. })
-            || self.meant_by_a_tag(name, digest, signed, whom).is_some()
+            || matches!(self.meant_by_a_tag(name, digest, signed, whom), Some(Ok(_)))
     }
 
-    /// An allowed tag that means this digest. What signs by tags alone (any TUF client) has no entries by digest, and yet a
-    /// pull by tag asks for the digest and its layers next.
-    fn meant_by_a_tag(&self, name: &str, digest: &Digest, signed: &Signed, whom: &str) -> Option<(String, u64)> {
-        let tags = signed.tags_of.get(digest)?;
-        tags.iter().take(MAX_TAGS).find_map(|tag| {
+    /// An allowed tag that means this digest, or the first denial of those that do. What signs by tags alone (any TUF client)
+    /// has no entries by digest, and yet a pull by tag asks for the digest and its layers next.
+    fn meant_by_a_tag(
+        &self,
+        name: &str,
+        digest: &Digest,
+        signed: &Signed,
+        whom: &str,
+    ) -> Option<Result<(String, u64), Box<Denial>>> {
+        let mut first = None;
+        for tag in signed.tags_of.get(digest)?.iter().take(MAX_TAGS) {
             let image = format!("{}/{name}:{tag}", self.host);
             match self.rules.rule(&Asked { image: &image, whom, quiet: true }) {
-                Ruling::Allowed { digest: got, length } if got == *digest => Some((image, length)),
-                _ => None,
+                Ruling::Allowed { digest: got, length } if got == *digest => return Some(Ok((image, length))),
+                Ruling::Allowed { .. } => {}
+                Ruling::Denied(denial) => first = first.or(Some(Err(denial))),
             }
-        })
+        }
+        first
     }
 
     fn image(&self, name: &str, digest: &Digest) -> String {
