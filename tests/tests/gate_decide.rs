@@ -776,7 +776,7 @@ async fn who_must_have_signed_is_asked_for_beside_the_policy() {
         assert_eq!(denied(&ask(&decider, API)), code);
     }
     let settings = Settings { require: require(&["alice"], 1), ..scene.settings() };
-    assert!(ask(&*scene.start_with(settings).await.expect("it starts"), API).is_allowed());
+    assert!(ask(&scene.start_with(settings).await.expect("it starts"), API).is_allowed());
 }
 
 #[tokio::test]

@@ -30,7 +30,10 @@ fn main() -> io::Result<ExitCode> {
         _ => publication::rows(&dir.path().join(name)),
     };
     let mut left_out = Vec::new();
-    for name in ["chain", "commands", "publication", "policy", "admission", "registry"].into_iter().filter(|name| is_wanted(name)) {
+    for name in ["chain", "commands", "publication", "policy", "admission", "registry"]
+        .into_iter()
+        .filter(|name| is_wanted(name))
+    {
         match measured(name) {
             Ok(rows) => rows.iter().for_each(|row| println!("{row}")),
             Err(error) => left_out.push(format!("left out: {name}: {error}")),

@@ -146,12 +146,7 @@ impl Demo {
         let rule = "@id(\"freeze-api\")\n@title(\"api is frozen\")\n@reason(\"under investigation\")\n@contact(\"security@example.com\")\nforbid (principal, action, resource)\nwhen { resource.repository == \"demo/api\" && principal.cloud == \"public\" };\n";
         fs::write(policy.folder.join("policy").join("freeze.cedar"), rule)?;
         let folder = policy.folder.display().to_string();
-        self.trust(
-            "alice",
-            &alice,
-            &["policy", "publish", &folder, &policy.collection],
-            &refused(0, &["freeze-api"]),
-        )?;
+        self.trust("alice", &alice, &["policy", "publish", &folder, &policy.collection], &refused(0, &["freeze-api"]))?;
 
         let until = Instant::now() + REFRESH * 5;
         let denied = |answer: &Value| answer["response"]["allowed"] == false;
