@@ -382,8 +382,10 @@ fn death_at_every_step_of_a_publication_leaves_all_or_nothing_and_the_retry_publ
         let path = format!("/tuf/{NAME}/_metadata/2.targets.json");
         let (status, _) = server.send("GET", &path, None, b"");
         let expected: &[u16] = match *point {
-            "none" | "P13" | "P14" | "P15" => &[200],
+            "none" => &[200],
             "P6" | "P7" | "P10" | "P12" => &[503],
+            // Shown, and stored with the next write or in a moment: stored already, or the signer is asked once more.
+            "P13" | "P14" | "P15" => &[200, 503],
             _ => &[404],
         };
         assert!(expected.contains(&status), "{point}: {status}");

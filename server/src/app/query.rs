@@ -223,8 +223,11 @@ impl App {
         before: Option<u64>,
         limit: u32,
     ) -> Result<Vec<LogEntry>, AppError> {
-        if self.slot(collection)?.is_unstored() {
-            self.store.flush().await?;
+        let slot = self.slot(collection)?;
+        if slot.is_unstored() {
+            // What is shown is in the log, also where the first try to store it failed.
+            let _turn = slot.take_turn(self.options.patience).await?;
+            self.store_shown(&slot).await?;
         }
         let rows = self.store.log(collection.as_str(), before, limit.clamp(1, LOG_PAGE)).await?;
         rows.into_iter()
