@@ -382,12 +382,13 @@ fn the_manifests_start_the_gate_without_rights_and_with_a_state_that_stays() {
 fn the_program_says_whether_its_configuration_is_good() {
     let dir = tempfile::tempdir().unwrap();
     certificate(dir.path()).unwrap();
-    fs::write(dir.path().join("r.root.json"), "{}").unwrap();
+    let root = trust_tests::simulator::Repository::new().pinned;
+    fs::write(dir.path().join("r.root.json"), &root).unwrap();
     let good = format!(
         "state = 'state'\npolicy = 'signatures-alone'\n[[collections]]\nname = 'registry.example.com/pay'\nroot = 'r.root.json'\n\
          fingerprint = '{}'\nserver = 'https://trust.example.com'\n[environment]\nname = 'dc'\ncloud = 'private'\n\
          [admission]\nlisten = '127.0.0.1:0'\ncertificate = 'tls.crt'\nkey = 'tls.key'\n",
-        trust_reader::anchor::fingerprint(b"{}")
+        trust_reader::anchor::fingerprint(&root)
     );
     let check = |text: &str| {
         fs::write(dir.path().join("gate.toml"), text).unwrap();

@@ -9,7 +9,8 @@ use std::time::Duration;
 use tempfile::TempDir;
 use tokio::sync::Semaphore;
 use trust_decide::{
-    Answer, AnyTransport, Clock, Decider, Environments, Outcome, Pinned, PolicyFrom, Question, Settings, StartError,
+    Answer, AnyTransport, Clock, Decider, Environments, Mode, Outcome, Pinned, PolicyFrom, Question, Settings,
+    StartError,
 };
 use trust_image::{Digest, ImageFacts, PlatformFacts};
 use trust_policy::{Action, Environment};
@@ -241,7 +242,16 @@ impl Scene {
 }
 
 fn question(image: &str) -> Question<'_> {
-    Question { image, namespace: None, action: Action::Deploy, door: "test", whom: "alice", dry_run: false }
+    Question {
+        image,
+        namespace: None,
+        action: Action::Deploy,
+        door: "test",
+        whom: "alice",
+        dry_run: false,
+        mode: Mode::Enforce,
+        digest_only: false,
+    }
 }
 
 fn ask(decider: &Decider, image: &str) -> Answer {
@@ -447,6 +457,32 @@ async fn a_label_that_is_not_fit_is_denied_by_the_policy_and_the_rule_is_in_the_
 }
 
 #[tokio::test]
+async fn an_image_that_is_signed_as_pii_later_does_not_pass_under_its_old_tag() {
+    let mut scene = Scene::new();
+    scene.set_rules(&format!(
+        r#"{RULES} @id("tag-pii") forbid (principal, action, resource) when {{ resource.tags.contains("PII") }}
+           unless {{ principal.cloud == "private" }};"#
+    ));
+    let decider = scene.start().await;
+    assert!(ask(&decider, API).is_allowed());
+    // Another tag of the same image: the entry of the digest gets it, and that of the old tag stays as it is.
+    let entry = format!("api/@sha256-{}", digest(1).hex());
+    for (path, tags) in [("api/PII", &["PII"][..]), (&entry, &["PII", "v1"])] {
+        scene.pay.add_target("alice", path, &manifest(1));
+        scene.pay.role("alice").set(&["targets", path, "custom"], facts(1, "public"));
+        let tags = Value::Array(tags.iter().map(|&tag| tag.into()).collect());
+        scene.pay.role("alice").set(&["targets", path, "custom", "image", "tags"], tags);
+    }
+    publish_role(&mut scene.pay, "alice");
+    decider.refresh().await;
+    for image in [API, "registry.example.com/pay/api:PII", &format!("registry.example.com/pay/api@{}", digest(1))] {
+        let answer = ask(&decider, image);
+        assert_eq!(denied(&answer), Code::PolicyDenied, "{image}");
+        assert_eq!(answer.decision().expect("asked").rules[0].id, "tag-pii", "{image}");
+    }
+}
+
+#[tokio::test]
 async fn a_tightened_policy_takes_effect_with_the_next_refresh() {
     let mut scene = Scene::new();
     let decider = scene.start().await;
@@ -491,7 +527,7 @@ async fn a_policy_that_does_not_load_leaves_the_last_good_one_for_a_day_and_says
 }
 
 #[tokio::test]
-async fn a_policy_whose_content_is_held_back_or_changed_leaves_the_last_good_one() {
+async fn a_policy_whose_content_is_held_back_or_changed_leaves_the_last_good_one_until_max_staleness_and_no_longer() {
     let mut scene = Scene::new();
     let decider = scene.start().await;
     scene.set_rules(CLOSED);
@@ -503,11 +539,17 @@ async fn a_policy_whose_content_is_held_back_or_changed_leaves_the_last_good_one
         .find(|file| scene.policy.wire.file(file).as_deref() == Some(CLOSED.as_bytes()));
     let file = file.expect("it is served");
     for fault in [Fault::Reset, Fault::Status(404), Fault::Bytes(RULES.as_bytes().to_vec())] {
+        scene.set_time(after(60));
         scene.policy.wire.fault(&file, fault);
         decider.refresh().await;
-        assert!(ask(&decider, API).is_allowed());
-        assert!(decider.health().policy.expect("a policy").problem.is_some());
+        // A refresh that failed: no time is gained by it.
+        assert_eq!(allowed(&ask(&decider, API)).until, after(3_600));
+        assert!(decider.health().collections.iter().any(|collection| collection.problem.is_some()));
     }
+    scene.policy.wire.fault(&file, Fault::Reset);
+    scene.set_time(after(3_600));
+    decider.refresh().await;
+    assert_eq!(denied(&ask(&decider, API)), Code::NoPolicy);
     scene.mend();
     decider.refresh().await;
     assert_eq!(denied(&ask(&decider, API)), Code::PolicyDenied);
@@ -616,7 +658,10 @@ async fn an_unknown_namespace_and_none_are_the_strictest_environment() {
         let answer = at(namespace);
         assert_eq!(denied(&answer), Code::PolicyDenied, "{namespace:?}");
         assert_eq!(answer.environment, Environment::strictest().name);
+        assert!(!answer.line().contains("nobody described"), "{}", answer.line());
     }
+    let line = at(Some("shop")).line();
+    assert!(line.ends_with("; namespace shop is not in [namespaces]; the strictest environment applies"), "{line}");
     assert!(at(Some("hr")).is_allowed(), "the answer for one place is not that for another");
 }
 
@@ -645,6 +690,63 @@ async fn a_dry_run_is_decided_as_ever_and_logged_as_one_and_hostile_words_stay_i
     assert_eq!(lines[0]["decision"], "allow");
     assert!(!lines[0]["whom"].as_str().expect("a text").contains(['\n', '\u{202e}']));
     assert_eq!(lines[1]["decision"], "deny");
+}
+
+#[tokio::test]
+async fn the_log_says_what_the_door_answered() {
+    let scene = Scene::new();
+    let decider = scene.start().await;
+    let mode = Mode::Warn;
+    let alone = decider.decide(&Question { digest_only: true, ..question(API) });
+    assert_eq!(denied(&alone), Code::TagAlone);
+    assert!(alone.line().contains("names the tag alone"), "{}", alone.line());
+    decider.decide(&Question { digest_only: true, mode, ..question(API) });
+    decider.decide(&Question { mode, ..question("registry.example.com/pay/api:unsigned") });
+    decider.decide(&Question { mode, ..question(API) });
+    let told: Vec<String> = scene
+        .lines()
+        .iter()
+        .map(|l| format!("{} {} {} {}", l["mode"], l["decision"], l["answer"], l["code"]).replace('"', ""))
+        .collect();
+    let wanted = ["enforce deny deny E2003", "warn deny warn E2003", "warn deny warn E1001", "warn allow allow null"];
+    assert_eq!(told, wanted);
+}
+
+#[tokio::test]
+async fn a_denial_says_what_to_do_and_not_where_the_trust_data_is() {
+    let scene = Scene::new();
+    let decider = scene.start().await;
+    let unsigned = ask(&decider, "registry.example.com/pay/api:unsigned").line();
+    assert!(unsigned.contains("ask one of its signers: "), "{unsigned}");
+    assert!(!unsigned.contains("signed tags") && !unsigned.contains("; server "), "{unsigned}");
+    assert!(scene.lines()[0]["reason"].as_str().unwrap().contains("signed tags"));
+    let elsewhere = ask(&decider, "alpine:3").line();
+    assert!(elsewhere.contains("docker.io/library/alpine") && elsewhere.contains("pinned are"), "{elsewhere}");
+}
+
+#[tokio::test]
+async fn what_a_start_would_fail_on_is_found_without_one() {
+    let scene = Scene::new();
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("file"), "").unwrap();
+    let check = |change: &dyn Fn(&mut Settings)| {
+        let mut settings = scene.settings();
+        for pinned in &mut settings.collections {
+            pinned.server = "https://trust.example.com".to_owned();
+        }
+        settings.state = dir.path().join("state");
+        settings.log = Some(dir.path().join("log"));
+        change(&mut settings);
+        Decider::check(&settings).map_err(|error| (error.problem().exit(), error.problem().text()))
+    };
+    assert_eq!(check(&|_| ()), Ok(()));
+    let (exit, text) = check(&|s| s.log = Some(dir.path().join("none/log"))).unwrap_err();
+    assert!(exit == 35 && text.contains("none/log"), "{text}");
+    let (exit, text) = check(&|s| s.state = dir.path().join("file/state")).unwrap_err();
+    assert!(exit == 35 && text.contains("file/state cannot be used"), "{text}");
+    let (exit, text) = check(&|s| s.collections[0].server = "http://trust.example.com".to_owned()).unwrap_err();
+    assert!(exit == 3 && text.contains("http://trust.example.com"), "{text}");
+    assert!(!dir.path().join("log").exists() && !dir.path().join("state").exists());
 }
 
 #[tokio::test]
@@ -828,7 +930,8 @@ async fn what_a_signer_lists_in_a_bin_is_found_and_revoked_like_everything_else(
     let v5 = "registry.example.com/pay/api:v5";
     let verified = allowed(&ask(&decider, v5)).verified.clone();
     assert_eq!(verified.signers[0].name, "alice", "what hangs below a signer is that signer");
-    assert_eq!(verified.versions.roles.keys().filter(|role| role.starts_with("alice-bin")).count(), 1);
+    // The bin of the tag and that of the digest.
+    assert_eq!(verified.versions.roles.keys().filter(|role| role.starts_with("alice-bin")).count(), 2);
     let path = format!("_revoked/@sha256-{}.json", digest(5).hex());
     scene.pay.add_target("_revoked", &path, b"{}");
     publish_role(&mut scene.pay, "_revoked");

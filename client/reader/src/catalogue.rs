@@ -330,7 +330,7 @@ catalogue! {
         ["set the clock, then try again"], by READ;
     RefreshOverdue "E1316" EXPIRED: "what is known of the collection was not refreshed in time",
         "the server could not be reached, or what it sent was refused, for longer than max_staleness allows",
-        ["look at the health of the gate: it names what the refresh failed with", "check the server and the network between it and the gate"],
+        ["ask the gate: GET /readyz?verbose names what the refresh failed with", "check the server and the network between it and the gate"],
         by GATE, example ["trust verify registry.example.com/pay/api:v1"];
 
     NoSuchTag "E1401" NOT_THERE: "the registry does not have this tag",
@@ -380,6 +380,10 @@ catalogue! {
     LabelOutside "E2002" POLICY_DENIED: "a governed label has a value that the dictionary does not know",
         "the value is misspelt, or the dictionary lacks it; it is not guessed what was meant",
         ["build the image with a value of the dictionary, then sign it", "ask the owner of the label to add the value"], by POLICY;
+    TagAlone "E2003" POLICY_DENIED: "a tag alone is named, and not the verified digest",
+        "what runs would be what the registry says then, and not what was verified",
+        ["let the webhook /mutate run first: it writes the digest", "or name the image by its digest"], by GATE,
+        example ["trust resolve registry.example.com/pay/api:v1"];
     PolicyFailed "E2101" POLICY_FAILED: "the policy could not be evaluated",
         "a rule failed on these facts; a rule that fails might have been the one that forbids",
         ["correct the rule that is named above, then publish the policy again"], by POLICY;
@@ -390,6 +394,10 @@ catalogue! {
         "it does not load: a rule, the dictionary or a limit is broken", ["correct what is named above: trust policy check"], by POLICY;
     EnvironmentRefused "E0008" CONFIGURATION: "the description of the environment cannot be used",
         "a member is missing, unknown or of the wrong kind", ["see an example: trust help environment"], by POLICY;
+    CarriesImages "E0010" CONFIGURATION: "a collection that carries images can be no policy collection",
+        "whoever signs images in it would stand beside the rules that judge them",
+        ["make a collection for the policy alone: trust init COLLECTION"], by POLICY,
+        example ["trust policy publish ./policy registry.example.com/policy"];
     ManifestRefused "E0009" USAGE: "a manifest cannot be used",
         "every image in it must be known, so that what cannot be read or understood is refused",
         ["correct what is named above", "check what is applied, not its template: kustomize build or helm template, into --manifests -"], by MANIFESTS,

@@ -3,7 +3,9 @@
 //! The digest is what the plain TUF search finds. Signers after the hit only add to the list of who signed. Before every
 //! allow the revocations are looked up: of the digest, of the tag, and of each image in an index. Which images those are
 //! is known from the signed facts: where a digest is revoked in the collection, an image without facts that name its parts
-//! is refused. Deliberately absent: what a registry serves, and policy.
+//! is refused. The tags in the facts are all that the digest was signed under, by any of its signers, under the tag or by digest:
+//! what was signed as something else later does not get its old meaning back when it is asked for by its old tag.
+//! Deliberately absent: what a registry serves, and policy.
 
 mod ground;
 mod signers;
@@ -104,7 +106,7 @@ pub struct VerifiedImage {
     pub conflicts: Vec<Conflict>,
     /// Signers that could not be used.
     pub unusable: Vec<UnusableSigner>,
-    /// The signed facts, if there are any that can be read.
+    /// The signed facts, if there are any that can be read; their tags are all that the digest was signed under.
     pub facts: Option<ImageFacts>,
     /// The collection.
     pub collection: String,
@@ -323,13 +325,15 @@ impl<G: Ground> Examination<'_, G> {
         let agree = |s: &&Statement| names(&s.target, &digest) && s.target.length == hit.target.length;
         let (same, other): (Vec<&Statement>, Vec<&Statement>) = outcome.statements.iter().partition(agree);
         let mut warnings = self.warnings().to_vec();
-        let (facts, mut children) = facts_of(image, &same, &mut warnings)?;
+        let (mut facts, mut children) = facts_of(image, &same, &mut warnings)?;
 
         // Every form under which the content may have been revoked.
-        let forms = [hit.target.hashes.sha256.map(Digest::Sha256), hit.target.hashes.sha512.map(Digest::Sha512)];
-        children.extend(forms.into_iter().flatten());
+        children.extend(forms_of(&hit.target));
         self.check_revoked(image, &digest, &children, &mut basis).await?;
         self.check_parts(image, &digest, facts.as_ref()).await?;
+        if let Some(facts) = &mut facts {
+            facts.tags = self.all_tags(image, &path, &outcome, &digest, &mut basis, &mut warnings).await?;
+        }
         let tag_moved = match image.tag() {
             Some(_) if !by_tag => self.tag_moved(image, &digest, &mut basis, &mut warnings).await?,
             _ => None,
@@ -385,6 +389,50 @@ impl<G: Ground> Examination<'_, G> {
             tag_moved,
             warnings,
         })
+    }
+
+    /// All tags that a digest was signed under: those in the facts of what was found under `path`, of the entries of the digest
+    /// itself and of the tag asked for, by every role that signed it there. That such an entry is absent says nothing; one
+    /// that cannot be read refuses.
+    async fn all_tags(
+        &mut self,
+        image: &Reference,
+        path: &str,
+        found: &Outcome,
+        digest: &Digest,
+        basis: &mut Basis,
+        warnings: &mut Vec<String>,
+    ) -> Result<Vec<String>, Problem> {
+        let same = |outcome: &Outcome| {
+            let same = outcome.statements.iter().filter(|s| names(&s.target, digest)).map(|s| s.target.clone());
+            same.collect::<Vec<TargetInfo>>()
+        };
+        let mut tags = BTreeSet::new();
+        let mut entries = BTreeSet::new();
+        for target in same(found) {
+            tags.extend(facts_in(&target).into_iter().flat_map(|facts| facts.tags));
+            let collection = self.anchor().collection.as_str();
+            entries.extend(forms_of(&target).filter_map(|form| target::digest_path(collection, image, &form).ok()));
+        }
+        if image.tag().is_some() {
+            entries.extend(target::tag_path(self.anchor().collection.as_str(), image).ok());
+        }
+        entries.remove(path);
+        for entry in entries {
+            let outcome = self.lookup(&entry).await?;
+            basis.add(&outcome);
+            for target in same(&outcome) {
+                let Some(custom) = &target.custom else { continue };
+                match ImageFacts::from_custom(&custom.to_json()) {
+                    Ok(facts) => tags.extend(facts.into_iter().flat_map(|facts| facts.tags)),
+                    Err(error) => warnings.push(format!("the facts under {entry} cannot be read: {error}")),
+                }
+            }
+            let known = |signer: &str| found.unusable.iter().any(|u| u.signer == signer);
+            let unusable = outcome.unusable.iter().filter(|u| !known(&u.signer));
+            warnings.extend(unusable.map(|u| format!("signer {} cannot be used: {}", u.signer, u.error)));
+        }
+        Ok(tags.into_iter().collect())
     }
 
     /// Whether the tag is signed for another digest now: at a gate a fact, not a refusal.
@@ -544,8 +592,13 @@ pub fn digest_of(target: &TargetInfo) -> Option<Digest> {
 
 /// Every digest under which the content of a target may have been revoked: its own in each form, and those of its parts.
 pub fn revocable(target: &TargetInfo) -> BTreeSet<Digest> {
+    forms_of(target).chain(target.custom.iter().flat_map(digests_in)).collect()
+}
+
+/// The digests of a target's own content, in each form.
+fn forms_of(target: &TargetInfo) -> impl Iterator<Item = Digest> {
     let forms = [target.hashes.sha256.map(Digest::Sha256), target.hashes.sha512.map(Digest::Sha512)];
-    forms.into_iter().flatten().chain(target.custom.iter().flat_map(digests_in)).collect()
+    forms.into_iter().flatten()
 }
 
 /// The image's facts in a target, if it states some that can be read.

@@ -227,7 +227,11 @@ pub fn target(error: &TargetError) -> Problem {
 pub fn no_identity() -> Problem {
     configuration("the fingerprint of the signer's identity key is not known")
         .cause("online keys are accepted only with a proof by a signer whose fingerprint you have from elsewhere")
-        .remedy(["ask the signer's operator (trust-signer identity), then give it with --identity or write it into the context"])
+        .remedy([
+            "ask the signer's operator for it: trust-signer identity --data DIR",
+            "write it into a context: trust context add NAME --server URL --identity FINGERPRINT --use",
+            "where NAME is there already, add --replace; for one command alone: --identity FINGERPRINT",
+        ])
 }
 
 /// A digest is needed to sign.

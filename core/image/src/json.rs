@@ -2,13 +2,13 @@
 //!
 //! Two readers of one document must not see two documents. Go's decoder (Docker, containerd) takes the last of two equal
 //! members and matches names without regard to case; so a duplicate member is refused here, and [`member`] refuses an
-//! object that holds a second spelling of the name that is asked for. Deliberately absent: canonical JSON and
-//! anything that is signed by TUF (crate trust-tuf).
+//! object that holds a second spelling of the name that is asked for. What a reader does not ask for costs no memory
+//! ([`parse_only`]). Deliberately absent: canonical JSON and anything that is signed by TUF (crate trust-tuf).
 
 use std::borrow::Cow;
 use std::fmt;
 
-use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
 
 /// Nesting of arrays and objects that is read.
@@ -36,9 +36,12 @@ pub enum JsonError {
     /// Arrays and objects are nested deeper than [`MAX_DEPTH`].
     #[error("the JSON document is nested deeper than {MAX_DEPTH}")]
     TooDeep,
-    /// More values than [`MAX_VALUES`].
-    #[error("the JSON document holds more than {MAX_VALUES} values")]
-    TooManyValues,
+    /// More values than are read: [`MAX_VALUES`], if the reader does not say another number.
+    #[error("the JSON document holds more than {max} values")]
+    TooManyValues {
+        /// The limit.
+        max: usize,
+    },
     /// An object holds a name that other readers take for `name` (other case, or a letter that folds to it).
     #[error("the JSON object holds a second spelling of \"{name}\"")]
     SecondSpelling {
@@ -49,15 +52,25 @@ pub enum JsonError {
 
 /// Reads one JSON document. The caller has limited its length.
 pub fn parse(bytes: &[u8]) -> Result<Value, JsonError> {
-    parse_without(bytes, &[])
+    read(&mut serde_json::Deserializer::from_slice(bytes), MAX_VALUES, None)
 }
 
-/// The same, for a reader of a few members of large documents: the values of members with these names, wherever they stand,
-/// are held to the same rules, and then null takes their place.
-pub fn parse_without(bytes: &[u8], unread: &'static [&'static str]) -> Result<Value, JsonError> {
-    let mut budget = Budget { left: MAX_VALUES, broken: None, unread };
-    let mut reader = serde_json::Deserializer::from_slice(bytes);
-    let result = Node { depth: 0, budget: &mut budget }.deserialize(&mut reader);
+/// The same, for a reader of a few members of large documents: only members with these names, wherever they stand, are
+/// kept, also under other spellings that [`member`] then sees. What is dropped is JSON and no more: it is not counted,
+/// may be deep, and may name a member twice. At most `max_values` values are kept.
+pub fn parse_only(bytes: &[u8], names: &'static [&'static str], max_values: usize) -> Result<Value, JsonError> {
+    // What is passed over is not looked at for this.
+    let text = std::str::from_utf8(bytes).map_err(|_| JsonError::Syntax { line: 0, column: 0 })?;
+    read(&mut serde_json::Deserializer::from_str(text), max_values, Some(names))
+}
+
+fn read<'de, R: serde_json::de::Read<'de>>(
+    reader: &mut serde_json::Deserializer<R>,
+    max_values: usize,
+    only: Option<&'static [&'static str]>,
+) -> Result<Value, JsonError> {
+    let mut budget = Budget { max: max_values, left: max_values, broken: None, only };
+    let result = Node { depth: 0, budget: &mut budget }.deserialize(&mut *reader);
     let value = match result {
         Ok(value) => value,
         Err(error) => return Err(budget.broken.take().unwrap_or_else(|| named(&error))),
@@ -76,7 +89,10 @@ pub fn member<'a>(object: &'a Map<String, Value>, name: &'static str) -> Result<
 }
 
 /// Whether Go's `encoding/json` matches `key` to the field `name`: simple folding, in which U+017F is an `s` and U+212A a `k`.
-fn folds_to(key: &str, name: &str) -> bool {
+pub fn folds_to(key: &str, name: &str) -> bool {
+    if key.is_ascii() {
+        return key.eq_ignore_ascii_case(name);
+    }
     let fold = |c: char| match c {
         '\u{17f}' => 's',
         '\u{212a}' => 'k',
@@ -90,18 +106,23 @@ fn named(error: &serde_json::Error) -> JsonError {
 }
 
 struct Budget {
+    max: usize,
     left: usize,
     broken: Option<JsonError>,
-    unread: &'static [&'static str],
+    only: Option<&'static [&'static str]>,
 }
 
 impl Budget {
     fn take<E: serde::de::Error>(&mut self) -> Result<(), E> {
         match self.left.checked_sub(1) {
             Some(left) => self.left = left,
-            None => return Err(self.refuse(JsonError::TooManyValues)),
+            None => return Err(self.refuse(JsonError::TooManyValues { max: self.max })),
         }
         Ok(())
+    }
+
+    fn keeps(&self, name: &str) -> bool {
+        self.only.is_none_or(|names| names.iter().any(|kept| folds_to(name, kept)))
     }
 
     fn refuse<E: serde::de::Error>(&mut self, reason: JsonError) -> E {
@@ -177,91 +198,17 @@ impl<'de> Visitor<'de> for Node<'_> {
             return Err(self.budget.refuse(JsonError::TooDeep));
         }
         let mut members = Map::new();
-        while let Some(name) = map.next_key::<String>()? {
-            let depth = self.depth + 1;
-            let value = match self.budget.unread.contains(&name.as_str()) {
-                false => map.next_value_seed(Node { depth, budget: self.budget })?,
-                true => {
-                    map.next_value_seed(Unread { depth, budget: self.budget })?;
-                    Value::Null
-                }
-            };
-            if members.insert(name, value).is_some() {
+        while let Some(name) = map.next_key_seed(Name)? {
+            if !self.budget.keeps(&name) {
+                map.next_value::<IgnoredAny>()?;
+                continue;
+            }
+            let value = map.next_value_seed(Node { depth: self.depth + 1, budget: self.budget })?;
+            if members.insert(name.into_owned(), value).is_some() {
                 return Err(self.budget.refuse(JsonError::DuplicateMember));
             }
         }
         Ok(Value::Object(members))
-    }
-}
-
-/// A value that is checked as [`Node`] does and not kept.
-struct Unread<'b> {
-    depth: usize,
-    budget: &'b mut Budget,
-}
-
-impl<'de> DeserializeSeed<'de> for Unread<'_> {
-    type Value = ();
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
-        self.budget.take()?;
-        deserializer.deserialize_any(self)
-    }
-}
-
-impl<'de> Visitor<'de> for Unread<'_> {
-    type Value = ();
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a JSON value")
-    }
-
-    fn visit_unit<E>(self) -> Result<(), E> {
-        Ok(())
-    }
-
-    fn visit_bool<E>(self, _: bool) -> Result<(), E> {
-        Ok(())
-    }
-
-    fn visit_i64<E>(self, _: i64) -> Result<(), E> {
-        Ok(())
-    }
-
-    fn visit_u64<E>(self, _: u64) -> Result<(), E> {
-        Ok(())
-    }
-
-    fn visit_f64<E>(self, _: f64) -> Result<(), E> {
-        Ok(())
-    }
-
-    fn visit_str<E>(self, _: &str) -> Result<(), E> {
-        Ok(())
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<(), A::Error> {
-        if self.depth >= MAX_DEPTH {
-            return Err(self.budget.refuse(JsonError::TooDeep));
-        }
-        while seq.next_element_seed(Unread { depth: self.depth + 1, budget: self.budget })?.is_some() {}
-        Ok(())
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
-        if self.depth >= MAX_DEPTH {
-            return Err(self.budget.refuse(JsonError::TooDeep));
-        }
-        let mut names: Vec<Cow<'de, str>> = Vec::new();
-        while let Some(name) = map.next_key_seed(Name)? {
-            map.next_value_seed(Unread { depth: self.depth + 1, budget: self.budget })?;
-            names.push(name);
-        }
-        names.sort_unstable();
-        match names.windows(2).any(|pair| matches!(pair, [one, other] if one == other)) {
-            true => Err(self.budget.refuse(JsonError::DuplicateMember)),
-            false => Ok(()),
-        }
     }
 }
 
@@ -318,7 +265,7 @@ mod tests {
     #[test]
     fn a_bomb_of_small_values_is_refused() {
         let bomb = format!("[{}0]", "0,".repeat(MAX_VALUES));
-        assert_eq!(parse(bomb.as_bytes()), Err(JsonError::TooManyValues));
+        assert_eq!(parse(bomb.as_bytes()), Err(JsonError::TooManyValues { max: MAX_VALUES }));
     }
 
     #[test]
@@ -357,37 +304,51 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_read_is_held_to_the_same_rules() {
-        let nest = |n: usize| format!("{{\"x\":{}1{}}}", "[".repeat(n), "]".repeat(n));
-        let bomb = format!("{{\"x\":[{}0]}}", "0,".repeat(MAX_VALUES));
-        for text in [
-            r#"{"x":{"a":1,"a":1}}"#,
-            r#"{"x":[{"b":{"a":1,"c":2,"\u0061":3}}]}"#,
-            r#"{"x":1,"x":2}"#,
-            r#"{"x":{"a":1,}}"#,
-            r#"{"x":"\ud800"}"#,
-            r#"{"x":1e999}"#,
-            r#"{"x":{"a""#,
-            &nest(MAX_DEPTH),
-            &bomb,
-        ] {
-            let error = parse(text.as_bytes()).unwrap_err();
-            assert_eq!(parse_without(text.as_bytes(), &["x"]).unwrap_err(), error, "{:.80}", text);
+    fn what_is_kept_is_held_to_the_rules_and_what_is_dropped_does_not_count() {
+        let only = |text: &str| parse_only(text.as_bytes(), &["x", "k"], 10);
+        for text in [r#"{"x":1,"x":2}"#, r#"{"a":{},"x":{"k":1,"\u006b":2}}"#, r#"{"x":[{"k":1,"a":2,"k":3}]}"#] {
+            assert_eq!(only(text), Err(JsonError::DuplicateMember), "{text}");
         }
-        let read = parse_without(nest(MAX_DEPTH - 1).as_bytes(), &["x"]).unwrap();
-        assert_eq!(read, serde_json::json!({"x": null}));
-        let text = r#"[{"y":{"x":{"z":1},"a":[1.5,"b",true,null,-1]}}]"#;
-        assert_eq!(
-            parse_without(text.as_bytes(), &["x"]).unwrap(),
-            serde_json::json!([{"y": {"x": null, "a": [1.5, "b", true, null, -1]}}])
-        );
+        for text in [r#"{"a":{"b":1,}}"#, r#"{"a":[1}"#, r#"{"a":1}}"#, "{\"a\":\"\n\"}", r#"{"a":"\u00"}"#] {
+            assert!(matches!(only(text), Err(JsonError::Syntax { .. })), "{text}");
+        }
+        assert!(matches!(parse_only(b"{\"a\":\"\xff\"}", &["x"], 10), Err(JsonError::Syntax { .. })));
+        let nest = |name: &str, n: usize| format!("{{\"{name}\":{}1{}}}", "[".repeat(n), "]".repeat(n));
+        assert_eq!(parse_only(nest("x", MAX_DEPTH).as_bytes(), &["x"], 99), Err(JsonError::TooDeep));
+        assert_eq!(only(&nest("a", 100_000)), Ok(serde_json::json!({})));
+        assert_eq!(only(&format!("{{\"x\":[{}0]}}", "0,".repeat(8))), Err(JsonError::TooManyValues { max: 10 }));
+        assert_eq!(only(&format!("{{\"a\":[{}0],\"x\":2}}", "0,".repeat(300_000))), Ok(serde_json::json!({"x": 2})));
+        assert_eq!(only(r#"{"x":{"a":1,"b":2,"a":3}}"#), Ok(serde_json::json!({"x": {}})));
+    }
+
+    #[test]
+    fn another_spelling_of_a_kept_name_is_kept_for_whoever_asks() {
+        for key in ["X-Kinds", "x-\u{212a}ind\u{17f}", "X-KINDS", "\\u0058-kinds"] {
+            let read = parse_only(format!("{{\"{key}\":1}}").as_bytes(), &["x-kinds"], 10).unwrap();
+            assert_eq!(
+                member(read.as_object().unwrap(), "x-kinds"),
+                Err(JsonError::SecondSpelling { name: "x-kinds" }),
+                "{key}"
+            );
+        }
+    }
+
+    fn pruned(value: Value) -> Value {
+        match value {
+            Value::Object(members) => {
+                Value::Object(members.into_iter().filter(|(k, _)| k == "x").map(|(k, v)| (k, pruned(v))).collect())
+            }
+            Value::Array(items) => Value::Array(items.into_iter().map(pruned).collect()),
+            other => other,
+        }
     }
 
     proptest! {
         #[test]
-        fn a_document_is_refused_alike_whether_a_member_is_read_or_not(text in "[\\[\\]{}:,\"xy1]{0,60}") {
-            let (whole, part) = (parse(text.as_bytes()), parse_without(text.as_bytes(), &["x"]));
-            prop_assert_eq!(whole.is_ok(), part.is_ok());
+        fn what_is_kept_of_a_good_document_is_what_it_holds(text in "[\\[\\]{}:,\"xy1]{0,60}|(\\{\"[xy]\":){0,4}[1\\[\\]]{1,3}\\}{0,4}") {
+            if let Ok(whole) = parse(text.as_bytes()) {
+                prop_assert_eq!(parse_only(text.as_bytes(), &["x"], MAX_VALUES), Ok(pruned(whole)));
+            }
         }
 
         #[test]

@@ -34,6 +34,9 @@ const DOCKER_SCHEMA_1_SIGNED: &str = "application/vnd.docker.distribution.manife
 const IMAGE_CONFIGS: &[&str] =
     &["application/vnd.oci.image.config.v1+json", "application/vnd.docker.container.image.v1+json"];
 
+/// The one layer type of a build attestation: a statement about software, and no file system.
+const STATEMENT: &str = "application/vnd.in-toto+json";
+
 const REFERENCE_TYPE: &str = "vnd.docker.reference.type";
 const ATTESTATION: &str = "attestation-manifest";
 
@@ -171,6 +174,13 @@ pub struct Descriptor {
     pub annotations: Annotations,
 }
 
+impl ImageManifest {
+    /// Whether all that it holds are in-toto statements, at least one: nothing of it is unpacked as a file system.
+    pub fn holds_only_statements(&self) -> bool {
+        !self.layers.is_empty() && self.layers.iter().all(|layer| layer.media_type == STATEMENT)
+    }
+}
+
 /// A platform: `os/architecture[/variant]`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Platform {
@@ -217,8 +227,9 @@ fn is_word(text: &str) -> bool {
 }
 
 impl Descriptor {
-    /// Whether this entry of an index is a build attestation, which is never runnable. [`Manifest::parse`] has refused
-    /// entries that carry the annotation and could still be started.
+    /// Whether this entry of an index calls itself a build attestation. What it is, its content says: see
+    /// [`ImageManifest::holds_only_statements`]. [`Manifest::parse`] has refused entries that carry the annotation and have a
+    /// platform on which they would be started.
     pub fn is_attestation(&self) -> bool {
         self.platform.as_ref().is_some_and(Platform::is_unknown) || self.is_marked_attestation()
     }

@@ -193,6 +193,27 @@ fn an_unknown_platform_alone_is_an_attestation_and_an_artifact_config_is_no_imag
     assert!(!image.config.is_image_config());
 }
 
+#[test]
+fn what_holds_anything_else_than_statements_or_nothing_is_no_attestation_by_content() {
+    const STATEMENT: &str = "application/vnd.in-toto+json";
+    let layers = |kinds: &[&str]| {
+        let layer = |kind: &&str| json!({"mediaType": kind, "digest": hash(2), "size": 3});
+        with(image_body(), "/layers", Some(kinds.iter().map(layer).collect()))
+    };
+    for (kinds, expected) in [
+        (&[][..], false),
+        (&["application/vnd.oci.image.layer.v1.tar+gzip"], false),
+        (&[STATEMENT, "application/vnd.oci.image.layer.v1.tar+gzip"], false),
+        (&["application/vnd.in-toto+json; x"], false),
+        (&["application/vnd.in-toto+JSON"], false),
+        (&[STATEMENT], true),
+        (&[STATEMENT, STATEMENT], true),
+    ] {
+        let Manifest::Image(image) = parse(&layers(kinds)).unwrap() else { panic!() };
+        assert_eq!(image.holds_only_statements(), expected, "{kinds:?}");
+    }
+}
+
 proptest! {
     #[test]
     fn one_changed_byte_never_panics(at in any::<prop::sample::Index>(), byte in any::<u8>()) {

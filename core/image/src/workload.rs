@@ -2,9 +2,10 @@
 //!
 //! Invariant: what [`images`] returns is every place from which a node would take an image, or an error; nothing is passed
 //! over because it has an unexpected type, a second spelling or no place in the table. So whoever decides over all
-//! places has decided over the object. [`images_anywhere`] is for reports on files, where kinds of others are common: it
-//! finds what looks like a pod spec, and promises less. Deliberately absent: fetching, deciding, and kinds of others in
-//! the strict walk (their Pods are seen when they are made).
+//! places has decided over the object. An object with `items` is a list to kubectl whatever its kind says, so it is one
+//! here or an error. [`images_anywhere`] is for reports on files, where kinds of others are common: it passes those in
+//! which nothing has the name of an image, and refuses the rest. Deliberately absent: fetching, deciding, and images of
+//! others under names of their own (their Pods are seen when they are made).
 
 use std::borrow::Cow;
 use std::fmt::{self, Write as _};
@@ -44,6 +45,42 @@ const CONTAINERS: &[(&str, PlaceKind)] = &[
     ("initContainers", PlaceKind::InitContainer),
     ("ephemeralContainers", PlaceKind::EphemeralContainer),
 ];
+
+/// (API group, kinds) of Kubernetes itself that start no Pods: what is called an image in them is data, or a disk's.
+const WITHOUT_IMAGES: &[(&str, &[&str])] = &[
+    (
+        "",
+        &[
+            "ConfigMap",
+            "Endpoints",
+            "LimitRange",
+            "Namespace",
+            "PersistentVolume",
+            "PersistentVolumeClaim",
+            "ResourceQuota",
+            "Secret",
+            "Service",
+            "ServiceAccount",
+        ],
+    ),
+    ("admissionregistration.k8s.io", &["MutatingWebhookConfiguration", "ValidatingWebhookConfiguration"]),
+    ("apiextensions.k8s.io", &["CustomResourceDefinition"]),
+    ("apiregistration.k8s.io", &["APIService"]),
+    ("autoscaling", &["HorizontalPodAutoscaler"]),
+    ("discovery.k8s.io", &["EndpointSlice"]),
+    ("extensions", &["Ingress"]),
+    ("networking.k8s.io", &["Ingress", "IngressClass", "NetworkPolicy"]),
+    ("policy", &["PodDisruptionBudget"]),
+    ("rbac.authorization.k8s.io", &["ClusterRole", "ClusterRoleBinding", "Role", "RoleBinding"]),
+    ("scheduling.k8s.io", &["PriorityClass"]),
+    ("storage.k8s.io", &["CSIDriver", "StorageClass"]),
+];
+
+/// The API group of what kustomize reads: it says how manifests are made, and is none.
+const KUSTOMIZE: &str = "kustomize.config.k8s.io";
+
+/// Members of kinds of others that are taken for an image if they hold a text (or a number, as a tag may be).
+const IMAGE_NAMES: &[&str] = &["image", "imageName", "newName", "newTag", "reference"];
 
 /// The kinds that [`images`] knows, as (API group, kind).
 pub fn kinds() -> impl Iterator<Item = (&'static str, &'static str)> {
@@ -187,6 +224,34 @@ pub enum WorkloadError {
         /// The name that we read.
         name: &'static str,
     },
+    /// A list to kubectl, and by its kind none: which of the two counts is not guessed.
+    #[error("{at} holds \"items\" and is of kind {kind:?}, which is no list; tools differ on what it is")]
+    NoList {
+        /// The object.
+        at: String,
+        /// As given.
+        kind: String,
+    },
+    /// A list that is also an object.
+    #[error("{at} is a list that also holds \"{name}\"; tools differ on what it is")]
+    ListAndObject {
+        /// The list.
+        at: String,
+        /// `spec` or `template`.
+        name: &'static str,
+    },
+    /// In an object whose kind is in no table, what has the name of an image or of containers. Only [`images_anywhere`].
+    #[error("{place} may be an image, in an object of a kind whose images are not known")]
+    MayBeImage {
+        /// Where.
+        place: Path,
+    },
+    /// What kustomize makes manifests from. Only [`images_anywhere`].
+    #[error("{at} is for kustomize, which makes manifests from it (and may replace images); it is none")]
+    Kustomization {
+        /// The object.
+        at: String,
+    },
     /// More places than [`MAX_PLACES`], or more items than [`MAX_ITEMS`].
     #[error("more than {MAX_PLACES} images, or more than {MAX_ITEMS} items")]
     TooMany,
@@ -195,19 +260,21 @@ pub enum WorkloadError {
     TooDeep,
 }
 
-/// Every place of an image in an object of a known kind, in the order of the fields above. `List` and `KINDList` are
-/// their items.
+/// Every place of an image in an object of a known kind, in the order of the fields above. `v1` `List` and `KINDList` of a
+/// known kind are their items.
 pub fn images(object: &Value) -> Result<Vec<Place>, WorkloadError> {
-    let mut walk = Walk { places: Vec::new(), items: 0, generic: false };
-    walk.object(object, &Path::default(), None, 0)?;
-    Ok(walk.places)
+    walk(object, false)
 }
 
-/// As [`images`], and in objects of other kinds (also as items of a list) what looks like a pod spec: an array
-/// `containers`, `initContainers` or `ephemeralContainers` that holds an object with a string `image`. Places without an
-/// image are left out there.
+/// As [`images`] for the known kinds, also as items of any list. Kinds of Kubernetes without images have no places. In an
+/// object of another kind, or of none, what has the name of an image (`image`, `imageName`, `newName`, `newTag`,
+/// `reference`) or of containers is an error, at any depth and in any case of letters.
 pub fn images_anywhere(object: &Value) -> Result<Vec<Place>, WorkloadError> {
-    let mut walk = Walk { places: Vec::new(), items: 0, generic: true };
+    walk(object, true)
+}
+
+fn walk(object: &Value, lenient: bool) -> Result<Vec<Place>, WorkloadError> {
+    let mut walk = Walk { places: Vec::new(), items: 0, lenient };
     walk.object(object, &Path::default(), None, 0)?;
     Ok(walk.places)
 }
@@ -218,7 +285,8 @@ type Assumed<'a> = Option<(&'a str, &'a str)>;
 struct Walk {
     places: Vec<Place>,
     items: usize,
-    generic: bool,
+    /// Kinds that are not known are searched; else they are an error.
+    lenient: bool,
 }
 
 impl Walk {
@@ -229,36 +297,69 @@ impl Walk {
             Some(Value::String(text)) => Ok(Some(text.as_str())),
             Some(_) => Err(WorkloadError::WrongType { at: at.member(name).to_string(), wanted: "a string" }),
         };
+        let items = member(object, "items", at)?.filter(|items| !items.is_null());
+        let no_list = |kind: &str| Err(WorkloadError::NoList { at: named(at), kind: kind.to_owned() });
         let (api_version, kind) = match (word("apiVersion")?, word("kind")?, assumed) {
             (Some(api_version), Some(kind), _) => (api_version, kind),
             (None, None, Some(assumed)) => assumed,
-            _ if self.generic => return self.search(value, at, 0),
-            _ => return Err(WorkloadError::NoKind { at: named(at) }),
+            _ if !self.lenient => return Err(WorkloadError::NoKind { at: named(at) }),
+            (_, kind, _) if items.is_some() => return no_list(kind.unwrap_or_default()),
+            _ => return search(value, at, 0),
         };
-        let group = api_version.split_once('/').map_or("", |(group, _)| group);
-        if let Some((_, _, prefix)) = KINDS.iter().find(|(g, k, _)| *g == group && *k == kind) {
+        let group = group_of(api_version);
+        let prefix = pod_spec_of(group, kind);
+        if let Some(items) = items {
+            return match kind.strip_suffix("List").filter(|_| prefix.is_none()) {
+                None => no_list(kind),
+                Some(item) => {
+                    let is_known = api_version == "v1" && item.is_empty() || pod_spec_of(group, item).is_some();
+                    if !is_known && !self.lenient {
+                        return unknown(api_version, kind);
+                    }
+                    self.list(object, items, at, (!item.is_empty()).then_some((api_version, item)), lists)
+                }
+            };
+        }
+        if let Some(prefix) = prefix {
             return self.pod_spec_at(object, prefix, at);
         }
-        // A kind of somebody's own may be called …List and be none: it then has no `items`.
-        if let (Some(item), Some(items)) = (kind.strip_suffix("List"), member(object, "items", at)?) {
-            if lists >= MAX_LISTS {
-                return Err(WorkloadError::TooDeep);
-            }
-            let assumed = (!item.is_empty()).then_some((api_version, item));
-            let place = at.member("items");
-            for (i, item) in as_array(items, &place)?.iter().enumerate() {
-                self.items += 1;
-                if self.items > MAX_ITEMS {
-                    return Err(WorkloadError::TooMany);
-                }
-                self.object(item, &place.index(i), assumed, lists + 1)?;
-            }
-            return Ok(());
+        if !self.lenient {
+            return unknown(api_version, kind);
         }
-        match self.generic {
-            true => self.search(value, at, 0),
-            false => Err(WorkloadError::UnknownKind { api_version: api_version.to_owned(), kind: kind.to_owned() }),
+        if group == KUSTOMIZE {
+            return Err(WorkloadError::Kustomization { at: named(at) });
         }
+        match WITHOUT_IMAGES.iter().any(|(g, kinds)| *g == group && kinds.contains(&kind)) {
+            true => Ok(()),
+            false => search(value, at, 0),
+        }
+    }
+
+    fn list(
+        &mut self,
+        object: &Map<String, Value>,
+        items: &Value,
+        at: &Path,
+        assumed: Assumed<'_>,
+        lists: usize,
+    ) -> Result<(), WorkloadError> {
+        if lists >= MAX_LISTS {
+            return Err(WorkloadError::TooDeep);
+        }
+        for name in ["spec", "template"] {
+            if member(object, name, at)?.is_some_and(|value| !value.is_null()) {
+                return Err(WorkloadError::ListAndObject { at: named(at), name });
+            }
+        }
+        let place = at.member("items");
+        for (i, item) in as_array(items, &place)?.iter().enumerate() {
+            self.items += 1;
+            if self.items > MAX_ITEMS {
+                return Err(WorkloadError::TooMany);
+            }
+            self.object(item, &place.index(i), assumed, lists + 1)?;
+        }
+        Ok(())
     }
 
     fn pod_spec_at(
@@ -306,51 +407,6 @@ impl Walk {
         Ok(())
     }
 
-    /// Looks for pod specs anywhere below `value`. Types of others are theirs: what does not fit is passed over.
-    fn search(&mut self, value: &Value, at: &Path, depth: usize) -> Result<(), WorkloadError> {
-        if depth > MAX_SEARCH_DEPTH {
-            return Err(WorkloadError::TooDeep);
-        }
-        match value {
-            Value::Object(object) => {
-                if CONTAINERS.iter().any(|(name, _)| array(object, name).iter().any(|c| image_of(c).is_some())) {
-                    self.likely_pod_spec(object, at)?;
-                }
-                for (name, inner) in object {
-                    if inner.is_array() || inner.is_object() {
-                        self.search(inner, &at.with(Step::Member(Cow::Owned(name.clone()))), depth + 1)?;
-                    }
-                }
-            }
-            Value::Array(items) => {
-                for (i, inner) in items.iter().enumerate() {
-                    if inner.is_array() || inner.is_object() {
-                        self.search(inner, &at.index(i), depth + 1)?;
-                    }
-                }
-            }
-            _ => {}
-        }
-        Ok(())
-    }
-
-    fn likely_pod_spec(&mut self, object: &Map<String, Value>, at: &Path) -> Result<(), WorkloadError> {
-        for (name, kind) in CONTAINERS {
-            for (i, container) in array(object, name).iter().enumerate() {
-                if let Some(image) = image_of(container) {
-                    self.push(at.member(name).index(i).member("image"), image, *kind)?;
-                }
-            }
-        }
-        for (i, volume) in array(object, "volumes").iter().enumerate() {
-            if let Some(image) = volume.pointer("/image/reference").and_then(Value::as_str).filter(|i| !i.is_empty()) {
-                let place = at.member("volumes").index(i).member("image").member("reference");
-                self.push(place, image, PlaceKind::Volume)?;
-            }
-        }
-        Ok(())
-    }
-
     fn push(&mut self, path: Path, image: &str, kind: PlaceKind) -> Result<(), WorkloadError> {
         if self.places.len() >= MAX_PLACES {
             return Err(WorkloadError::TooMany);
@@ -360,14 +416,60 @@ impl Walk {
     }
 }
 
-/// The array `name`, empty if it is none.
-fn array<'v>(object: &'v Map<String, Value>, name: &str) -> &'v [Value] {
-    object.get(name).and_then(Value::as_array).map_or(&[], Vec::as_slice)
+/// Refuses what has the name of an image or of containers, anywhere below `value`. Another spelling of such a name counts
+/// whatever it holds: whose reader it is meant for is not known.
+fn search(value: &Value, at: &Path, depth: usize) -> Result<(), WorkloadError> {
+    if depth > MAX_SEARCH_DEPTH {
+        return Err(WorkloadError::TooDeep);
+    }
+    match value {
+        Value::Object(object) => {
+            for name in CONTAINERS.iter().map(|(name, _)| *name) {
+                let list = at.member(name);
+                let place = match json::member(object, name) {
+                    Ok(None) => continue,
+                    // Where its image is, if it is what it is called.
+                    Ok(Some(Value::Array(containers))) => containers
+                        .iter()
+                        .position(|container| container.get("image").is_some_and(Value::is_string))
+                        .map_or(list.clone(), |i| list.index(i).member("image")),
+                    _ => list,
+                };
+                return Err(WorkloadError::MayBeImage { place });
+            }
+            for name in IMAGE_NAMES {
+                let is_image = match json::member(object, name) {
+                    Ok(None | Some(Value::Null)) => false,
+                    // An object of this name has repository and tag in it, or whatever its owner calls them.
+                    Ok(Some(value)) => *name == "image" || !(value.is_array() || value.is_object()),
+                    Err(_) => true,
+                };
+                if is_image {
+                    return Err(WorkloadError::MayBeImage { place: at.member(name) });
+                }
+            }
+            object.iter().filter(|(_, inner)| inner.is_array() || inner.is_object()).try_for_each(|(name, inner)| {
+                search(inner, &at.with(Step::Member(Cow::Owned(name.clone()))), depth + 1)
+            })
+        }
+        Value::Array(items) => (items.iter().enumerate())
+            .filter(|(_, inner)| inner.is_array() || inner.is_object())
+            .try_for_each(|(i, inner)| search(inner, &at.index(i), depth + 1)),
+        _ => Ok(()),
+    }
 }
 
-/// The image of what may be a container.
-fn image_of(container: &Value) -> Option<&str> {
-    container.get("image").and_then(Value::as_str).filter(|image| !image.is_empty())
+fn group_of(api_version: &str) -> &str {
+    api_version.split_once('/').map_or("", |(group, _)| group)
+}
+
+/// The members that lead to the pod spec of a known kind.
+fn pod_spec_of(group: &str, kind: &str) -> Option<&'static [&'static str]> {
+    KINDS.iter().find(|(g, k, _)| *g == group && *k == kind).map(|(_, _, prefix)| *prefix)
+}
+
+fn unknown(api_version: &str, kind: &str) -> Result<(), WorkloadError> {
+    Err(WorkloadError::UnknownKind { api_version: api_version.to_owned(), kind: kind.to_owned() })
 }
 
 fn named(at: &Path) -> String {

@@ -146,12 +146,77 @@ fn a_list_is_its_items_and_one_unknown_item_is_an_error() {
     assert_eq!(images(&typed).unwrap()[0].image, "r.io/c:1");
     let mixed = json!({"apiVersion": "v1", "kind": "List", "items": [pod, {"apiVersion": "v1", "kind": "Secret"}]});
     assert!(matches!(images(&mixed), Err(WorkloadError::UnknownKind { .. })));
+    let null = json!({"apiVersion": "v1", "kind": "Pod", "items": null, "spec": {"containers": [{"image": "a"}]}});
+    assert_eq!(images(&null).unwrap().len(), 1);
     assert_eq!(images_anywhere(&mixed).unwrap().len(), 1);
     let bare = json!({"apiVersion": "v1", "kind": "List", "items": [{"spec": {}}]});
     assert!(matches!(images(&bare), Err(WorkloadError::NoKind { .. })));
     let broken = json!({"apiVersion": "v1", "kind": "List", "items": {"0": pod}});
     assert!(matches!(images(&broken), Err(WorkloadError::WrongType { .. })));
     assert!(matches!(images_anywhere(&broken), Err(WorkloadError::WrongType { .. })));
+}
+
+#[test]
+fn items_beside_a_kind_that_is_no_list_do_not_hide_their_images() {
+    let pod = wrap("", "Pod", json!({"containers": [{"image": "r.io/evil:1"}]}));
+    let good = json!({"containers": [{"image": "r.io/good:1"}]});
+    for (group, kind) in kinds() {
+        let mut object = wrap(group, kind, good.clone());
+        for hidden in [json!([pod]), json!({}), json!("x")] {
+            object["items"] = hidden;
+            for found in [images(&object), images_anywhere(&object)] {
+                assert!(matches!(found, Err(WorkloadError::NoList { .. })), "{kind}: {found:?}");
+            }
+        }
+        object.as_object_mut().unwrap().remove("items");
+        for name in ["Items", "ITEMS", "item\u{17f}"] {
+            let mut object = object.clone();
+            object[name] = json!([pod]);
+            for found in [images(&object), images_anywhere(&object)] {
+                assert!(matches!(found, Err(WorkloadError::SecondSpelling { name: "items", .. })), "{kind}: {found:?}");
+            }
+        }
+    }
+    for (api_version, kind) in [("v1", "ConfigMap"), ("x.io/v1", "Thing"), ("v1", "list"), ("v1", "")] {
+        let object = json!({"apiVersion": api_version, "kind": kind, "items": [pod]});
+        assert!(matches!(images_anywhere(&object), Err(WorkloadError::NoList { .. })), "{kind}");
+        assert!(images(&object).is_err());
+    }
+    assert!(matches!(images_anywhere(&json!({"items": [pod]})), Err(WorkloadError::NoList { .. })));
+    // And inside of a list.
+    let mut inner = pod.clone();
+    inner["items"] = json!([pod]);
+    let list = json!({"apiVersion": "v1", "kind": "List", "items": [inner]});
+    assert!(matches!(images(&list), Err(WorkloadError::NoList { at, .. }) if at == "items[0]"));
+}
+
+#[test]
+fn a_list_that_is_also_an_object_is_an_error() {
+    let spec = json!({"containers": [{"image": "r.io/evil:1"}]});
+    for kind in ["List", "PodList"] {
+        for name in ["spec", "template", "Spec"] {
+            let object = json!({"apiVersion": "v1", "kind": kind, "items": [], name: spec});
+            for found in [images(&object), images_anywhere(&object)] {
+                assert!(
+                    matches!(found, Err(WorkloadError::ListAndObject { .. } | WorkloadError::SecondSpelling { .. })),
+                    "{kind} {name}: {found:?}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn only_lists_of_kubernetes_are_lists_to_the_strict_walk() {
+    for (api_version, kind) in
+        [("x.io/v1", "List"), ("v2", "List"), ("v1", "ConfigMapList"), ("x.io/v1", "PodList"), ("v1", "ListList")]
+    {
+        let object = json!({"apiVersion": api_version, "kind": kind, "items": []});
+        assert!(matches!(images(&object), Err(WorkloadError::UnknownKind { .. })), "{api_version} {kind}");
+        assert_eq!(images_anywhere(&object), Ok(vec![]));
+    }
+    let object = json!({"apiVersion": "apps/v1", "kind": "DeploymentList", "items": []});
+    assert_eq!(images(&object), Ok(vec![]));
 }
 
 #[test]
@@ -172,39 +237,77 @@ fn places_items_and_nesting_are_limited_exactly() {
             if i % 2 == 0 { json!([inner]) } else { json!({"x": inner}) }
         })
     };
-    assert_eq!(images_anywhere(&json!({"x": deep(40)})).unwrap().len(), 1);
+    assert!(matches!(images_anywhere(&json!({"x": deep(40)})), Err(WorkloadError::MayBeImage { .. })));
     assert_eq!(images_anywhere(&json!({"x": deep(400)})), Err(WorkloadError::TooDeep));
 }
 
 #[test]
-fn a_pod_spec_in_a_kind_of_others_is_found_and_other_shapes_are_passed_over() {
-    let rollout = json!({
-        "apiVersion": "argoproj.io/v1alpha1", "kind": "Rollout",
-        "spec": {"containers": 3, "template": {"spec": {"containers": [{"name": "x"}, {"image": "r.io/a:1"}],
-            "volumes": [{"image": {"reference": "r.io/v:1"}}, {"image": 5}]}},
-            "other": [{"pod": {"initContainers": [{"image": "r.io/b:1"}]}}]},
-    });
-    let mut found: Vec<String> =
-        images_anywhere(&rollout).unwrap().iter().map(|p| format!("{} {}", p.path.pointer(), p.image)).collect();
-    found.sort();
-    assert_eq!(
-        found,
-        [
-            "/spec/other/0/pod/initContainers/0/image r.io/b:1",
-            "/spec/template/spec/containers/1/image r.io/a:1",
-            "/spec/template/spec/volumes/0/image/reference r.io/v:1",
-        ]
-    );
-    assert_eq!(images_anywhere(&json!({"apiVersion": "v1", "kind": "ConfigMap", "data": {"a": "b"}})).unwrap(), []);
+fn what_has_the_name_of_an_image_in_a_kind_of_others_is_an_error() {
+    let thing = |spec: Value| json!({"apiVersion": "x.io/v1", "kind": "Thing", "spec": spec});
+    for (spec, at) in [
+        (json!({"image": "r.io/a:1"}), "spec.image"),
+        (json!({"image": {"repository": "r.io/a", "tag": "1"}}), "spec.image"),
+        (json!({"IMAGE": "r.io/a:1"}), "spec.image"),
+        (json!({"imageName": "r.io/a:1"}), "spec.imageName"),
+        (json!({"deep": [[{"newName": "r.io/a"}]]}), "spec.deep[0][0].newName"),
+        (json!({"images": [{"newTag": "1"}]}), "spec.images[0].newTag"),
+        // A tag that is a number in YAML.
+        (json!({"images": [{"newtag": false}]}), "spec.images[0].newTag"),
+        (json!({"reference": "r.io/a"}), "spec.reference"),
+        (json!({"template": {"containers": [{}, {"image": "a"}]}}), "spec.template.containers[1].image"),
+        (json!({"containers": [{"image": {}}]}), "spec.containers"),
+        (json!({"containers": {"web": "r.io/a:1"}}), "spec.containers"),
+        (json!({"containers": "x"}), "spec.containers"),
+        (json!({"Containers": []}), "spec.containers"),
+        (json!({"containers": null}), "spec.containers"),
+        (json!({"initContainers": []}), "spec.initContainers"),
+    ] {
+        match images_anywhere(&thing(spec.clone())) {
+            Err(WorkloadError::MayBeImage { place }) => assert_eq!(place.to_string(), at, "{spec}"),
+            other => panic!("{spec}: {other:?}"),
+        }
+    }
+    for spec in [json!({"image": null, "reference": {"name": "x"}, "imagePullPolicy": "Always"}), json!(["image"])] {
+        assert_eq!(images_anywhere(&thing(spec)), Ok(vec![]));
+    }
+    assert!(matches!(images_anywhere(&json!({"a": {"image": "x"}})), Err(WorkloadError::MayBeImage { .. })));
+}
+
+#[test]
+fn kinds_without_images_are_passed_only_under_their_own_group() {
+    let data = |api_version: &str, kind: &str| json!({"apiVersion": api_version, "kind": kind, "data": {"image": "x"}});
+    for (group, kinds) in WITHOUT_IMAGES {
+        for kind in *kinds {
+            let api_version = if group.is_empty() { "v1".to_owned() } else { format!("{group}/v1") };
+            assert_eq!(images_anywhere(&data(&api_version, kind)), Ok(vec![]));
+            assert!(images(&data(&api_version, kind)).is_err());
+            assert!(pod_spec_of(group, kind).is_none());
+        }
+    }
+    for (api_version, kind) in [("x.io/v1", "ConfigMap"), ("v1", "configmap"), ("v1", "Ingress"), ("apps/v1", "Secret")]
+    {
+        assert!(matches!(images_anywhere(&data(api_version, kind)), Err(WorkloadError::MayBeImage { .. })));
+    }
+}
+
+#[test]
+fn what_is_for_kustomize_is_an_error_and_no_object_without_images() {
+    for kind in ["Kustomization", "Component"] {
+        let object = json!({"apiVersion": "kustomize.config.k8s.io/v1beta1", "kind": kind, "resources": ["a.yaml"]});
+        let list = json!({"apiVersion": "v1", "kind": "List", "items": [object]});
+        for object in [object, list] {
+            assert!(matches!(images_anywhere(&object), Err(WorkloadError::Kustomization { .. })));
+        }
+    }
 }
 
 #[test]
 fn a_pointer_escapes_what_rfc_6901_escapes_and_people_see_no_control_characters() {
     assert_eq!(escape("trust.example.com/policy~1"), "trust.example.com~1policy~01");
-    let object = json!({"apiVersion": "x/v1", "kind": "X", "a/b~\u{1b}[2J": {"containers": [{"image": "r.io/a:1"}]}});
-    let place = images_anywhere(&object).unwrap().remove(0);
-    assert_eq!(object.pointer(&place.path.pointer()).unwrap(), "r.io/a:1");
-    assert!(!place.path.to_string().contains('\u{1b}'));
+    let object = json!({"apiVersion": "x/v1", "kind": "X", "a/b~\u{1b}[2J": {"image": "r.io/a:1"}});
+    let Err(WorkloadError::MayBeImage { place }) = images_anywhere(&object) else { panic!() };
+    assert_eq!(object.pointer(&place.pointer()).unwrap(), "r.io/a:1");
+    assert!(!place.to_string().contains('\u{1b}'));
 }
 
 proptest! {

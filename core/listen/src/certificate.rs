@@ -35,7 +35,17 @@ pub enum TlsError {
         why: String,
     },
     /// Certificate and key do not fit, or are of no known kind.
-    #[error("certificate and key: {0}")]
+    #[error("{certificate} and {key} are no pair: {why}")]
+    Pair {
+        /// The file of the certificate.
+        certificate: String,
+        /// The file of the key.
+        key: String,
+        /// Why.
+        why: rustls::Error,
+    },
+    /// TLS itself.
+    #[error("TLS: {0}")]
     Rustls(#[from] rustls::Error),
 }
 
@@ -156,7 +166,10 @@ impl Files {
         }
         let private = PrivateKeyDer::from_pem_slice(&self.key)
             .map_err(|_| problem(key, "holds no private key in PEM (unencrypted)".to_owned()))?;
-        Ok(CertifiedKey::from_der(chain, private, &provider())?)
+        CertifiedKey::from_der(chain, private, &provider()).map_err(|why| {
+            let [certificate, key] = [certificate, key].map(|path| path.display().to_string());
+            TlsError::Pair { certificate, key, why }
+        })
     }
 }
 
@@ -195,7 +208,9 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let ((chain, _), (_, key)) = (pair(), pair());
         let (certificate, private) = write(dir.path(), &chain, &key);
-        assert!(matches!(tls(&certificate, &private), Err(TlsError::Rustls(_))));
+        let refused = tls(&certificate, &private).err().unwrap();
+        assert!(matches!(refused, TlsError::Pair { .. }));
+        assert!(refused.to_string().contains("tls.crt and ") && refused.to_string().contains("tls.key are no pair"));
         let (certificate, private) = write(dir.path(), "", &key);
         assert!(tls(&certificate, &private).err().unwrap().to_string().contains("holds no certificate"));
         let (certificate, private) = write(dir.path(), &chain, &chain);

@@ -182,8 +182,14 @@ impl Decision {
         for rule in &self.rules {
             let label = if self.cause == Cause::NothingPermits { "no match" } else { "rule" };
             rows.push((label, rule.titled(), String::new()));
+            if self.has_several() {
+                // Several rules, each with what it says itself: whose reason it is must not be guessed.
+                let told = [("reason", &rule.reason), ("contact", &rule.contact)].into_iter();
+                rows.extend(told.filter_map(|(l, t)| Some((l, text::printable(t.as_deref()?), String::new()))));
+            }
         }
-        for (label, texts) in [("reason", self.distinct(|r| &r.reason)), ("contact", self.distinct(|r| &r.contact))] {
+        let once = [("reason", self.distinct(|r| &r.reason)), ("contact", self.distinct(|r| &r.contact))];
+        for (label, texts) in once.into_iter().filter(|_| !self.has_several()) {
             rows.extend(texts.into_iter().map(|told| (label, told, String::new())));
         }
         if !self.rules_not_reached.is_empty() {
@@ -205,18 +211,25 @@ impl Decision {
     /// One line for a webhook or a registry client: rule, fact, origin, contact.
     pub fn line(&self) -> String {
         let mut parts = vec![self.headline()];
-        if self.cause == Cause::Forbidden {
+        if self.has_several() {
+            parts.extend(self.rules.iter().take(MAX_IN_LINE).map(RuleHit::in_line));
+        } else if self.cause == Cause::Forbidden {
             parts.extend(self.distinct(|rule| &rule.title));
         }
         parts.extend(self.errors.iter().take(MAX_IN_LINE).cloned());
         if self.errors.is_empty() {
             parts.extend(self.facts.iter().take(MAX_IN_LINE).map(|fact| format!("{} {}", fact.said(), fact.origin)));
         }
-        if !self.allowed {
+        if !self.allowed && !self.has_several() {
             parts.extend(self.distinct(|rule| &rule.contact).first().map(|contact| format!("contact {contact}")));
         }
         parts.push(self.policy_words());
         parts.join("; ")
+    }
+
+    /// Whether several rules forbid.
+    fn has_several(&self) -> bool {
+        self.cause == Cause::Forbidden && self.rules.len() > 1
     }
 
     /// What decided, in a few words.
@@ -259,6 +272,17 @@ impl Decision {
 }
 
 impl RuleHit {
+    /// The rule with its own reason and contact.
+    fn in_line(&self) -> String {
+        let mut told = self.titled();
+        for (word, said) in [("reason", &self.reason), ("contact", &self.contact)] {
+            if let Some(said) = said {
+                told.push_str(&format!(", {word} {}", text::printable(said)));
+            }
+        }
+        told
+    }
+
     fn titled(&self) -> String {
         match &self.title {
             Some(title) => format!("{}: {}", self.id, text::printable(title)),

@@ -7,10 +7,12 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
 use trust_image::json::{self, JsonError};
 
 use crate::environment::Cloud;
+use crate::members::{self, Members};
 use crate::text;
 
 /// Largest dictionary file, in bytes.
@@ -33,15 +35,26 @@ pub struct DictionaryFile {
     /// `trust/labels/v1`.
     pub schema: SchemaName,
     /// The governed keys: `com.example.data`.
+    #[serde(deserialize_with = "members::map")]
     pub labels: BTreeMap<String, Governed>,
 }
 
 /// The form of a dictionary file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 pub enum SchemaName {
     /// This form.
     #[serde(rename = "trust/labels/v1")]
     V1,
+}
+
+/// The word and nothing else: serde would also read an object with the word as its one key.
+impl<'de> Deserialize<'de> for SchemaName {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        match String::deserialize(from)? {
+            word if word == SCHEMA => Ok(SchemaName::V1),
+            other => Err(D::Error::unknown_variant(&other, &[SCHEMA])),
+        }
+    }
 }
 
 /// What a governed key may say.
@@ -55,6 +68,7 @@ pub struct Governed {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub owner: Option<String>,
     /// The allowed values.
+    #[serde(deserialize_with = "members::map")]
     pub values: BTreeMap<String, Value>,
 }
 
@@ -118,8 +132,13 @@ pub enum DictionaryError {
     #[error("{0}")]
     Json(#[from] JsonError),
     /// A member is absent, unknown or of another type; the text says which.
-    #[error("{0}")]
-    Shape(String),
+    #[error("{told}")]
+    Shape {
+        /// The line, from 1.
+        line: usize,
+        /// What is wrong, and the word that was probably meant.
+        told: String,
+    },
     /// More than [`MAX_KEYS`].
     #[error("a dictionary has at most {MAX_KEYS} keys")]
     TooManyKeys,
@@ -171,9 +190,9 @@ impl Dictionary {
         if bytes.len() > MAX_FILE_LEN {
             return Err(DictionaryError::TooLong);
         }
-        let value = json::parse(bytes)?;
-        let file: DictionaryFile =
-            serde_json::from_value(value).map_err(|e| DictionaryError::Shape(text::printable(&e.to_string())))?;
+        json::parse(bytes)?;
+        // Read again from the text, which is strict JSON by now: so that what is wrong has a line.
+        let Members(file): Members<DictionaryFile> = serde_json::from_slice(bytes).map_err(|error| shape(&error))?;
         for (name, governed) in file.labels {
             let key = read_key(&name, governed)?;
             if self.keys.insert(name.clone(), key).is_some() {
@@ -202,6 +221,12 @@ impl Dictionary {
         words.map(|word| word.value.as_str()).collect::<BTreeSet<_>>().into_iter()
     }
 
+    /// The values of a governed key and their aliases, sorted: every text that it may have on an image.
+    pub fn spellings(&self, key: &str) -> impl Iterator<Item = &str> {
+        let words = self.keys.get(key).into_iter().flat_map(|key| key.words.keys());
+        words.map(String::as_str).collect::<BTreeSet<_>>().into_iter()
+    }
+
     /// What a label means; what signing and deciding ask.
     pub fn meaning(&self, key: &str, value: &str, cloud: Cloud) -> Meaning<'_> {
         let Some(key) = self.keys.get(key) else {
@@ -219,23 +244,74 @@ impl Dictionary {
         }
     }
 
-    /// What loads but is probably not meant: values of one key that differ in case alone and mean different things.
+    /// What loads but is probably not meant: values or aliases of one key that differ in case alone and mean different
+    /// things, and characters that are not ASCII, which may look like others.
     pub(crate) fn warnings(&self) -> Vec<String> {
         let mut warnings = Vec::new();
         for name in self.keys() {
-            let mut folded: BTreeMap<String, &str> = BTreeMap::new();
-            for value in self.values(name) {
-                if let Some(other) = folded.insert(value.to_lowercase(), value) {
+            let key = text::quoted(name);
+            if !name.is_ascii() {
+                warnings.push(format!("the key {key} has characters that are not ASCII and may look like others"));
+            }
+            let Some(words) = self.keys.get(name).map(|key| key.words.iter().collect::<BTreeMap<_, _>>()) else {
+                continue;
+            };
+            let mut folded: BTreeMap<String, (&str, &str)> = BTreeMap::new();
+            for (spelling, word) in &words {
+                let first = *folded.entry(spelling.to_lowercase()).or_insert((spelling.as_str(), word.value.as_str()));
+                if first.1 != word.value {
                     warnings.push(format!(
-                        "the values {} and {} of the key {} differ in case alone",
-                        text::quoted(other),
-                        text::quoted(value),
-                        text::quoted(name)
+                        "{} and {} of the key {key} differ in case alone and mean different values",
+                        shown(first.0, first.1),
+                        shown(spelling, &word.value)
                     ));
                 }
             }
+            let mut foreign = words.iter().filter(|(spelling, _)| !spelling.is_ascii());
+            if let Some((spelling, word)) = foreign.next() {
+                let more = match foreign.count() {
+                    0 => String::new(),
+                    n => format!(" (and {n} more)"),
+                };
+                let what = shown(spelling, &word.value);
+                warnings.push(format!(
+                    "{what} of the key {key} has characters that are not ASCII and may look like others{more}"
+                ));
+            }
         }
         warnings
+    }
+}
+
+/// A value or alias, for people.
+fn shown(spelling: &str, value: &str) -> String {
+    if spelling == value {
+        format!("the value {}", text::quoted(value))
+    } else {
+        format!("the alias {} of {}", text::quoted(spelling), text::quoted(value))
+    }
+}
+
+/// What is wrong with the members, with the known word that is nearest to an unknown one.
+fn shape(error: &serde_json::Error) -> DictionaryError {
+    let said = error.to_string();
+    let place = format!(" at line {} column {}", error.line(), error.column());
+    let said = said.strip_suffix(&place).unwrap_or(&said);
+    // "unknown field `alias`, expected `fit` or `aliases`"
+    let mut words = said.split('`').skip(1).step_by(2);
+    let given = words.next().filter(|_| said.starts_with("unknown"));
+    let meant = given.and_then(|given| text::nearest(given, words));
+    let meant = meant.map(|word| format!("; did you mean `{word}`?")).unwrap_or_default();
+    DictionaryError::Shape { line: error.line(), told: format!("{}{meant}", text::printable(said)) }
+}
+
+impl DictionaryError {
+    /// The line in the file, where it is known.
+    pub(crate) fn line(&self) -> Option<usize> {
+        match self {
+            Self::Shape { line, .. } | Self::Json(JsonError::Syntax { line, .. }) => Some(*line),
+            _ => None,
+        }
     }
 }
 
@@ -342,8 +418,13 @@ mod tests {
             json!([]),
         ];
         for shape in shapes {
-            assert!(matches!(read(&shape), Err(DictionaryError::Shape(_))), "{shape}");
+            assert!(matches!(read(&shape), Err(DictionaryError::Shape { .. })), "{shape}");
         }
+        let text =
+            "{\"schema\":\"trust/labels/v1\",\"labels\":{\"k\":{\"values\":{\n\"a\":{\"fit\":[],\n\"alias\":[]}}}}}";
+        let refused = Dictionary::default().add(text.as_bytes()).unwrap_err();
+        assert_eq!(refused.line(), Some(3));
+        assert!(refused.to_string().ends_with("; did you mean `aliases`?"), "{refused}");
         let no_values = data(json!({}));
         assert_eq!(read(&no_values), Err(DictionaryError::NoValues { key: "\"com.example.data\"".to_owned() }));
     }
@@ -377,6 +458,57 @@ mod tests {
         }
         assert_eq!(dictionary.meaning("com.example.dta", "PII", Cloud::Public), Meaning::Free);
         assert_eq!(dictionary.values("com.example.data").collect::<Vec<_>>(), ["PII", "public"]);
+    }
+
+    #[test]
+    fn a_word_is_a_text_and_members_have_their_names() {
+        let governed = json!({"values": {"a": {"fit": ["public"]}}});
+        for second in [
+            data(json!({"a": {"fit": [{"public": null}]}})),
+            data(json!({"a": {"fit": [0]}})),
+            data(json!({"a": [["public"], []]})),
+            data(json!({"a": [["public"]]})),
+            json!({"schema": {"trust/labels/v1": null}, "labels": {"k": governed}}),
+            json!({"schema": SCHEMA, "labels": {"k": [null, null, {"a": {"fit": ["public"]}}]}}),
+            json!({"schema": SCHEMA, "labels": [["k", governed]]}),
+            json!([SCHEMA, {"k": governed}]),
+        ] {
+            assert!(matches!(read(&second), Err(DictionaryError::Shape { .. })), "{second}");
+        }
+        assert!(read(&json!({"schema": SCHEMA, "labels": {"k": governed}})).is_ok());
+    }
+
+    #[test]
+    fn an_alias_that_looks_like_another_value_is_warned_of() {
+        let warnings = |values| read(&data(values)).unwrap().warnings();
+        for (values, words) in [
+            (json!({"PII": {"fit": []}, "public": {"fit": ["public"], "aliases": ["pii"]}}), ["\"pii\"", "\"PII\""]),
+            (json!({"PII": {"fit": [], "aliases": ["Public"]}, "public": {"fit": ["public"]}}), ["\"Public\"", "case"]),
+            (
+                json!({"a": {"fit": [], "aliases": ["x"]}, "b": {"fit": ["public"], "aliases": ["X"]}}),
+                ["\"x\"", "\"X\""],
+            ),
+        ] {
+            let found = warnings(values);
+            assert!(found.len() == 1 && words.iter().all(|word| found[0].contains(word)), "{found:?}");
+        }
+        assert_eq!(warnings(json!({"PII": {"fit": [], "aliases": ["pii", "Pii"]}})), Vec::<String>::new());
+    }
+
+    #[test]
+    fn letters_of_another_script_are_warned_of_with_their_numbers() {
+        for values in [
+            json!({"PII": {"fit": []}, "РII": {"fit": ["public"]}}), // the first letter is Cyrillic
+            json!({"PII": {"fit": [], "aliases": ["РII"]}}),
+            json!({"РП": {"fit": [], "aliases": ["pii"]}}),
+        ] {
+            let found = read(&data(values)).unwrap().warnings();
+            assert!(found.len() == 1 && found[0].contains("U+0420"), "{found:?}");
+        }
+        let many = read(&data(json!({"é": {"fit": [], "aliases": ["è", "ê"]}}))).unwrap().warnings();
+        assert!(many.len() == 1 && many[0].ends_with("(and 2 more)"), "{many:?}");
+        let key = json!({"schema": SCHEMA, "labels": {"dаta": {"values": {"a": {"fit": []}}}}});
+        assert!(read(&key).unwrap().warnings()[0].contains("U+0430"));
     }
 
     #[test]

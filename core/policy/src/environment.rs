@@ -8,9 +8,11 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
 use trust_image::Digest;
 
+use crate::members::Members;
 use crate::text;
 
 /// Longest environment file, in bytes.
@@ -28,7 +30,7 @@ pub(crate) const NOBODY: &str = "nobody described this place";
 const MEMBERS: [&str; 4] = ["name", "cloud", "region", "labels"];
 
 /// Whose machines the environment runs on. What is not known to be private is public, the stricter one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Cloud {
     /// Machines of somebody else.
@@ -50,6 +52,15 @@ impl Cloud {
     }
 }
 
+/// The word and nothing else: serde would also read a table with the word as its one key.
+impl<'de> Deserialize<'de> for Cloud {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let word = String::deserialize(from)?;
+        let found = Cloud::ALL.into_iter().find(|cloud| cloud.as_str() == word);
+        found.ok_or_else(|| D::Error::unknown_variant(&word, &["public", "private"]))
+    }
+}
+
 impl fmt::Display for Cloud {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
@@ -58,7 +69,7 @@ impl fmt::Display for Cloud {
 
 /// An environment. Serde reads and writes the members of the file; `origin` is not one of them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(try_from = "File")]
+#[serde(try_from = "Members<File>")]
 #[schemars(!try_from)]
 pub struct Environment {
     /// `[a-z0-9][a-z0-9-]{0,62}`, as `public-eu`.
@@ -174,15 +185,27 @@ fn told(error: &toml::de::Error) -> String {
     text::printable(error.message())
 }
 
+/// Whether a text is `[a-z0-9][a-z0-9-]{0,62}`.
+pub(crate) fn is_name(text: &str) -> bool {
+    let is_word = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
+    text.len() <= MAX_NAME_LEN
+        && text.bytes().next().is_some_and(is_word)
+        && text.bytes().all(|b| is_word(b) || b == b'-')
+}
+
+impl TryFrom<Members<File>> for Environment {
+    type Error = EnvironmentError;
+
+    fn try_from(Members(file): Members<File>) -> Result<Self, EnvironmentError> {
+        file.try_into()
+    }
+}
+
 impl TryFrom<File> for Environment {
     type Error = EnvironmentError;
 
     fn try_from(file: File) -> Result<Self, EnvironmentError> {
-        let is_word = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
-        let name_fits = file.name.len() <= MAX_NAME_LEN
-            && file.name.bytes().next().is_some_and(is_word)
-            && file.name.bytes().all(|b| is_word(b) || b == b'-');
-        if !name_fits {
+        if !is_name(&file.name) {
             return Err(EnvironmentError::Name);
         }
         if file.labels.len() > MAX_LABELS {
@@ -231,6 +254,8 @@ mod tests {
             "name = \"eu\"",
             "name = \"eu\"\ncloud = 1",
             "name = \"eu\"\ncloud = [\"public\"]",
+            "name = \"eu\"\ncloud = { private = {} }",
+            "name = \"eu\"\n[cloud.private]",
             "cloud = \"public\"",
             "",
             "{",
@@ -239,6 +264,22 @@ mod tests {
         }
         let twice = "name = \"eu\"\ncloud = \"public\"\ncloud = \"private\"";
         assert!(matches!(read(twice), Err(EnvironmentError::Syntax(_))));
+    }
+
+    #[test]
+    fn members_without_their_names_and_a_cloud_that_is_a_table_are_refused_in_other_files_too() {
+        let other = |text: &str| {
+            let table: toml::Table = toml::from_str(text).unwrap();
+            table["e"].clone().try_into::<Environment>()
+        };
+        assert!(other("e = [\"eu\", \"private\"]").is_err());
+        assert!(other("e = [\"eu\", \"private\", \"west\", {}]").is_err());
+        assert!(other("[e]\nname = \"eu\"\ncloud = { private = {} }").is_err());
+        assert!(other("[e]\nname = \"eu\"\ncloud = \"Private\"").is_err());
+        assert_eq!(other("[e]\nname = \"eu\"\ncloud = \"private\"").unwrap().cloud, Cloud::Private);
+        for text in [r#"{"private":null}"#, "0", "null", r#"["private"]"#, r#""PRIVATE""#] {
+            assert!(serde_json::from_str::<Cloud>(text).is_err(), "{text}");
+        }
     }
 
     #[test]

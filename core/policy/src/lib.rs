@@ -17,6 +17,7 @@ mod decide;
 mod entities;
 mod explain;
 mod lexer;
+mod members;
 mod reads;
 mod text;
 

@@ -219,7 +219,7 @@ pub enum LoadError {
         problem: Box<ReadProblem>,
     },
     /// A file of the dictionary is refused.
-    #[error("{path}: {error}")]
+    #[error("{path}{}: {error}", error.line().map(|line| format!(":{line}")).unwrap_or_default())]
     Dictionary {
         /// The file.
         path: String,
@@ -308,13 +308,22 @@ impl Policy {
             warnings,
             reads_time: false,
         };
+        let nothing_forbids = parsed.values().all(|rule| rule.info.effect == Effect::Permit);
         for rule in parsed.into_values() {
-            policy.add(rule)?;
+            let warning = format!(
+                "{}: rule {} permits without a condition, and no rule forbids: every signed image may be used everywhere",
+                rule.info.place(),
+                rule.info.id
+            );
+            if policy.add(rule)? && nothing_forbids {
+                policy.warnings.push(warning);
+            }
         }
         Ok(policy)
     }
 
-    fn add(&mut self, rule: Parsed) -> Result<(), LoadError> {
+    /// Adds a rule; whether it applies to every image in every environment.
+    fn add(&mut self, rule: Parsed) -> Result<bool, LoadError> {
         let Parsed { info, cedar, .. } = rule;
         let engine = |e: &dyn fmt::Display| LoadError::Engine(text::printable(&e.to_string()));
         let tree = cedar.to_pst().map_err(|e| engine(&e))?;
@@ -330,6 +339,7 @@ impl Policy {
                 text::quoted(key)
             ));
         }
+        let is_for_all = reads::is_for_all(tree.body());
         let at = self.rules.len();
         for action in reads::actions(tree.body()) {
             let applicable = self.applicable.entry(action).or_default();
@@ -339,7 +349,7 @@ impl Policy {
         self.reads_time |= found.reads.contains(&Read::Time);
         self.places.insert(cedar.id().clone(), at);
         self.rules.push(Rule { info, reads: found.reads });
-        Ok(())
+        Ok(is_for_all)
     }
 
     /// Which policy it is.
@@ -507,9 +517,48 @@ fn validate(parsed: &BTreeMap<String, Parsed>, model: &Model) -> Result<Vec<Stri
     Ok(sorted(result.validation_warnings().map(|w| at(w.policy_id(), &DetailedError::from(w))).collect()))
 }
 
+/// Members that rules read, by the word in the rule and Cedar's word for what it is.
+const MEMBERS: [(&str, &str, &[&str]); 3] = [
+    ("principal", "entity type `Environment`", &["name", "cloud", "region"]),
+    (
+        "resource",
+        "entity type `Platform`",
+        &[
+            "collection",
+            "registry",
+            "repository",
+            "digest",
+            "platform",
+            "tag",
+            "tags",
+            "tag_moved",
+            "signers",
+            "conflicts",
+            "signed",
+            "fit",
+        ],
+    ),
+    ("context", "context", &["now"]),
+];
+
+/// A misspelt member, in the words of the rule: what Cedar suggests is another member by chance.
+fn no_such_member(message: &str) -> Option<String> {
+    let (_, rest) = message.strip_suffix(" not found")?.split_once("attribute `")?;
+    let (member, of) = rest.split_once('`')?;
+    let (word, _, members) = MEMBERS.into_iter().find(|(_, of_type, _)| of.contains(of_type))?;
+    let help = match text::nearest(member, members.iter().copied()) {
+        Some(nearest) => format!("did you mean {word}.{nearest}?"),
+        None => format!("it has {}", members.join(", ")),
+    };
+    Some(format!("{word} has no member {}; {help}", text::printable(member)))
+}
+
 /// Cedar's words and its advice, on one line.
 fn told(error: &DetailedError) -> String {
     let label = error.source_locations.first().and_then(|at| at.label.as_deref());
+    if let Some(told) = no_such_member(&error.message) {
+        return told;
+    }
     let parts = [Some(error.message.as_str()), label, error.help.as_deref()];
     let mut told = String::new();
     for part in parts.into_iter().flatten().filter(|part| !part.is_empty()) {

@@ -2,17 +2,19 @@
 //!
 //! Invariants: a rule that loads reads labels and `fit` by names that are written out, so that nothing it reads is missing
 //! here; and what it compares with can occur: a `cloud` that does not exist or a value that is not in the dictionary would
-//! make a rule that forbids silent. Deliberately absent: evaluation; whether a rule matches, Cedar alone says.
+//! make a rule that forbids silent. So what has few values (`cloud`, a governed label) stands only where it is compared with
+//! texts that are written out. Deliberately absent: evaluation; whether a rule matches, Cedar alone says; comparisons that
+//! contradict each other.
 
 use std::collections::BTreeSet;
 
 use cedar_policy::pst::{
-    ActionConstraint, BinaryOp, Clause, EntityOrSlot, Expr, Literal, PrincipalConstraint, ResourceConstraint, Template,
-    Var,
+    ActionConstraint, BinaryOp, Clause, EntityOrSlot, Expr, Literal, PatternElem, PrincipalConstraint,
+    ResourceConstraint, Template, Var,
 };
 
-use crate::dictionary::Dictionary;
-use crate::environment::Cloud;
+use crate::dictionary::{Dictionary, Meaning};
+use crate::environment::{self, Cloud};
 use crate::subject::Action;
 use crate::text;
 
@@ -60,7 +62,8 @@ pub enum ReadProblem {
     },
     /// A governed label is compared with a value that it can never have.
     #[error(
-        "the label {key} is compared with {value}, which it never is: the dictionary (after aliases) has {}",
+        "the label {key} is compared with {value}, which {}: the dictionary has {}",
+        alias_of.as_ref().map_or("it never is".to_owned(), |of| format!("is an alias of {of}, and rules see that")),
         known.join(", ")
     )]
     Value {
@@ -70,6 +73,8 @@ pub enum ReadProblem {
         value: String,
         /// The values that it can have, escaped.
         known: Vec<String>,
+        /// The value that it is an alias of, escaped.
+        alias_of: Option<String>,
     },
     /// `principal.cloud` is compared with another word than `public` or `private`.
     #[error("principal.cloud is compared with {value}, but is \"public\" or \"private\"")]
@@ -77,6 +82,36 @@ pub enum ReadProblem {
         /// The word, escaped.
         value: String,
     },
+    /// `principal.cloud` stands elsewhere than beside `==` or `!=` and one word, or in `[words].contains(…)`.
+    #[error(
+        "principal.cloud is compared only as principal.cloud == \"public\" (or !=, or \"private\"), or as \
+         [\"public\", \"private\"].contains(principal.cloud)"
+    )]
+    CloudForm,
+    /// A governed label stands elsewhere than beside `==` or `!=` and one value, or in `[values].contains(…)`.
+    #[error(
+        "the governed label {key} is compared only as resource.getTag({key}) == \"VALUE\" (or !=), or as \
+         [\"VALUE\", \"OTHER\"].contains(resource.getTag({key})), with values of the dictionary"
+    )]
+    LabelForm {
+        /// The key, escaped.
+        key: String,
+    },
+    /// The name of the environment is compared with a text that is no name.
+    #[error(
+        "the name of the environment is compared with {value}, which it never is: a name is 1 to 63 of a-z, 0-9 and \
+         \"-\", the first not \"-\""
+    )]
+    Name {
+        /// The text, escaped.
+        value: String,
+    },
+    /// `principal.name` stands in a list, a record or an `if`, where what it is compared with is not seen.
+    #[error(
+        "principal.name is compared only as itself: principal.name == \"NAME\" (or !=, or like \"NAME*\"), or as \
+         [\"NAME\", \"OTHER\"].contains(principal.name)"
+    )]
+    NameForm,
     /// The name of a label is computed.
     #[error("the name of a label is written out: resource.getTag(\"KEY\")")]
     ComputedKey,
@@ -102,14 +137,21 @@ pub(crate) fn actions(rule: &Template) -> Vec<Action> {
     Action::ALL.into_iter().filter(applies).collect()
 }
 
+/// Whether a rule names no environment and asks nothing: it applies to every image.
+pub(crate) fn is_for_all(rule: &Template) -> bool {
+    let anywhere = matches!(rule.principal, PrincipalConstraint::Any | PrincipalConstraint::Is(_));
+    let anything = matches!(rule.resource, ResourceConstraint::Any | ResourceConstraint::Is(_));
+    anywhere && anything && rule.clauses().is_empty()
+}
+
 /// What a rule reads. Its depth was limited when it was loaded.
 pub(crate) fn find(rule: &Template, dictionary: &Dictionary) -> Found {
     let mut walk = Walk { found: Found::default(), dictionary };
     match &rule.principal {
         PrincipalConstraint::Any | PrincipalConstraint::Is(_) => {}
-        PrincipalConstraint::Eq(EntityOrSlot::Entity(_))
-        | PrincipalConstraint::In(EntityOrSlot::Entity(_))
-        | PrincipalConstraint::IsIn(_, EntityOrSlot::Entity(_)) => walk.read(Read::Environment("name".to_owned())),
+        PrincipalConstraint::Eq(EntityOrSlot::Entity(uid))
+        | PrincipalConstraint::In(EntityOrSlot::Entity(uid))
+        | PrincipalConstraint::IsIn(_, EntityOrSlot::Entity(uid)) => walk.named([uid.eid.as_str()]),
         _ => walk.refuse(ReadProblem::Unknown),
     }
     match &rule.resource {
@@ -137,6 +179,23 @@ fn literal(expr: &Expr) -> Option<&str> {
     }
 }
 
+/// What has few values, all of them known when the rule is loaded.
+#[derive(Clone, Copy)]
+enum Closed<'a> {
+    /// `principal.cloud`.
+    Cloud,
+    /// A label of the platform that the dictionary governs, by its key.
+    Label(&'a str),
+}
+
+/// A list of texts that stands in the rule itself and is not empty.
+fn list(expr: &Expr) -> Option<Vec<&str>> {
+    match expr {
+        Expr::Set(items) if !items.is_empty() => items.iter().map(|item| literal(item)).collect(),
+        _ => None,
+    }
+}
+
 /// A text or a list of texts that stand in the rule itself.
 fn literals(expr: &Expr) -> Option<Vec<&str>> {
     match expr {
@@ -147,6 +206,20 @@ fn literals(expr: &Expr) -> Option<Vec<&str>> {
 
 fn is_fit(expr: &Expr) -> bool {
     matches!(expr, Expr::GetAttr { expr, attr } if **expr == Expr::Var(Var::Resource) && attr == "fit")
+}
+
+/// `principal.name`.
+fn is_name(expr: &Expr) -> bool {
+    matches!(expr, Expr::GetAttr { expr, attr } if **expr == Expr::Var(Var::Principal) && attr == "name")
+}
+
+/// The names of one `Environment::"NAME"` or a list of them.
+fn environments(expr: &Expr) -> Option<Vec<&str>> {
+    match expr {
+        Expr::Literal(Literal::EntityUID(uid)) => Some(vec![uid.eid.as_str()]),
+        Expr::Set(items) => items.iter().map(|item| environments(item)).collect::<Option<Vec<_>>>().map(|n| n.concat()),
+        _ => None,
+    }
 }
 
 impl Walk<'_> {
@@ -162,9 +235,16 @@ impl Walk<'_> {
         match expr {
             Expr::Literal(Literal::EntityUID(_)) | Expr::Var(_) => self.refuse(ReadProblem::Whole),
             Expr::Literal(_) => {}
-            Expr::UnaryOp { expr, .. } | Expr::Like { expr, .. } => self.visit(expr),
+            Expr::UnaryOp { expr, .. } => self.visit(expr),
+            Expr::Like { expr, pattern } => {
+                if is_name(expr) {
+                    self.name_like(pattern);
+                }
+                self.visit(expr);
+            }
             Expr::BinaryOp { op, left, right } => self.binary(*op, left, right),
             Expr::GetAttr { .. } if is_fit(expr) => self.refuse(ReadProblem::FitForm),
+            Expr::GetAttr { .. } if self.closed(expr).is_some() => self.refuse(ReadProblem::CloudForm),
             Expr::GetAttr { expr, attr } => self.member(expr, attr),
             Expr::HasAttr { expr, attrs } if **expr == Expr::Var(Var::Resource) && attrs.head == "fit" => {
                 self.refuse(ReadProblem::FitForm);
@@ -174,13 +254,21 @@ impl Walk<'_> {
             Expr::Is { .. } => self.refuse(ReadProblem::Whole),
             Expr::IfThenElse { cond, then_expr, else_expr } => {
                 for part in [cond, then_expr, else_expr] {
-                    self.visit(part);
+                    self.part(part);
                 }
             }
-            Expr::Set(items) => items.iter().for_each(|item| self.visit(item)),
-            Expr::Record(members) => members.values().for_each(|member| self.visit(member)),
+            Expr::Set(items) => items.iter().for_each(|item| self.part(item)),
+            Expr::Record(members) => members.values().for_each(|member| self.part(member)),
             _ => self.refuse(ReadProblem::Unknown),
         }
+    }
+
+    /// A part of a list, a record or an `if`: a comparison outside of it does not see what stands in it.
+    fn part(&mut self, expr: &Expr) {
+        if is_name(expr) {
+            return self.refuse(ReadProblem::NameForm);
+        }
+        self.visit(expr);
     }
 
     fn member(&mut self, of: &Expr, name: &str) {
@@ -194,34 +282,94 @@ impl Walk<'_> {
 
     fn binary(&mut self, op: BinaryOp, left: &Expr, right: &Expr) {
         match op {
-            BinaryOp::HasTag | BinaryOp::GetTag => return self.label(left, right),
+            BinaryOp::HasTag => return self.label(left, right),
+            BinaryOp::GetTag => {
+                if let (Expr::Var(Var::Resource), Some(key)) = (left, literal(right))
+                    && self.dictionary.governs(key)
+                {
+                    return self.refuse(ReadProblem::LabelForm { key: text::quoted(key) });
+                }
+                return self.label(left, right);
+            }
             BinaryOp::Contains | BinaryOp::ContainsAll | BinaryOp::ContainsAny if is_fit(left) => {
                 return self.fit(right);
             }
+            BinaryOp::Eq | BinaryOp::NotEq | BinaryOp::In if self.entity(left, right) || self.entity(right, left) => {
+                return;
+            }
             BinaryOp::Eq | BinaryOp::NotEq => {
                 for (one, other) in [(left, right), (right, left)] {
-                    self.compared(one, other);
+                    if let Some(closed) = self.closed(one) {
+                        return self.compared(closed, literal(other).map(|value| vec![value]));
+                    }
+                    if is_name(one) {
+                        self.named(literal(other));
+                    }
                 }
             }
-            BinaryOp::Contains => self.compared(right, left),
+            BinaryOp::Contains => {
+                if let Some(closed) = self.closed(right) {
+                    return self.compared(closed, list(left));
+                }
+                if let (true, Expr::Set(items)) = (is_name(right), left) {
+                    self.named(items.iter().filter_map(|item| literal(item)));
+                }
+            }
             _ => {}
-        }
-        if matches!(op, BinaryOp::Eq | BinaryOp::NotEq | BinaryOp::In) && self.is_name_of_environment(left, right) {
-            return self.read(Read::Environment("name".to_owned()));
         }
         self.visit(left);
         self.visit(right);
     }
 
-    /// `principal == Environment::"NAME"`, either way round; `action == Action::"NAME"` reads nothing.
-    fn is_name_of_environment(&self, left: &Expr, right: &Expr) -> bool {
-        let is_var = |e: &Expr| matches!(e, Expr::Var(Var::Principal | Var::Action));
-        let is_entity = |e: &Expr| match e {
-            Expr::Literal(Literal::EntityUID(_)) => true,
-            Expr::Set(items) => items.iter().all(|i| matches!(**i, Expr::Literal(Literal::EntityUID(_)))),
-            _ => false,
-        };
-        (is_var(left) && is_entity(right)) || (is_entity(left) && is_var(right))
+    /// `principal == Environment::"NAME"`, and `action == Action::"NAME"`, which reads nothing; false if it is neither.
+    fn entity(&mut self, of: &Expr, other: &Expr) -> bool {
+        match (of, environments(other)) {
+            (Expr::Var(Var::Principal), Some(names)) => self.named(names),
+            (Expr::Var(Var::Action), Some(_)) => {}
+            _ => return false,
+        }
+        true
+    }
+
+    /// The name of the environment is compared with these texts.
+    fn named<'t>(&mut self, names: impl IntoIterator<Item = &'t str>) {
+        self.read(Read::Environment("name".to_owned()));
+        if let Some(wrong) = names.into_iter().find(|name| !environment::is_name(name)) {
+            self.refuse(ReadProblem::Name { value: text::quoted(wrong) });
+        }
+    }
+
+    /// `principal.name like "PATTERN"`: what is written out in it must be able to stand in a name.
+    fn name_like(&mut self, pattern: &[PatternElem]) {
+        let smallest: String = pattern
+            .iter()
+            .filter_map(|elem| match elem {
+                PatternElem::Char(c) => Some(*c),
+                PatternElem::Wildcard => None,
+            })
+            .collect();
+        let leads = matches!(pattern.first(), Some(PatternElem::Wildcard));
+        // A wildcard in front may stand for a first letter that the rest lacks.
+        let can_be = environment::is_name(&smallest) || (leads && environment::is_name(&format!("a{smallest}")));
+        if !can_be {
+            let written = pattern.iter().map(|elem| match elem {
+                PatternElem::Char(c) => *c,
+                PatternElem::Wildcard => '*',
+            });
+            self.refuse(ReadProblem::Name { value: text::quoted(&written.collect::<String>()) });
+        }
+    }
+
+    fn closed<'e>(&self, expr: &'e Expr) -> Option<Closed<'e>> {
+        match expr {
+            Expr::GetAttr { expr, attr } if **expr == Expr::Var(Var::Principal) && attr == "cloud" => {
+                Some(Closed::Cloud)
+            }
+            Expr::BinaryOp { op: BinaryOp::GetTag, left, right } if **left == Expr::Var(Var::Resource) => {
+                literal(right).filter(|key| self.dictionary.governs(key)).map(Closed::Label)
+            }
+            _ => None,
+        }
     }
 
     fn label(&mut self, of: &Expr, key: &Expr) {
@@ -252,27 +400,33 @@ impl Walk<'_> {
         }
     }
 
-    /// `one` is compared with the texts in `other`: they must be ones that it can have.
-    fn compared(&mut self, one: &Expr, other: &Expr) {
-        let Some(values) = literals(other) else { return };
-        match one {
-            Expr::BinaryOp { op: BinaryOp::GetTag, left, right } if **left == Expr::Var(Var::Resource) => {
-                let Some(key) = literal(right) else { return };
-                let known: Vec<&str> = self.dictionary.values(key).collect();
-                if let Some(value) = values.iter().find(|value| self.dictionary.governs(key) && !known.contains(value))
-                {
-                    let (key, value) = (text::quoted(key), text::quoted(value));
-                    let known = known.into_iter().map(text::quoted).collect();
-                    self.refuse(ReadProblem::Value { key, value, known });
-                }
-            }
-            Expr::GetAttr { expr, attr } if **expr == Expr::Var(Var::Principal) && attr == "cloud" => {
+    /// What has few values is compared with these texts, or with something that is not written out.
+    fn compared(&mut self, what: Closed<'_>, values: Option<Vec<&str>>) {
+        match what {
+            Closed::Cloud => {
+                self.read(Read::Environment("cloud".to_owned()));
+                let Some(values) = values else { return self.refuse(ReadProblem::CloudForm) };
                 let is_known = |value: &&str| Cloud::ALL.iter().any(|cloud| cloud.as_str() == *value);
                 if let Some(value) = values.iter().find(|value| !is_known(value)) {
                     self.refuse(ReadProblem::Cloud { value: text::quoted(value) });
                 }
             }
-            _ => {}
+            Closed::Label(key) => {
+                self.read(Read::Label(key.to_owned()));
+                let Some(values) = values else {
+                    return self.refuse(ReadProblem::LabelForm { key: text::quoted(key) });
+                };
+                let known: Vec<&str> = self.dictionary.values(key).collect();
+                if let Some(value) = values.iter().find(|value| !known.contains(value)) {
+                    let alias_of = match self.dictionary.meaning(key, value, Cloud::Public) {
+                        Meaning::Value { value, .. } => Some(text::quoted(value)),
+                        Meaning::Free | Meaning::Outside { .. } => None,
+                    };
+                    let (key, value) = (text::quoted(key), text::quoted(value));
+                    let known = known.into_iter().map(text::quoted).collect();
+                    self.refuse(ReadProblem::Value { key, value, known, alias_of });
+                }
+            }
         }
     }
 }

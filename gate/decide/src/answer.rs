@@ -28,6 +28,30 @@ pub struct Question<'a> {
     pub whom: &'a str,
     /// Whether nothing comes of the answer, for the log.
     pub dry_run: bool,
+    /// What the door makes of a denial, for the log.
+    pub mode: Mode,
+    /// Whether a reference without a digest is denied: what runs would be what the registry says, and not what was verified.
+    pub digest_only: bool,
+}
+
+/// What a door makes of a denial.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Mode {
+    /// It denies.
+    #[default]
+    Enforce,
+    /// It warns, and lets pass.
+    Warn,
+}
+
+impl Mode {
+    /// `enforce` or `warn`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Enforce => "enforce",
+            Self::Warn => "warn",
+        }
+    }
 }
 
 /// The answer.
@@ -39,6 +63,8 @@ pub struct Answer {
     pub environment: String,
     /// The outcome.
     pub outcome: Outcome,
+    /// Why it was decided for this environment, if nobody named one; said with the policy's denials.
+    pub note: Option<String>,
 }
 
 /// Yes or no.
@@ -110,8 +136,18 @@ impl Answer {
         }
     }
 
-    /// One line for a webhook, a registry or the log: what was decided, by which rule or for which reason.
+    /// One line for whoever asked: what was decided, by which rule or for which reason, and for what is not signed whom to
+    /// ask. Neither addresses of servers nor lists of what else is signed.
     pub fn line(&self) -> String {
+        self.line_with(people_line)
+    }
+
+    /// The same with all facts, for the log.
+    pub(crate) fn log_line(&self) -> String {
+        self.line_with(problem_line)
+    }
+
+    fn line_with(&self, line: impl Fn(&Problem) -> String) -> String {
         match &self.outcome {
             Outcome::Allowed(allowed) => match &allowed.decision {
                 Some(decision) => format!("{}: {}", allowed.pinned, decision.line()),
@@ -121,8 +157,11 @@ impl Answer {
                 }
             },
             Outcome::Denied(denied) => match &denied.decision {
-                Some(decision) => format!("{} ({})", decision.line(), denied.problem.id()),
-                None => problem_line(&denied.problem),
+                Some(decision) => {
+                    let note = self.note.as_ref().map(|note| format!("; {note}")).unwrap_or_default();
+                    format!("{} ({}){note}", decision.line(), denied.problem.id())
+                }
+                None => line(&denied.problem),
             },
         }
     }
@@ -148,8 +187,24 @@ impl Answer {
 
 /// A problem in one line: what happened, its id, and the facts.
 pub(crate) fn problem_line(problem: &Problem) -> String {
+    line_without(problem, &["image"])
+}
+
+/// The same for people who are not operators: without where the trust data comes from, and what else is signed.
+pub(crate) fn people_line(problem: &Problem) -> String {
+    let mut line = line_without(problem, &["image", "server", "address", "url", "signed tags"]);
+    if matches!(problem.code, Code::NotSigned | Code::NoPin)
+        && let Some(step) = problem.remedy.first()
+    {
+        line.push_str("; ");
+        line.push_str(step);
+    }
+    line
+}
+
+fn line_without(problem: &Problem, hidden: &[&str]) -> String {
     let mut line = format!("{} ({})", problem.headline, problem.id());
-    for (label, value) in problem.facts.iter().filter(|(label, _)| label != "image").take(MAX_FACTS) {
+    for (label, value) in problem.facts.iter().filter(|(label, _)| !hidden.contains(&label.as_str())).take(MAX_FACTS) {
         line.push_str("; ");
         line.push_str(label);
         line.push(' ');

@@ -1,7 +1,8 @@
 //! One pinned collection: its newest verified view, and how it is refreshed.
 //!
 //! The stored state is read first, so that a start without network works; then the server is asked. A refresh that fails
-//! changes nothing but what is said of it: the last good view goes on until its deadlines pass. Refreshes of one collection
+//! changes nothing but what is said of it: the last good view goes on until its deadlines pass. One that gets the newest
+//! roles of the policy collection and not the files that they list has failed. Refreshes of one collection
 //! take turns, those of several do not wait for each other, and no question waits for any of them. The state on disk is
 //! open (and locked) only while a refresh runs, so that several gates of one machine can share it.
 
@@ -142,8 +143,16 @@ impl Collection {
         let earlier = self.loaded();
         let view = reader.view_after(earlier.as_ref().map(|loaded| &loaded.view)).await?;
         refuse_example_keys(&view)?;
-        let found = if self.has_policy { Some(sets(&mut reader).await) } else { None };
-        Ok((view, found))
+        if !self.has_policy {
+            return Ok((view, None));
+        }
+        match sets(&mut reader).await {
+            Ok(sets) => Ok((view, Some(Ok(sets)))),
+            // Signed so, and refused: the last good policy may go on for a while.
+            Err(problem) if problem.code == Code::PolicyRefused => Ok((view, Some(Err(problem)))),
+            // What cannot be had is no refresh: a server that holds it back gains no time.
+            Err(problem) => Err(problem),
+        }
     }
 
     fn store(&self, view: View) {

@@ -80,13 +80,16 @@ struct EnvironmentMap {
 
 /// Place 0 is the one that is taken where no other is named.
 const DEFAULT: usize = 0;
+/// Collections that a text names.
+const MAX_NAMED: usize = 8;
 
 impl EnvironmentMap {
     fn new(environments: Environments) -> Self {
         match environments {
             Environments::Fixed(environment) => Self { list: vec![environment], namespaces: None },
             Environments::Namespaces(map) => {
-                let mut list = vec![Environment::strictest()];
+                let origin = "the default for namespaces that are not in [namespaces]".to_owned();
+                let mut list = vec![Environment { origin, ..Environment::strictest() }];
                 let mut namespaces = BTreeMap::new();
                 for (namespace, environment) in map {
                     namespaces.insert(namespace, list.len());
@@ -104,21 +107,58 @@ impl EnvironmentMap {
             _ => DEFAULT,
         }
     }
+
+    /// Why it is the strictest one, if nobody named another.
+    fn note(&self, namespace: Option<&str>) -> Option<String> {
+        let map = self.namespaces.as_ref()?;
+        match namespace {
+            Some(namespace) if map.contains_key(namespace) => None,
+            Some(namespace) => {
+                let namespace = printable(namespace);
+                Some(format!("namespace {namespace} is not in [namespaces]; the strictest environment applies"))
+            }
+            None => Some("there is no namespace; the strictest environment applies".to_owned()),
+        }
+    }
+}
+
+fn connect(pinned: &Pinned) -> Result<AnyTransport, Problem> {
+    let transport = HttpTransport::new(&pinned.server, pinned.http.clone()).map_err(|error| {
+        Problem::new(Code::Configuration)
+            .fact("collection", &pinned.collection)
+            .fact("server", trust_reader::http::shown_address(&pinned.server))
+            .fact("found", error)
+    })?;
+    Ok(AnyTransport::new(transport))
+}
+
+/// What a tag alone is where the digest must be named.
+fn tag_alone(question: &Question<'_>, allowed: &Allowed) -> Denied {
+    let digest = allowed.verified.digest;
+    let image = question.image;
+    let problem = Problem::new(Code::TagAlone).headline(format!(
+        "verified as {digest}, but the Pod names the tag alone; let the webhook /mutate run first, or name {image}@{digest}"
+    ));
+    // Without the policy's decision, which is another one.
+    let problem = problem.fact("image", image).within(&allowed.verified.collection);
+    Denied { problem, decision: None, digest: Some(digest) }
 }
 
 impl Decider {
     /// Starts over HTTP: reads the stored states, then asks the servers.
     pub async fn start(settings: Settings, clock: Arc<dyn Clock>) -> Result<Arc<Self>, StartError> {
-        Self::start_on(settings, clock, |pinned| {
-            let transport = HttpTransport::new(&pinned.server, pinned.http.clone()).map_err(|error| {
-                Problem::new(Code::Configuration)
-                    .fact("collection", &pinned.collection)
-                    .fact("server", trust_reader::http::shown_address(&pinned.server))
-                    .fact("found", error)
-            })?;
-            Ok(AnyTransport::new(transport))
-        })
-        .await
+        Self::start_on(settings, clock, connect).await
+    }
+
+    /// Whether a start with these settings would find files, folders and addresses that can be used. Asks no server and
+    /// makes nothing.
+    pub fn check(settings: &Settings) -> Result<(), StartError> {
+        settings.check()?;
+        for pinned in &settings.collections {
+            connect(pinned).map_err(StartError::Settings)?;
+        }
+        settings.log.as_deref().map_or(Ok(()), Log::check).map_err(StartError::Log)?;
+        crate::folder::check(&settings.state).map_err(StartError::State)
     }
 
     /// The same over any transport.
@@ -133,6 +173,7 @@ impl Decider {
             PolicyFrom::SignaturesAlone => None,
         };
         let log = settings.log.as_deref().map(Log::open).transpose().map_err(StartError::Log)?;
+        crate::folder::make(&settings.state).map_err(StartError::State)?;
         let mut collections = Vec::with_capacity(settings.collections.len());
         for pinned in &settings.collections {
             let transport = connect(pinned).map_err(StartError::Settings)?;
@@ -185,11 +226,21 @@ impl Decider {
     pub fn consider(&self, question: &Question<'_>) -> Answer {
         let environment = self.environments.of(question.namespace);
         let outcome = match self.judge(question, environment) {
+            Ok(Outcome::Allowed(allowed))
+                if question.digest_only
+                    && !Reference::parse(question.image).is_ok_and(|image| image.digest().is_some()) =>
+            {
+                Outcome::Denied(tag_alone(question, &allowed).into())
+            }
             Ok(outcome) => outcome,
             Err(problem) => Outcome::Denied(Arc::new(Denied::new(problem.about(question.image)))),
         };
+        let note = match outcome {
+            Outcome::Denied(_) => self.environments.note(question.namespace),
+            Outcome::Allowed(_) => None,
+        };
         let environment = self.environments.list.get(environment).map(|e| e.name.clone()).unwrap_or_default();
-        Answer { image: printable(question.image), environment, outcome }
+        Answer { image: printable(question.image), environment, outcome, note }
     }
 
     fn judge(&self, question: &Question<'_>, environment: usize) -> Result<Outcome, Problem> {
@@ -230,8 +281,13 @@ impl Decider {
         let covers = |collection: &Arc<Collection>| target::covers(collection.name(), image.name());
         let found = self.collections.iter().enumerate().find(|(_, collection)| covers(collection));
         found.ok_or_else(|| {
+            let names: Vec<&str> = self.collections.iter().take(MAX_NAMED).map(|c| c.name()).collect();
+            let more = self.collections.len().saturating_sub(MAX_NAMED);
+            let more = if more == 0 { String::new() } else { format!(" and {more} more") };
             Problem::new(Code::NoPin)
                 .fact("image", image)
+                .fact("its name is", image.name())
+                .fact("pinned are", format!("{}{more}", names.join(", ")))
                 .remedy(["pin the root of the image's collection in the configuration of the gate"])
         })
     }

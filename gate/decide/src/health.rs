@@ -47,7 +47,7 @@ impl Health {
     /// The JSON document.
     pub fn json(&self) -> Value {
         let problem = |problem: &Option<Problem>| {
-            problem.as_ref().map(|p| json!({"code": p.id(), "text": crate::answer::problem_line(p)}))
+            problem.as_ref().map(|p| json!({"code": p.id(), "text": crate::answer::people_line(p)}))
         };
         let time = |time: &Option<UtcTime>| time.map(|t| t.to_string());
         let collection = |c: &CollectionHealth| {

@@ -15,15 +15,17 @@ mod answer;
 mod clock;
 mod collection;
 mod decider;
+mod folder;
 mod health;
 mod log;
 mod policy;
 mod settings;
 mod transport;
 
-pub use answer::{Allowed, Answer, Denied, Outcome, Question};
+pub use answer::{Allowed, Answer, Denied, Mode, Outcome, Question};
 pub use clock::{Clock, SystemClock};
 pub use decider::{Counters, Decider};
+pub use folder::Hold;
 pub use health::{CollectionHealth, Health, PolicyHealth};
 pub use policy::BAD_POLICY_GRACE;
 pub use settings::{Environments, Pinned, PolicyFrom, Settings, StartError};

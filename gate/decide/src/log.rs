@@ -11,13 +11,13 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use arc_swap::ArcSwap;
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{Access, FileType, OFlags};
 use serde::Serialize;
 use trust_reader::catalogue::Code;
 use trust_reader::verdict::{Problem, printable};
 use trust_tuf::UtcTime;
 
-use crate::answer::{Answer, Outcome, Question};
+use crate::answer::{Answer, Mode, Outcome, Question};
 
 /// The `schema` of each line.
 const SCHEMA: &str = "trust/decision/v1";
@@ -42,6 +42,8 @@ struct Line<'a> {
     whom: String,
     dry_run: bool,
     decision: &'static str,
+    mode: &'static str,
+    answer: &'static str,
     code: Option<&'static str>,
     exit: u8,
     reason: String,
@@ -82,9 +84,15 @@ pub(crate) fn line(question: &Question<'_>, answer: &Answer, time: UtcTime) -> V
         whom: printable(question.whom),
         dry_run: question.dry_run,
         decision: if answer.is_allowed() { "allow" } else { "deny" },
+        mode: question.mode.as_str(),
+        answer: match (answer.is_allowed(), question.mode) {
+            (true, _) => "allow",
+            (false, Mode::Enforce) => "deny",
+            (false, Mode::Warn) => "warn",
+        },
         code,
         exit: answer.exit(),
-        reason: answer.line(),
+        reason: answer.log_line(),
         digest: digest.map(|digest| digest.to_string()),
         collection: answer.collection(),
         signers: verified.iter().flat_map(|image| image.signers.iter().map(|s| s.name.as_str())).collect(),
@@ -107,6 +115,18 @@ impl Log {
     pub(crate) fn open(path: &Path) -> Result<Self, Problem> {
         let file = open(path)?;
         Ok(Self { path: path.to_owned(), file: ArcSwap::from_pointee(file), is_torn: AtomicBool::new(false) })
+    }
+
+    /// Whether [`Log::open`] would succeed; makes nothing, so that the file does not belong to whoever only looked.
+    pub(crate) fn check(path: &Path) -> Result<(), Problem> {
+        match opened(path, OFlags::empty(), rustix::fs::Mode::empty()) {
+            Ok(_) => return Ok(()),
+            Err(_) if matches!(rustix::fs::lstat(path), Err(rustix::io::Errno::NOENT)) => {}
+            Err(problem) => return Err(problem),
+        }
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let writable = rustix::fs::access(folder, Access::WRITE_OK | Access::EXEC_OK);
+        writable.map_err(|errno| failed(path, std::io::Error::from(errno).kind()).fact("folder", folder.display()))
     }
 
     /// Writes one line, whole or not at all as far as the caller is concerned.
@@ -157,9 +177,43 @@ impl Log {
 }
 
 fn open(path: &Path) -> Result<File, Problem> {
-    let flags = OFlags::WRONLY | OFlags::APPEND | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let opened = rustix::fs::open(path, flags, Mode::from_raw_mode(0o600));
-    Ok(File::from(opened.map_err(|errno| failed(path, std::io::Error::from(errno).kind()))?))
+    opened(path, OFlags::CREATE, rustix::fs::Mode::from_raw_mode(0o600))
+}
+
+/// Opens for appending what a line can be written to without waiting for a reader: a regular file or a character device.
+fn opened(path: &Path, more: OFlags, mode: rustix::fs::Mode) -> Result<File, Problem> {
+    // A FIFO would wait for its reader.
+    let flags = OFlags::WRONLY | OFlags::APPEND | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK | more;
+    let refused = |kind: FileType| {
+        let found = match kind {
+            FileType::Fifo => "a FIFO",
+            FileType::Directory => "a folder",
+            FileType::Socket => "a socket",
+            FileType::Symlink => "a symbolic link",
+            _ => "another kind of file",
+        };
+        Problem::new(Code::LogFailed)
+            .fact("path", path.display())
+            .fact("found", format!("{found}; the log is a regular file or a character device"))
+    };
+    let io = |errno: rustix::io::Errno| failed(path, std::io::Error::from(errno).kind());
+    let is_fit = |kind| matches!(kind, FileType::RegularFile | FileType::CharacterDevice);
+    let kind_of = |stat: &rustix::fs::Stat| FileType::from_raw_mode(stat.st_mode);
+    let file = match rustix::fs::open(path, flags, mode) {
+        Ok(file) => File::from(file),
+        // What stands there says more than why it does not open.
+        Err(errno) => match rustix::fs::lstat(path).map(|stat| kind_of(&stat)) {
+            Ok(kind) if !is_fit(kind) => return Err(refused(kind)),
+            _ => return Err(io(errno)),
+        },
+    };
+    let kind = kind_of(&rustix::fs::fstat(&file).map_err(io)?);
+    if !is_fit(kind) {
+        return Err(refused(kind));
+    }
+    let status = rustix::fs::fcntl_getfl(&file).map_err(io)?;
+    rustix::fs::fcntl_setfl(&file, status - OFlags::NONBLOCK).map_err(io)?;
+    Ok(file)
 }
 
 fn failed(path: &Path, kind: ErrorKind) -> Problem {
@@ -186,6 +240,31 @@ mod tests {
         std::os::unix::fs::symlink(dir.path().join("elsewhere"), &link).unwrap();
         assert!(Log::open(&link).is_err());
         assert!(!dir.path().join("elsewhere").exists());
+    }
+
+    #[test]
+    fn a_fifo_or_a_folder_is_refused_at_once_and_does_not_replace_the_log() {
+        let dir = tempfile::tempdir().unwrap();
+        let (path, fifo) = (dir.path().join("log"), dir.path().join("fifo"));
+        let made = std::process::Command::new("mkfifo").arg(&fifo).status().unwrap();
+        assert!(made.success());
+        for with_reader in [false, true] {
+            let reader = with_reader.then(|| {
+                let flags = OFlags::RDONLY | OFlags::NONBLOCK;
+                rustix::fs::open(&fifo, flags, rustix::fs::Mode::empty()).unwrap()
+            });
+            for problem in [Log::open(&fifo).unwrap_err(), Log::check(&fifo).unwrap_err()] {
+                assert!(problem.text().contains("a FIFO"), "{}", problem.text());
+            }
+            drop(reader);
+        }
+        assert!(Log::open(dir.path()).unwrap_err().text().contains("a folder"));
+        let log = Log::open(&path).unwrap();
+        std::fs::rename(&path, dir.path().join("log.1")).unwrap();
+        std::fs::rename(&fifo, &path).unwrap();
+        assert!(log.follow().is_err());
+        log.write(b"1\n").unwrap();
+        assert_eq!(std::fs::read(dir.path().join("log.1")).unwrap(), b"1\n");
     }
 
     #[test]

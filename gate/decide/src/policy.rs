@@ -1,7 +1,8 @@
 //! The policy in force: from the one role of the policy collection, all or nothing.
 //!
-//! A policy that does not load (its contents cannot be had, or a rule is wrong) never replaces one that did. The old one
-//! goes on for [`BAD_POLICY_GRACE`], and says so at every refresh; then everything is denied. That an older policy cannot
+//! A policy that is there, verified, and does not load (a rule is wrong) never replaces one that did. The old one goes on
+//! for [`BAD_POLICY_GRACE`], and says so at every refresh; then everything is denied. Contents that cannot be had are no
+//! such policy: that refresh failed, and counts against `max_staleness`. That an older policy cannot
 //! come back is the version of the role's file, which the reader guards. Deliberately absent: what rules mean.
 
 use std::sync::Arc;

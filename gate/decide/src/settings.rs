@@ -81,13 +81,16 @@ pub enum StartError {
     /// The decision log cannot be opened.
     #[error("{0}")]
     Log(Problem),
+    /// The state folder cannot be used, or another process uses it.
+    #[error("{0}")]
+    State(Problem),
 }
 
 impl StartError {
     /// The problem, with text and exit code.
     pub fn problem(&self) -> &Problem {
         match self {
-            Self::Settings(problem) | Self::NoPolicy(problem) | Self::Log(problem) => problem,
+            Self::Settings(problem) | Self::NoPolicy(problem) | Self::Log(problem) | Self::State(problem) => problem,
         }
     }
 }

@@ -9,8 +9,10 @@ use clap::{Args, Parser, Subcommand};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
-use trust_decide::{Decider, StartError, SystemClock};
+use trust_decide::{Decider, Hold, StartError, SystemClock};
 use trust_listen::{Certificate, TlsError};
+use trust_tuf::UtcTime;
+use trust_tuf::trusted::RootStage;
 
 use crate::config::{Config, ConfigError};
 use crate::decides::Decides;
@@ -137,9 +139,11 @@ async fn run_admission(serve: Serve) -> Result<(), Failure> {
     let config = Config::read(&serve.config)?;
     let door = config.admission()?;
     Certificate::load(&door.certificate, &door.key)?;
+    check(&config)?;
     if serve.check_config {
         return good();
     }
+    let _hold = Hold::take(&config.state, "admission")?;
     let listener = bind(door.listen).await?;
     let opened = Opened::start(&config, &listener, "https", serve.ready_file.as_deref()).await?;
     let decider: Arc<dyn Decides> = Arc::clone(&opened.decider) as Arc<dyn Decides>;
@@ -157,13 +161,27 @@ async fn run_registry(serve: Serve) -> Result<(), Failure> {
         }
         _ => "http",
     };
+    check(&config)?;
     if serve.check_config {
         return good();
     }
+    let _hold = Hold::take(&config.state, "registry")?;
     let listener = bind(door.listen).await?;
     let opened = Opened::start(&config, &listener, scheme, serve.ready_file.as_deref()).await?;
     let decider = Arc::clone(&opened.decider);
     opened.until_stopped(|stop| registry::run(door, listener, decider, stop)).await
+}
+
+/// Finds what a start would find, without asking anybody.
+fn check(config: &Config) -> Result<(), Failure> {
+    for collection in &config.collections {
+        // Its own signatures, whatever its expiry: a newer root may follow.
+        RootStage::pinned(collection.root.clone(), UtcTime::EPOCH).map_err(|error| {
+            let path = collection.root_file.display();
+            Failure::Configuration(format!("{path} is no root file of {}: {error}", collection.name))
+        })?;
+    }
+    Ok(Decider::check(&start::settings(config))?)
 }
 
 /// A decider that has started, for a port that is taken.
@@ -250,5 +268,28 @@ fn good() -> Result<(), Failure> {
     match io::stdout().write_all(b"the configuration is good\n") {
         Err(e) if e.kind() != io::ErrorKind::BrokenPipe => Err(Failure::local(e)),
         _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_root_file_that_is_none_is_named() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("pay.root.json"), "{}").unwrap();
+        let text = format!(
+            "state = 'state'\npolicy = 'signatures-alone'\n[[collections]]\nname = 'registry.example.com/pay'\n\
+             root = 'pay.root.json'\nfingerprint = '{}'\nserver = 'https://trust.example.com'\n\
+             [environment]\nname = 'public-eu'\ncloud = 'public'\n",
+            trust_reader::anchor::fingerprint(b"{}")
+        );
+        let file = dir.path().join("gate.toml");
+        std::fs::write(&file, text).unwrap();
+        let failure = check(&Config::read(&file).unwrap()).unwrap_err();
+        assert_eq!(failure.exit_code(), 3);
+        assert!(failure.to_string().contains("pay.root.json is no root file of registry.example.com/pay"), "{failure}");
+        assert!(!dir.path().join("state").exists());
     }
 }

@@ -111,6 +111,8 @@ pub struct Collection {
     pub name: CollectionName,
     /// The bytes of the pinned root, with the fingerprint that was asked for.
     pub root: Vec<u8>,
+    /// The file that they came from.
+    pub root_file: PathBuf,
     /// Address of its server.
     pub server: String,
     /// Authorities of the server's certificate; `None`: the machine's own.
@@ -204,6 +206,9 @@ pub struct RegistryConfig {
     /// Private key, PEM.
     #[serde(default)]
     pub key: Option<PathBuf>,
+    /// Whether plain HTTP may be served on another address than loopback: behind a TLS proxy.
+    #[serde(default)]
+    pub plain_http: bool,
     /// Authorities of the upstream's certificate; the machine's own if not said.
     #[serde(default)]
     pub ca: Option<PathBuf>,
@@ -225,7 +230,8 @@ struct File {
     refresh: Option<Duration>,
     #[serde(default, deserialize_with = "optional_duration")]
     max_staleness: Option<Duration>,
-    policy: String,
+    #[serde(default)]
+    policy: Option<String>,
     #[serde(default)]
     signers: Vec<String>,
     #[serde(default)]
@@ -300,7 +306,13 @@ impl File {
             }
             collections.push(collection);
         }
-        let policy = match self.policy.as_str() {
+        let Some(policy) = self.policy else {
+            let why = format!(
+                "is missing: name the collection that holds your policy, or say policy = {SIGNATURES_ALONE:?}: then everything signed passes"
+            );
+            return Err(value("policy", &why));
+        };
+        let policy = match policy.as_str() {
             SIGNATURES_ALONE => None,
             name => match collections.iter().find(|c| c.name.as_str() == name) {
                 Some(collection) => Some(collection.name.clone()),
@@ -327,6 +339,13 @@ impl File {
         });
         if registry.as_ref().is_some_and(|r| r.certificate.is_some() != r.key.is_some()) {
             return Err(value("registry", "`certificate` and `key` go together"));
+        }
+        let is_open = |r: &RegistryConfig| {
+            r.certificate.is_none() && !r.plain_http && !r.listen.ip().to_canonical().is_loopback()
+        };
+        if registry.as_ref().is_some_and(is_open) {
+            let why = "plain HTTP is for a loopback address: say `certificate` and `key`, or, behind a TLS proxy, `plain_http = true`";
+            return Err(value("registry.listen", why));
         }
         if admission.as_ref().is_some_and(|a| a.drain > Duration::from_secs(60)) {
             return Err(value("admission.drain", "is at most 60s"));
@@ -365,7 +384,7 @@ impl CollectionEntry {
             return Err(value(&format!("server of {name}"), "is an address as https://trust.example.com"));
         }
         let ca = self.ca.map(|ca| folder.join(ca));
-        Ok(Collection { name, root, server: self.server, ca, plain_http: self.plain_http })
+        Ok(Collection { name, root, root_file: path, server: self.server, ca, plain_http: self.plain_http })
     }
 }
 

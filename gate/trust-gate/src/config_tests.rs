@@ -78,7 +78,7 @@ fn values_that_cannot_be_used_are_refused_with_their_member() {
         (&fingerprint, &"abc".to_owned(), "64 hex digits"),
         ("'pay.root.json'", &"'other.json'".to_owned(), "other.json"),
         ("policy = 'registry.example.com/pay'", &"policy = 'registry.example.com/policy'".to_owned(), "neither"),
-        ("policy = 'registry.example.com/pay'\n", &String::new(), "missing field `policy`"),
+        ("policy = 'registry.example.com/pay'\n", &String::new(), "say policy = \"signatures-alone\""),
         ("state =", &"refresh = '1 minute'\nstate =".to_owned(), "no duration"),
         ("state =", &"refresh = 60\nstate =".to_owned(), "invalid type"),
         ("state =", &"refresh = '0s'\nstate =".to_owned(), "refresh"),
@@ -104,6 +104,24 @@ fn values_that_cannot_be_used_are_refused_with_their_member() {
     assert!(folder.read("state = ").unwrap_err().contains("line 1"));
     assert!(folder.read(&format!("#{}", "x".repeat(1024 * 1024))).unwrap_err().contains("larger than"));
     assert!(Config::read(std::path::Path::new("/nonexistent")).is_err());
+}
+
+#[test]
+fn a_registry_door_is_open_to_the_network_without_tls_only_if_that_is_said() {
+    let folder = Folder::new();
+    let door = |listen: &str, more: &str| {
+        let section = "[registry]\nupstream = 'https://registry.internal:5000'\nhost = 'registry.example.com'\n";
+        folder.read(&format!("{}{section}listen = '{listen}'\n{more}", good()))
+    };
+    for listen in ["0.0.0.0:5001", "[::]:5001", "10.0.0.1:5001"] {
+        let error = door(listen, "").unwrap_err();
+        assert!(error.contains("plain_http = true"), "{error}");
+        assert!(door(listen, "plain_http = true\n").is_ok());
+        assert!(door(listen, "certificate = 'a'\nkey = 'b'\n").is_ok());
+    }
+    for listen in ["127.0.0.1:5001", "[::1]:5001", "[::ffff:127.0.0.1]:5001"] {
+        assert!(door(listen, "").is_ok(), "{listen}");
+    }
 }
 
 #[test]

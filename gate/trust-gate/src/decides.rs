@@ -1,6 +1,9 @@
 //! What the doors need of the decider, so that they can be tested without one.
 
+use serde_json::Value;
 use trust_image::Digest;
+
+use crate::config::Mode;
 
 /// A question: may this image run there?
 #[derive(Debug, Clone, Copy)]
@@ -13,6 +16,10 @@ pub struct Asked<'a> {
     pub whom: &'a str,
     /// Nothing will run; for the log.
     pub dry_run: bool,
+    /// What becomes of a denial; for the log.
+    pub mode: Mode,
+    /// A tag alone is denied: this is what runs.
+    pub digest_only: bool,
 }
 
 /// The answer to it.
@@ -35,4 +42,9 @@ pub trait Decides: Send + Sync + 'static {
 
     /// Why it cannot decide at all, if it cannot.
     fn trouble(&self) -> Option<String>;
+
+    /// How it is, in detail; null if it does not know.
+    fn report(&self) -> Value {
+        Value::Null
+    }
 }

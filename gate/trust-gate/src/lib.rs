@@ -9,6 +9,7 @@ pub mod admission;
 pub mod cli;
 pub mod config;
 pub mod decides;
+mod health;
 pub mod registry;
 pub mod start;
 

@@ -10,7 +10,7 @@ use trust_reader::http::HttpOptions;
 use trust_reader::tls::TlsOptions;
 use trust_reader::verify::Require;
 
-use crate::config::{Collection, Config, Environments};
+use crate::config::{Collection, Config, Environments, Mode};
 use crate::decides::{Asked, Decides, Verdict};
 
 /// What a decider is started with.
@@ -55,8 +55,17 @@ impl Decides for Decider {
             door: "admission",
             whom: asked.whom,
             dry_run: asked.dry_run,
+            mode: match asked.mode {
+                Mode::Enforce => trust_decide::Mode::Enforce,
+                Mode::Warn => trust_decide::Mode::Warn,
+            },
+            digest_only: asked.digest_only,
         };
         verdict(&Decider::decide(self, &question))
+    }
+
+    fn report(&self) -> serde_json::Value {
+        self.health().json()
     }
 
     fn trouble(&self) -> Option<String> {

@@ -176,6 +176,7 @@ fn sides(dir: &Path) -> io::Result<Sides> {
         host: HOST.to_owned(),
         certificate: None,
         key: None,
+        plain_http: false,
         ca: None,
         auth: None,
         redirects: Default::default(),

@@ -99,6 +99,14 @@ fn refused(world: &mut World) {
         ("no image", pod("x").replace("image: x", "name: x").into(), "no image"),
         ("a misspelt kind", good.replace("Pod", "pod").into(), "not known"),
         ("a kind of others", good.replace("v1", "example.com/v1").into(), "not known"),
+        ("items beside a Pod", format!("{good}items:\n- {}", good.trim_end().replace('\n', "\n  ")).into(), "items"),
+        ("an image in a kind of others", "apiVersion: x.io/v1\nkind: X\nspec: {image: a}\n".into(), "spec.image"),
+        (
+            "a document for kustomize",
+            "apiVersion: kustomize.config.k8s.io/v1beta1\nkind: Kustomization\nimages: [{name: a, newName: b}]\n"
+                .into(),
+            "kustomize build DIR",
+        ),
         ("a template", good.replace("kind: Pod", "kind: {{ .Values.kind }}").into(), "m.yaml:2"),
         (
             "a stream of JSON",
@@ -136,6 +144,16 @@ fn folders(world: &mut World) {
     fs::write(folder.join("notes.txt"), "a: b: c").unwrap();
     symlink("..", folder.join("below/circle")).unwrap();
     world.refused("a circle of links", &ops, &["verify", "--manifests", "folder"], 0, &["images verified: 1,"]);
+    for hidden in [".hidden.yaml", ".yaml", ".x/a.yaml"] {
+        fs::create_dir_all(folder.join(".x")).unwrap();
+        fs::write(folder.join(hidden), pod(&format!("{}/api:unsigned", world.demo))).unwrap();
+        world.refused("a hidden file", &ops, &["verify", "--manifests", "folder"], 10, &["E1001", hidden]);
+        fs::remove_file(folder.join(hidden)).unwrap();
+    }
+    fs::write(folder.join("Kustomization"), "images: [{name: a, newName: b}]").unwrap();
+    let says = ["E0009", "kustomize build DIR"];
+    world.refused("a file for kustomize", &ops, &["verify", "--manifests", "folder"], 2, &says);
+    fs::remove_file(folder.join("Kustomization")).unwrap();
     symlink("/etc/hostname", folder.join("out.yaml")).unwrap();
     world.refused("a link out of the folder", &ops, &["verify", "--manifests", "folder"], 2, &["E0009", "out.yaml"]);
     fs::remove_file(folder.join("out.yaml")).unwrap();
@@ -170,6 +188,12 @@ fn pinned(world: &mut World) {
     world.check("pin keeps the mode", mode == 0o640, &format!("{mode:o}"));
     world.refused("pin again", &ops, &["verify", "--manifests", "pin.yaml", "--pin"], 0, &["files changed: 0"]);
     world.check("pin again changes nothing", fs::read_to_string(&path).unwrap() == expected, "");
+
+    fs::write(&path, &text).unwrap();
+    symlink("pin.yaml", ops.home.join("link.yaml")).unwrap();
+    world.refused("pin through a link", &ops, &["verify", "--manifests", "link.yaml", "--pin"], 0, &["pinned"]);
+    let is_link = fs::symlink_metadata(ops.home.join("link.yaml")).unwrap().is_symlink();
+    world.check("the link stays one", is_link && fs::read_to_string(&path).unwrap() == expected, "");
 
     for (what, text) in [
         ("block text", pod(&format!("|-\n      {image}"))),

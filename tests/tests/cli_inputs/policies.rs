@@ -140,8 +140,8 @@ pub fn policies(world: &mut World) {
     let odd = ["verify", &image, "--env", &public, "--action", "delete"];
     world.refused("an action that is none", &ops, &odd, 2, &["deploy, pull or promote"]);
     world.refused("a collection that carries no policy", &ops, &["policy", "show", &demo], 21, &["E2102"]);
-    world.refused("a collection without policy decides nothing", &ops, &["policy", "use", &demo], 0, &[]);
-    world.refused("nothing published, nothing allowed", &ops, &["verify", &image, "--env", &public], 21, &["E2102"]);
+    world.refused("a collection of images is no policy collection", &ops, &["policy", "use", &demo], 3, &["E0010"]);
+    world.refused("nothing in use, nothing allowed", &ops, &["verify", &image, "--env", &public], 21, &["E2102"]);
     let both = ["policy", "explain", "--image", &image, "--facts", "x", "--env", &public];
     world.refused("image and facts", &ops, &both, 2, &["--facts"]);
     for (what, text) in [

@@ -36,6 +36,7 @@ fn folders(book: &mut Book) {
     book.tell("policy-init", &alice, &["policy", "init", "policy"], 0);
     book.tell("policy-init-again", &alice, &["policy", "init", "policy"], 2);
     book.tell("policy-check", &alice, &["policy", "check", "policy"], 0);
+    book.tell("policy-check-part", &alice, &["policy", "check", "policy/policy"], 21);
     book.tell("policy-check-no-folder", &alice, &["policy", "check", "nowhere"], 35);
     fs::create_dir(alice.home.join("empty")).unwrap();
     book.tell("policy-check-empty", &alice, &["policy", "check", "empty"], 21);
@@ -75,7 +76,14 @@ fn published(book: &mut Book) {
     fs::remove_file(alice.home.join("policy/policy/tag-pii.cedar")).unwrap();
     let rules = fs::read_to_string(alice.home.join("policy/policy/pii.cedar")).unwrap();
     write(&alice, "policy/policy/pii.cedar", &rules.replace("data-protection@example.com", "privacy@example.com"));
-    book.tell("policy-publish-changed", &alice, &["policy", "publish", "policy", &policy], 0);
+    book.tell("policy-publish-weakened", &alice, &["policy", "publish", "policy", &policy], 40);
+    book.tell("policy-publish-weakened-dry-run", &alice, &["policy", "publish", "policy", &policy, "--dry-run"], 0);
+    let confirmed = ["policy", "publish", "policy", &policy, "--confirm", &policy];
+    book.tell("policy-publish-changed", &alice, &confirmed, 0);
+    book.tell("policy-show-offline", &alice, &["policy", "show", &policy, "--offline"], 0);
+    let demo = book.world.demo.clone();
+    book.tell("policy-publish-into-images", &alice, &["policy", "publish", "policy", &demo, "--confirm", &demo], 3);
+    book.tell("policy-use-of-images", &ops, &["policy", "use", &demo], 3);
     book.tell(
         "policy-publish-without-key",
         &ops,
@@ -96,6 +104,7 @@ fn decided(book: &mut Book) {
     let image = |name: &str| format!("{demo}/data-{name}:v1");
     let (public, private) = ("policy/environments/public.toml", "policy/environments/private.toml");
     book.tell("verify-env", &ops, &["verify", &image("public"), "--env", public], 0);
+    book.tell("verify-pin-without-manifests", &ops, &["verify", &image("public"), "--pin"], 2);
     book.tell("verify-env-denied", &ops, &["verify", &image("pii"), "--env", public], 20);
     book.tell("verify-env-private", &ops, &["verify", &image("pii"), "--env", private], 0);
     book.tell("verify-env-label-outside", &ops, &["verify", &image("typo"), "--env", private], 20);

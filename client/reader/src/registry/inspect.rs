@@ -1,7 +1,8 @@
 //! What an image is, from content that its digest covers: its platforms with their labels. The source of signed facts.
 //!
-//! Invariant: every byte that a fact comes from was hashed against a digest that leads back to the one asked for. An entry that a
-//! runtime could start is never listed as not runnable because of what it calls itself.
+//! Invariant: every byte that a fact comes from was hashed against a digest that leads back to the one asked for. An entry of an
+//! index is judged by its content and never by what the index calls it: runtimes choose by platform and take the type from the
+//! registry. What is neither an image with a platform nor plainly an attestation makes the whole index one that is not signed.
 
 use std::collections::BTreeMap;
 
@@ -40,8 +41,8 @@ pub struct ImageContent {
 /// One platform of an image.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PlatformContent {
-    /// `os/architecture[/variant]`, as an index states it, else from the image config; `unknown/unknown` for an attestation,
-    /// artifact or nested index.
+    /// `os/architecture[/variant]`, as an index states it, else from the image config; `unknown/unknown` for an attestation or
+    /// a nested index, and for a single manifest that is an artifact.
     pub platform: String,
     /// Digest of this platform's manifest.
     pub digest: Digest,
@@ -88,7 +89,7 @@ impl RegistryClient {
         let root = self.manifest_by_digest(image, digest).await?;
         let mut walk = Walk { client: self, image, bytes_left: MAX_INSPECT_LEN };
         let platforms = match &root.manifest {
-            Manifest::Image(manifest) => vec![walk.content_of(None, *digest, manifest).await?],
+            Manifest::Image(manifest) => vec![walk.content_of(Place::Alone, *digest, manifest).await?],
             Manifest::Index(index) => walk.children_of(index).await?,
         };
         let FetchedManifest { digest, bytes, manifest } = root;
@@ -141,14 +142,15 @@ impl Walk<'_> {
         push(&mut waiting, &mut seen, root, 1).map_err(|reason| refuse(self.image, reason))?;
         while let Some((entry, depth)) = waiting.pop() {
             let kind = match MediaType::parse(&entry.media_type) {
-                Some(kind) if !entry.is_attestation() => kind,
+                Some(kind) => kind,
                 None if entry.media_type.starts_with("application/vnd.docker.distribution.manifest.v1+") => {
                     return Err(self.malformed("the index lists a Docker schema 1 manifest, which is refused"));
                 }
-                // No runtime starts what is of no known kind, nor what no platform asks for.
-                _ => {
-                    found.push(not_runnable(entry.digest));
-                    continue;
+                // Some runtimes do not look at this type: they choose by platform, and the registry says what it is.
+                None => {
+                    let kind: String = entry.media_type.escape_default().take(128).collect();
+                    let what = "which is no type of an image or index";
+                    return Err(self.malformed(format!("the index lists {} as {kind}, {what}", entry.digest)));
                 }
             };
             let child = self.client.manifest_by_digest(self.image, &entry.digest).await?;
@@ -169,18 +171,19 @@ impl Walk<'_> {
                         .map_err(|reason| refuse(self.image, reason))?;
                 }
                 Manifest::Image(manifest) => {
-                    found.push(self.content_of(entry.platform, entry.digest, &manifest).await?)
+                    let place = Place::Listed { as_attestation: entry.is_attestation(), platform: entry.platform };
+                    found.push(self.content_of(place, entry.digest, &manifest).await?)
                 }
             }
         }
         Ok(found)
     }
 
-    /// One image manifest. It is runnable if its index gives it a platform, or if its config is that of an image: by its media
-    /// type or, because containerd does not look at that, by its content.
+    /// One image manifest. Its platform is what its index states or, where that states none that runs, what its config says:
+    /// the config decides by its content, because containerd does not look at its media type.
     async fn content_of(
         &mut self,
-        listed: Option<Platform>,
+        place: Place,
         digest: Digest,
         manifest: &ImageManifest,
     ) -> Result<PlatformContent, RegistryError> {
@@ -193,25 +196,39 @@ impl Walk<'_> {
         }
         let bytes = self.client.config_blob(self.image, &config.digest).await?;
         self.take(config, &bytes)?;
-        match ImageConfig::parse(&bytes) {
-            Ok(read) => {
-                let platform = listed.unwrap_or(read.platform);
-                Ok(PlatformContent {
-                    platform: platform.to_string(),
-                    digest,
-                    labels: read.labels,
-                    runnable: !platform.is_unknown(),
-                })
+        let is_attestation =
+            matches!(place, Place::Listed { as_attestation: true, .. }) && manifest.holds_only_statements();
+        let (own, labels) = match ImageConfig::parse(&bytes) {
+            Ok(read) => (Some(read.platform).filter(|own| !own.is_unknown()), read.labels),
+            Err(ConfigError::Missing("os")) if is_attestation => (None, BTreeMap::new()),
+            Err(error) if config.is_image_config() || !is_no_image(&error) => {
+                return Err(self.malformed(error.to_string()));
             }
-            Err(error) if config.is_image_config() || !is_no_image(&error) => Err(self.malformed(error.to_string())),
-            Err(_) => Ok(match listed {
-                Some(platform) => {
-                    PlatformContent { platform: platform.to_string(), digest, labels: BTreeMap::new(), runnable: true }
-                }
-                None => not_runnable(digest),
-            }),
+            // A single artifact, such as a chart, runs nowhere; below an index it would be what nobody was asked about.
+            Err(_) if matches!(place, Place::Alone) => return Ok(not_runnable(digest)),
+            Err(_) => (None, BTreeMap::new()),
+        };
+        let listed = match place {
+            Place::Listed { platform, .. } => platform.filter(|listed| !listed.is_unknown()),
+            Place::Alone => None,
+        };
+        match listed.or(own) {
+            Some(platform) => Ok(PlatformContent { platform: platform.to_string(), digest, labels, runnable: true }),
+            None if is_attestation => Ok(not_runnable(digest)),
+            None => Err(self.malformed(format!(
+                "{digest} has no platform, neither in an index nor in its config, and is no attestation (whose layers are \
+                 all in-toto statements)"
+            ))),
         }
     }
+}
+
+/// Where an image manifest stands.
+enum Place {
+    /// It is what was asked for.
+    Alone,
+    /// In an index.
+    Listed { platform: Option<Platform>, as_attestation: bool },
 }
 
 /// Whether the reason says that this is something else than an image config, and not a damaged or ambiguous one.

@@ -22,6 +22,15 @@ impl Store {
         self.add(&json!({"schemaVersion": 2, "mediaType": OCI_MANIFEST, "config": {"mediaType": kind, "digest": digest, "size": size}, "layers": []}))
     }
 
+    /// As an image, with a layer of each kind.
+    fn layered(&mut self, config: &Value, kind: &str, layers: &[&str]) -> (String, usize) {
+        let (digest, size) = self.add(config);
+        let layer =
+            |kind: &&str| json!({"mediaType": kind, "digest": Digest::of(kind.as_bytes()).to_string(), "size": 9});
+        let layers: Vec<Value> = layers.iter().map(layer).collect();
+        self.add(&json!({"schemaVersion": 2, "mediaType": OCI_MANIFEST, "config": {"mediaType": kind, "digest": digest, "size": size}, "layers": layers}))
+    }
+
     fn index(&mut self, entries: &[Value]) -> (String, usize) {
         self.add(&json!({"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": entries, "annotations": {"a": "b"}}))
     }
@@ -57,21 +66,136 @@ fn malformed(result: Result<ImageContent, RegistryError>) -> String {
     }
 }
 
+fn unknown() -> Option<Value> {
+    Some(json!({"os": "unknown", "architecture": "unknown"}))
+}
+
+/// The entry with the mark of an attestation.
+fn marked(of: &(String, usize), kind: &str) -> Value {
+    let mut entry = entry(of, kind, unknown());
+    entry["annotations"] = json!({"vnd.docker.reference.type": "attestation-manifest"});
+    entry
+}
+
+/// Platform, label and whether it is runnable.
+fn listed(content: &ImageContent) -> Vec<(&str, Option<&str>, bool)> {
+    let platforms = content.platforms.iter();
+    platforms.map(|p| (p.platform.as_str(), p.labels.get("com.example.data").map(String::as_str), p.runnable)).collect()
+}
+
+const TAR: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
+const STATEMENT: &str = "application/vnd.in-toto+json";
+
+#[tokio::test]
+async fn an_image_that_its_index_gives_an_unknown_media_type_is_not_signed() {
+    for kind in ["application/vnd.example.sbom", "application/json", "Application/vnd.oci.image.manifest.v1+json"] {
+        for platform in [linux("amd64"), unknown(), None] {
+            let mut store = Store::default();
+            let image = store.layered(&config("amd64", "PII"), OCI_CONFIG, &[TAR]);
+            store.index(&[entry(&image, kind, platform)]);
+            let what = malformed(store.inspect().await);
+            assert!(what.contains(kind) && what.contains(&image.0), "{what}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_image_that_its_index_calls_unknown_or_an_attestation_is_listed_as_what_its_config_says() {
+    for layers in [&[TAR][..], &[STATEMENT], &[STATEMENT, TAR], &[]] {
+        let mut store = Store::default();
+        let image = store.layered(&config("amd64", "PII"), OCI_CONFIG, layers);
+        store.index(&[entry(&image, OCI_MANIFEST, unknown()), marked(&image, OCI_MANIFEST)]);
+        let content = store.inspect().await.unwrap();
+        assert_eq!(listed(&content), [("linux/amd64", Some("PII"), true); 2], "{layers:?}");
+    }
+}
+
+#[tokio::test]
+async fn an_image_whose_config_has_no_platform_either_is_not_signed() {
+    let nowhere =
+        json!({"os": "unknown", "architecture": "unknown", "config": {"Labels": {"com.example.data": "PII"}}});
+    let variant = json!({"os": "unknown", "architecture": "unknown", "variant": "v8"});
+    let empty = json!({});
+    for (config, kind) in [
+        (&nowhere, OCI_CONFIG),
+        (&variant, OCI_CONFIG),
+        (&nowhere, "application/x"),
+        (&empty, "application/vnd.oci.empty.v1+json"),
+    ] {
+        for layers in [&[TAR][..], &[STATEMENT, TAR], &[]] {
+            let mut store = Store::default();
+            let image = store.layered(config, kind, layers);
+            for of in [entry(&image, OCI_MANIFEST, unknown()), marked(&image, OCI_MANIFEST)] {
+                let mut store = Store(store.0.clone());
+                store.index(&[of]);
+                let what = malformed(store.inspect().await);
+                assert!(what.contains("no platform") && what.contains(&image.0), "{what}");
+            }
+            store.index(&[entry(&image, OCI_MANIFEST, None)]);
+            assert!(malformed(store.inspect().await).contains("no platform"));
+        }
+    }
+    // Statements alone do not make an attestation of what its index does not call one.
+    let mut store = Store::default();
+    let image = store.layered(&nowhere, OCI_CONFIG, &[STATEMENT]);
+    store.index(&[entry(&image, OCI_MANIFEST, None)]);
+    assert!(malformed(store.inspect().await).contains("no platform"));
+    let mut store = Store::default();
+    store.layered(&nowhere, OCI_CONFIG, &[TAR]);
+    assert!(malformed(store.inspect().await).contains("no platform"), "alone");
+}
+
+#[tokio::test]
+async fn an_image_in_an_index_that_is_marked_as_attestation_is_listed() {
+    let mut store = Store::default();
+    let image = store.layered(&config("amd64", "PII"), OCI_CONFIG, &[TAR]);
+    let inner = store.index(&[entry(&image, OCI_MANIFEST, unknown())]);
+    let outer = store.index(&[marked(&inner, OCI_INDEX)]);
+    store.index(&[entry(&outer, OCI_INDEX, unknown())]);
+    let content = store.inspect().await.unwrap();
+    let index = ("unknown/unknown", None, false);
+    assert_eq!(listed(&content), [index, index, ("linux/amd64", Some("PII"), true)]);
+}
+
+#[tokio::test]
+async fn an_attestation_as_builders_make_it_is_not_runnable() {
+    let nowhere = json!({"os": "unknown", "architecture": "unknown", "config": {}});
+    for (config, kind) in
+        [(nowhere, OCI_CONFIG), (json!({}), OCI_CONFIG), (json!({}), "application/vnd.oci.empty.v1+json")]
+    {
+        let mut store = Store::default();
+        let attestation = store.layered(&config, kind, &[STATEMENT, STATEMENT]);
+        store.index(&[marked(&attestation, OCI_MANIFEST), entry(&attestation, OCI_MANIFEST, unknown())]);
+        assert_eq!(listed(&store.inspect().await.unwrap()), [("unknown/unknown", None, false); 2], "{kind}");
+    }
+    // A config that is damaged or has half a platform says nothing.
+    for config in [json!({"os": "linux"}), json!({"os": "unknown", "architecture": "unknown", "OS": "linux"})] {
+        let mut store = Store::default();
+        let attestation = store.layered(&config, OCI_CONFIG, &[STATEMENT]);
+        store.index(&[marked(&attestation, OCI_MANIFEST)]);
+        malformed(store.inspect().await);
+    }
+}
+
 #[tokio::test]
 async fn a_runnable_child_cannot_hide_as_an_artifact() {
     let mut store = Store::default();
     let strange = store.image(&config("amd64", "pii"), "application/vnd.example.config.v1+json");
     let wasm = store.image(&json!({"x": 1}), "application/vnd.wasm.config.v0+json");
-    let chart = store.image(&json!({"name": "chart"}), "application/vnd.cncf.helm.config.v1+json");
-    store.index(&[
+    let entries = [
         entry(&strange, OCI_MANIFEST, None),
         entry(&wasm, OCI_MANIFEST, Some(json!({"os": "wasip1", "architecture": "wasm"}))),
-        entry(&chart, OCI_MANIFEST, None),
-    ]);
+    ];
+    store.index(&entries);
+    let mut with_chart = Store(store.0.clone());
     let content = store.inspect().await.unwrap();
-    let platforms: Vec<_> =
-        content.platforms.iter().map(|p| (p.platform.as_str(), p.runnable, p.labels.len())).collect();
-    assert_eq!(platforms, [("linux/amd64", true, 1), ("wasip1/wasm", true, 0), ("unknown/unknown", false, 0)]);
+    assert_eq!(listed(&content), [("linux/amd64", Some("pii"), true), ("wasip1/wasm", None, true)]);
+    // What a chart is below an index nobody can say; alone it runs nowhere.
+    let chart = with_chart.image(&json!({"name": "chart"}), "application/vnd.cncf.helm.config.v1+json");
+    let alone = Store(with_chart.0.clone()).inspect().await.unwrap();
+    assert_eq!(listed(&alone), [("unknown/unknown", None, false)]);
+    with_chart.index(&[entry(&chart, OCI_MANIFEST, None)]);
+    assert!(malformed(with_chart.inspect().await).contains("no platform"));
 }
 
 #[tokio::test]
@@ -207,17 +331,16 @@ async fn a_single_image_gives_one_platform_from_its_config() {
 }
 
 #[tokio::test]
-async fn an_index_gives_its_children_in_order_with_attestations_listed_and_not_fetched() {
+async fn an_index_gives_its_children_in_order_with_attestations_listed() {
     let mut store = Store::default();
     let amd64 = store.image(&config("amd64", "public"), OCI_CONFIG);
     let arm64 = store.image(&config("arm64", "pii"), OCI_CONFIG);
     let inner = store.index(&[entry(&arm64, OCI_MANIFEST, None)]);
-    let attestation = (Digest::of(b"attestation").to_string(), 11);
+    let attestation = store.layered(&json!({}), OCI_CONFIG, &[STATEMENT]);
     store.index(&[
         entry(&amd64, OCI_MANIFEST, Some(json!({"os": "linux", "architecture": "amd64", "variant": "v2"}))),
         entry(&inner, OCI_INDEX, None),
         entry(&attestation, OCI_MANIFEST, Some(json!({"os": "unknown", "architecture": "unknown"}))),
-        entry(&(Digest::of(b"sbom").to_string(), 4), "application/vnd.example.sbom", linux("amd64")),
     ]);
     let content = store.inspect().await.unwrap();
     let seen: Vec<_> = content
@@ -231,7 +354,6 @@ async fn an_index_gives_its_children_in_order_with_attestations_listed_and_not_f
             ("linux/amd64/v2", Some("public"), true),
             ("unknown/unknown", None, false),
             ("linux/arm64", Some("pii"), true),
-            ("unknown/unknown", None, false),
             ("unknown/unknown", None, false)
         ]
     );
@@ -243,7 +365,7 @@ async fn an_index_gives_its_children_in_order_with_attestations_listed_and_not_f
     let read = trust_image::ImageFacts::from_custom(&facts.to_custom().unwrap()).unwrap().unwrap();
     assert_eq!(
         read.platforms.iter().map(trust_image::PlatformFacts::is_runnable).collect::<Vec<_>>(),
-        [true, false, true, false, false]
+        [true, false, true, false]
     );
     assert!(content.facts("2030-01-01T00:00:00Z", ["a b"]).is_err());
 }

@@ -420,3 +420,76 @@ async fn all_roles_are_loaded_and_a_bad_one_is_named() {
     assert!(reader.trusted().delegated("targets", "ci").is_some());
     assert_eq!(reader.role("alice").await.unwrap().len(), 2);
 }
+
+/// Image `n` with facts that state these tags.
+fn tagged(n: u8, tags: &[&str]) -> TargetInfo {
+    let mut facts = facts_in(&with_facts(n, &[4], "public")).unwrap();
+    facts.tags = tags.iter().map(|&tag| tag.to_owned()).collect();
+    TargetInfo { custom: Some(json::parse(&facts.to_custom().unwrap()).unwrap()), ..manifest(n) }
+}
+
+#[tokio::test]
+async fn an_image_that_was_signed_under_another_tag_later_does_not_hide_that_behind_its_old_tag() {
+    let mut repo = repo();
+    let tags =
+        async |repo: &mut Repo, rest: &str| verify(repo, rest, &Require::default()).await.unwrap().facts.unwrap().tags;
+    // As `trust sign` leaves it: the old tag's entry stays, and the entry of the digest has both.
+    repo.roles[0].targets = [
+        ("api/v1".to_owned(), tagged(1, &["v1"])),
+        ("api/PII".to_owned(), tagged(1, &["PII", "v1"])),
+        (digest_entry(1), tagged(1, &["PII", "v1"])),
+    ]
+    .into();
+    let digest_alone = format!("@{}", digest(1));
+    for rest in [":v1", ":PII", &digest_alone] {
+        assert_eq!(tags(&mut repo, rest).await, ["PII", "v1"], "{rest}");
+    }
+    // By another signer, who comes after the hit or before it.
+    repo.roles[0].targets.insert(digest_entry(1), tagged(1, &["v1"]));
+    repo.roles[2].targets.insert(digest_entry(1), tagged(1, &["secret"]));
+    assert_eq!(tags(&mut repo, ":v1").await, ["secret", "v1"]);
+    assert_eq!(tags(&mut repo, &digest_alone).await, ["secret", "v1"]);
+    repo.roles[0].targets.insert(digest_entry(1), TargetInfo { length: 101, ..tagged(1, &["longer"]) });
+    assert_eq!(tags(&mut repo, ":v1").await, ["longer", "secret", "v1"], "with another length as well");
+    // A second signer of the tag itself.
+    repo.roles[1].targets.insert("api/v1".to_owned(), tagged(1, &["qa", "v1"]));
+    assert_eq!(tags(&mut repo, ":v1").await, ["longer", "qa", "secret", "v1"]);
+    // What is said of another digest does not count, nor does it under the path of this one.
+    repo.roles[2].targets.insert(digest_entry(1), tagged(2, &["other"]));
+    repo.roles[2].targets.insert(digest_entry(2), tagged(2, &["other"]));
+    assert_eq!(tags(&mut repo, ":v1").await, ["longer", "qa", "v1"]);
+    // Without an entry by digest the tag's own is all there is.
+    for role in &mut repo.roles {
+        role.targets.remove(&digest_entry(1));
+    }
+    assert_eq!(tags(&mut repo, ":v1").await, ["qa", "v1"]);
+}
+
+#[tokio::test]
+async fn at_a_gate_the_tag_beside_a_digest_adds_what_it_was_signed_under() {
+    let mut repo = repo();
+    repo.roles[0].targets = [("api/PII".to_owned(), tagged(1, &["PII"])), (digest_entry(1), tagged(1, &["v1"]))].into();
+    repo.bump();
+    let dir = tempdir().unwrap();
+    let mut reader = repo.refresh(dir.path()).await.unwrap();
+    let both = image(&format!(":PII@{}", digest(1)));
+    let got = reader.verify_as(&both, &Require::default(), Meaning::DigestDecides).await.unwrap();
+    assert_eq!(got.facts.unwrap().tags, ["PII", "v1"]);
+}
+
+#[tokio::test]
+async fn an_entry_by_digest_that_cannot_be_read_refuses_and_its_expiry_counts() {
+    let mut repo = repo();
+    repo.roles[0].targets = [("api/v1".to_owned(), tagged(1, &["v1"]))].into();
+    repo.role("digests", 41, &["api/@sha256-*"]).targets.insert(digest_entry(1), tagged(1, &["PII"]));
+    repo.roles[3].expires = time("2030-01-01T12:00:00Z");
+    let got = verify(&mut repo, ":v1", &Require::default()).await.unwrap();
+    assert_eq!(got.facts.unwrap().tags, ["PII", "v1"]);
+    assert_eq!(got.expires, "2030-01-01T12:00:00Z");
+    assert_eq!(got.versions.roles["digests"], 2);
+    repo.roles[3].expires = now();
+    assert_eq!(refused(&mut repo, ":v1", &Require::default()).await, Code::RoleExpired);
+    // Of a digest that nobody states facts of, nothing is decided by tags.
+    repo.roles[0].targets = [("api/v1".to_owned(), manifest(1))].into();
+    assert!(verify(&mut repo, ":v1", &Require::default()).await.is_ok());
+}

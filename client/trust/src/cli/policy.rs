@@ -43,11 +43,14 @@ pub enum PolicyCommand {
         long_about = "Publishes the files of a folder as the policy of a collection, all at once: rules as _policy/…, labels as \
                       _labels/…. What is no longer in the folder is removed. What does not load is refused, and the changes are \
                       shown. Every gate of this collection decides by it from its next refresh.\n\nThe files are signed for the \
-                      role `targets` or, where it delegates them, for the roles `_policy` and `_labels`.",
+                      role `targets` or, where it delegates them, for the roles `_policy` and `_labels`.\n\nA collection that carries \
+                      images is refused. Where a rule that forbids, a governed label, or the meaning of one of its values \
+                      changes or leaves, --confirm COLLECTION is needed.",
         after_help = "Examples:\n  \
             trust policy publish ./policy --dry-run\n  \
             trust policy publish ./policy registry.example.com/policy\n  \
-            trust policy publish ./policy registry.example.com/policy --key secops"
+            trust policy publish ./policy registry.example.com/policy --key secops\n  \
+            trust policy publish ./policy registry.example.com/policy --confirm registry.example.com/policy"
     )]
     Publish(PolicyPublish),
     /// Show the policy that is in force: version, keys, expiry, rules, dictionary
@@ -59,7 +62,7 @@ pub enum PolicyCommand {
     /// Decide by the policy of this collection from now on
     #[command(
         long_about = "Writes into the configuration which collection's policy decides: into the context in use, or above all \
-                      contexts if none is. The collection must be pinned.",
+                      contexts if none is. The collection must be pinned, and carry no images.",
         after_help = "Examples:\n  trust policy use registry.example.com/policy"
     )]
     Use(PolicyUse),

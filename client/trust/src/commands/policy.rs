@@ -11,6 +11,7 @@ use crate::cli::policy::{PolicyCommand, PolicyFolder, PolicyInit, PolicyShow, Po
 use crate::output::{PolicyChecked, PolicyInUse, PolicyRaw, PolicyShown, PolicyWritten};
 use crate::policy::fault;
 use crate::policy::folder::{self, Folder};
+use crate::policy::images;
 use crate::policy::in_force::{InForce, pin_of_policy};
 use crate::printer::{Answer, Printer};
 use crate::session::Session;
@@ -97,9 +98,8 @@ fn raw(found: &InForce, name: &str) -> Result<PolicyRaw, Problem> {
 
 fn select(app: &App, args: &PolicyUse) -> Result<PolicyInUse, Problem> {
     let collection = args.collection.as_str();
-    if app.settings.pin(collection).is_none() {
-        return Err(crate::fault::not_pinned(collection));
-    }
+    let pin = app.settings.pin(collection).ok_or_else(|| crate::fault::not_pinned(collection))?;
+    images::refuse(app, &mut Session::open(app, pin)?)?;
     let config = &app.settings.paths.config;
     let context = app.settings.context.as_ref().map(|context| context.value.clone());
     // A context of the system's file is not ours to change: then it stands above all of them.

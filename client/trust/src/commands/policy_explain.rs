@@ -41,7 +41,7 @@ pub fn run(app: &App, args: &PolicyExplain) -> Result<Trace, Problem> {
     };
     let decision = judge.decide_on(&subject);
     let reference = subject.reference.to_string();
-    let denial = fault::denial(&reference, &decision);
+    let denial = fault::denial(&reference, &decision, Some(&args.env));
     let explained =
         Explained { reference, digest: subject.digest.to_string(), verified: args.facts.is_none(), decision };
     Ok(Trace { explained, denial, unsigned: judge.is_unsigned() })

@@ -2,7 +2,9 @@
 //!
 //! Invariants: what does not load strictly is not signed; rules and dictionary change in one publication; what is no longer
 //! in the folder is removed, so that the folder is what is in force afterwards. Each kind is signed in its one role: the
-//! role of its name where `targets` delegates it, else `targets`.
+//! role of its name where `targets` delegates it, else `targets`. What held so far (a rule that forbids, a governed label, what
+//! a value is fit for) changes or leaves only where somebody says so with the collection's name; and a collection that
+//! carries images gets no policy at all.
 
 use std::collections::BTreeMap;
 
@@ -17,6 +19,7 @@ use crate::keyring::{Keyring, Kind};
 use crate::output::{PolicyChanges, PolicyPublished};
 use crate::policy::folder::{Folder, KINDS};
 use crate::policy::in_force::{InForce, pin_of_policy};
+use crate::policy::{images, weakening};
 use crate::printer::{Answer, Printer};
 use crate::publish::{self, Change};
 use crate::session::Session;
@@ -56,6 +59,7 @@ fn attempt(
     folder: &Folder,
     policy: &Policy,
 ) -> Result<PolicyPublished, Problem> {
+    images::refuse(app, &mut session)?;
     let before = InForce::read(app, &mut session)?;
     let changes = compare(&before, folder, policy);
     // Before it is signed, so that whoever is asked for a passphrase has seen what for.
@@ -65,8 +69,12 @@ fn attempt(
     let publication = match args.change.dry_run {
         true => None,
         false => {
+            confirm(app, &before.identity.collection, &changes)?;
             let change = signed(app, keyring, &mut session, folder, &changes)?;
-            Some(publish::publish(app, session, &change)?.1)
+            let (mut session, publication) = publish::publish(app, session, &change)?;
+            // Keeps the contents that are in force now, so that this machine decides by them offline too.
+            InForce::read(app, &mut session)?;
+            Some(publication)
         }
     };
     Ok(PolicyPublished {
@@ -76,6 +84,15 @@ fn attempt(
         warnings: policy.warnings().to_vec(),
         publication,
     })
+}
+
+/// Whoever takes away what holds names the collection.
+fn confirm(app: &App, collection: &str, changes: &PolicyChanges) -> Result<(), Problem> {
+    if changes.weakened.is_empty() {
+        return Ok(());
+    }
+    let what = format!("What held in {collection} so far changes: {}.", changes.weakened.join("; "));
+    app.terminal.confirm_name(&what, collection, app.globals.confirm.as_deref())
 }
 
 /// The role in which a kind counts.
@@ -135,10 +152,13 @@ fn compare(before: &InForce, folder: &Folder, policy: &Policy) -> PolicyChanges 
         policy.rules().map(text).collect()
     };
     let has_policy = before.sources.iter().any(|source| source.path.starts_with("_policy/"));
-    let (old, not_compared) = match before.load() {
-        Ok(old) => (rules(&old), None),
-        Err(_) if !has_policy => (BTreeMap::new(), None),
-        Err(problem) => (BTreeMap::new(), Some(problem.headline)),
+    let (old, weakened, not_compared) = match before.load() {
+        Ok(old) => (rules(&old), weakening::between(&old, policy), None),
+        Err(_) if !has_policy => (BTreeMap::new(), Vec::new(), None),
+        Err(problem) => {
+            let unknown = "what is in force does not load here, so that nobody sees what leaves".to_owned();
+            (BTreeMap::new(), vec![unknown], Some(problem.headline))
+        }
     };
     let (rules_added, rules_removed, rules_changed, rules_unchanged) = split(&old, &rules(policy));
     PolicyChanges {
@@ -150,6 +170,7 @@ fn compare(before: &InForce, folder: &Folder, policy: &Policy) -> PolicyChanges 
         files_removed,
         files_changed,
         not_compared,
+        weakened,
     }
 }
 
@@ -190,6 +211,10 @@ fn difference_text(old: &[Source], new: &[Source], changes: &PolicyChanges) -> V
                 lines.extend(changed_lines(&text(old, path), &text(new, path)));
             }
         }
+    }
+    if !changes.weakened.is_empty() {
+        lines.extend(changes.weakened.iter().map(|what| format!("! {}", style::plain(what))));
+        lines.push("! this takes away what held so far; publishing it wants --confirm COLLECTION".to_owned());
     }
     if lines.is_empty() {
         lines.push("  nothing changes but the version and the expiry".to_owned());

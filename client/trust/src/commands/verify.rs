@@ -136,6 +136,8 @@ pub struct Examiner<'a> {
     registry: Option<RegistryClient>,
     content: bool,
     judge: Option<Judge>,
+    /// The file that the environment was read from.
+    env: Option<std::path::PathBuf>,
     not_compared: Option<String>,
 }
 
@@ -167,7 +169,7 @@ impl<'a> Examiner<'a> {
             (false, true) => Some("--no-registry".to_owned()),
             (false, false) => None,
         };
-        Ok(Self { app, verifier, registry, content: args.content, judge, not_compared })
+        Ok(Self { app, verifier, registry, content: args.content, judge, env: args.env.clone(), not_compared })
     }
 
     /// Looks at one image.
@@ -186,7 +188,8 @@ impl<'a> Examiner<'a> {
             (Ok(verified), Some(judge)) => Some(judge.decide(image, verified)),
             _ => None,
         };
-        let denial = decision.as_ref().and_then(|decision| fault::denial(&image.to_string(), decision));
+        let denial =
+            decision.as_ref().and_then(|decision| fault::denial(&image.to_string(), decision, self.env.as_deref()));
         let verdict = match denial {
             None => compared,
             Some(denial) => {
@@ -199,6 +202,11 @@ impl<'a> Examiner<'a> {
         Look { verdict: Verdict::from(verdict), compared: compares, as_of, decision }
     }
 
+    /// Where the images are to run, and by whose policy that is decided.
+    pub fn decided_by(&self) -> Option<String> {
+        self.judge.as_ref().map(Judge::words)
+    }
+
     /// Whether the rules come from a folder that nobody signed.
     pub fn is_unsigned(&self) -> bool {
         self.judge.as_ref().is_some_and(Judge::is_unsigned)
@@ -209,6 +217,11 @@ impl<'a> Examiner<'a> {
 pub fn run(app: &App, args: &Verify) -> Result<Box<dyn Answer>, Problem> {
     if let Some(manifests) = &args.manifests {
         return super::verify_manifests::run(app, args, manifests);
+    }
+    // The parser does not ask for `--manifests` beside images, which it conflicts with.
+    if args.pin || args.dry_run {
+        return Err(crate::fault::usage("--pin writes into manifests, and none are named")
+            .remedy(["name them: trust verify --manifests DIR --pin"]));
     }
     let mut examiner = Examiner::open(app, args, &args.images)?;
     let looks = args.images.iter().map(|image| examiner.look(image)).collect();

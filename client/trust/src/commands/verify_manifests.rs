@@ -56,6 +56,7 @@ pub fn run(app: &App, args: &Verify, from: &Path) -> Result<Box<dyn Answer>, Pro
         documents: scanned.iter().map(|(_, scan)| scan.documents).sum(),
         without: scanned.iter().map(|(_, scan)| scan.without).sum(),
         unsigned: looks.unsigned,
+        decided_by: looks.decided_by,
         looks: looks.verdicts,
         unreadable,
         pin: args.pin,
@@ -81,6 +82,7 @@ fn nothing_found(from: &Path, files: usize) -> Problem {
 struct Looks {
     verdicts: BTreeMap<String, Judged>,
     unsigned: bool,
+    decided_by: Option<String>,
 }
 
 /// What is said of one image text.
@@ -116,7 +118,7 @@ fn looks(app: &App, args: &Verify, scanned: &[(Input, Scan)]) -> Result<Looks, P
         };
         verdicts.insert(text.to_owned(), judged);
     }
-    Ok(Looks { verdicts, unsigned: examiner.is_unsigned() })
+    Ok(Looks { verdicts, unsigned: examiner.is_unsigned(), decided_by: examiner.decided_by() })
 }
 
 fn judged(image: &Reference, look: &Look) -> Judged {
@@ -192,6 +194,8 @@ struct Checked {
     documents: usize,
     without: usize,
     unsigned: bool,
+    /// Environment and policy, if it was decided.
+    decided_by: Option<String>,
     pin: bool,
     dry_run: bool,
     from_stdin: bool,
@@ -252,7 +256,8 @@ impl Checked {
         let problems = self.unreadable.len();
         let unread = if problems == 0 { String::new() } else { format!("; not understood: {problems}") };
         let mark = if self.problems().is_empty() { style.good("checked") } else { style.bad("refused") };
-        format!("{mark} {counts}{unread}\n")
+        let place = self.decided_by.as_ref().map(|by| format!("; in {}", style::plain(by))).unwrap_or_default();
+        format!("{mark} {counts}{unread}{place}\n")
     }
 
     fn written(&self, style: Style) -> String {

@@ -1,7 +1,8 @@
 //! The manifest files of a folder, a file or stdin.
 //!
 //! Invariant: every `.yaml`, `.yml` and `.json` file below the folder is read whole, or the run is an error: also one that is
-//! too large, no text, or a link out of the folder. Folders and files whose names begin with a dot are other programs'.
+//! too large, no text, or a link out of the folder. Names that begin with a dot are no exception: kubectl applies them. Only
+//! folders called `.git` are left out.
 
 use std::collections::BTreeSet;
 use std::io::Read;
@@ -9,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use trust_reader::verdict::Problem;
 
-use super::refused;
+use super::{is_kustomization, kustomization, refused};
 use crate::settings::paths;
 
 /// Largest file, in bytes.
@@ -51,7 +52,9 @@ pub fn read(from: &Path) -> Result<(Vec<Input>, Vec<Problem>), Problem> {
     }
     let metadata = std::fs::metadata(from).map_err(|e| crate::fault::file(from, &e))?;
     if !metadata.is_dir() {
-        return Ok((vec![read_file(from, from)?], Vec::new()));
+        // What a link leads to is what `--pin` replaces, and not the link. A pipe has no other name.
+        let real = if metadata.is_file() { from.canonicalize().ok() } else { None };
+        return Ok((vec![read_file(real.as_deref().unwrap_or(from), from)?], Vec::new()));
     }
     let top = from.canonicalize().map_err(|e| crate::fault::file(from, &e))?;
     let mut search = Search { seen: BTreeSet::from([top.clone()]), top, ..Search::default() };
@@ -76,6 +79,9 @@ pub fn read(from: &Path) -> Result<(Vec<Input>, Vec<Problem>), Problem> {
 
 fn read_file(real: &Path, name: &Path) -> Result<Input, Problem> {
     let shown = name.display().to_string();
+    if is_kustomization(name) || is_kustomization(real) {
+        return Err(kustomization(&shown));
+    }
     let file = paths::open_now(real).map_err(|e| crate::fault::file(name, &e))?;
     let text = read_text(file, &shown, name)?;
     Ok(Input { name: shown, path: Some(real.to_owned()), text })
@@ -118,7 +124,7 @@ impl Search {
         }
         names.sort();
         for path in names {
-            if path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b".")) {
+            if path.file_name().is_some_and(|name| name == ".git") {
                 continue;
             }
             self.entry(path, depth)?;
@@ -127,9 +133,7 @@ impl Search {
     }
 
     fn entry(&mut self, path: PathBuf, depth: usize) -> Result<(), Problem> {
-        let endings = ["yaml", "yml", "json"];
-        let ending = path.extension().and_then(|e| e.to_str()).unwrap_or_default().to_ascii_lowercase();
-        let is_manifest = endings.contains(&ending.as_str());
+        let is_manifest = is_manifest(&path);
         let real = match path.canonicalize() {
             Ok(real) => real,
             // A link to nothing matters only where it is called like a manifest.
@@ -165,6 +169,13 @@ impl Search {
     }
 }
 
+/// By the end of its name, in bytes: `.yaml` alone is a name too, and a name need not be text.
+fn is_manifest(path: &Path) -> bool {
+    let name = path.file_name().unwrap_or_default().as_encoded_bytes().to_ascii_lowercase();
+    let endings: [&[u8]; 3] = [b".yaml", b".yml", b".json"];
+    endings.iter().any(|ending| name.ends_with(ending)) || is_kustomization(path)
+}
+
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::symlink;
@@ -196,13 +207,56 @@ mod tests {
     }
 
     #[test]
+    fn a_name_that_begins_with_a_dot_or_is_no_text_hides_no_manifest() {
+        use std::os::unix::ffi::OsStrExt;
+        let folder = tempfile::tempdir().unwrap();
+        for name in [".x/.y", ".git", ".github"] {
+            std::fs::create_dir_all(folder.path().join(name)).unwrap();
+        }
+        let names: [&[u8]; 7] =
+            [b".b.yaml", b".yaml", b".yml", b".json", b".x/.y/c.yaml", b".github/d.YML", b"\xff.yaml"];
+        for name in names {
+            std::fs::write(folder.path().join(std::ffi::OsStr::from_bytes(name)), "a: 1").unwrap();
+        }
+        std::fs::write(folder.path().join(".git/e.yaml"), "a: 1").unwrap();
+        std::fs::write(folder.path().join("yaml"), "a: 1").unwrap();
+        let (inputs, problems) = read(folder.path()).unwrap();
+        assert_eq!((inputs.len(), problems.len()), (names.len(), 0));
+    }
+
+    #[test]
+    fn a_file_for_kustomize_is_an_error_under_each_name_that_kustomize_reads() {
+        for name in ["kustomization.yaml", "kustomization.yml", "Kustomization"] {
+            let folder = tempfile::tempdir().unwrap();
+            std::fs::write(folder.path().join(name), "resources: [a.yaml]").unwrap();
+            let (inputs, problems) = read(folder.path()).unwrap();
+            assert_eq!((inputs.len(), problems.len()), (0, 1), "{name}");
+            assert!(problems[0].remedy.iter().any(|line| line.contains("kustomize build DIR | trust verify")));
+            assert!(read(&folder.path().join(name)).is_err());
+            symlink(name, folder.path().join("a.yaml")).unwrap();
+            assert!(read(&folder.path().join("a.yaml")).is_err());
+        }
+    }
+
+    #[test]
+    fn a_link_is_named_as_given_and_is_the_file_that_it_leads_to() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::create_dir(folder.path().join("real")).unwrap();
+        std::fs::write(folder.path().join("real/a.yaml"), "a: 1").unwrap();
+        let link = folder.path().join("link.yaml");
+        symlink("real/a.yaml", &link).unwrap();
+        let input = read(&link).unwrap().0.remove(0);
+        assert_eq!(input.name, link.display().to_string());
+        assert_eq!(input.path, Some(folder.path().canonicalize().unwrap().join("real/a.yaml")));
+    }
+
+    #[test]
     fn what_is_no_text_or_too_large_is_an_error_beside_the_others() {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("a.yaml"), [0xff, 0xfe, b'a', 0]).unwrap();
         std::fs::write(folder.path().join("b.json"), vec![b' '; usize::try_from(MAX_FILE_BYTES).unwrap() + 1]).unwrap();
         std::fs::write(folder.path().join("c.YAML"), "a: 1").unwrap();
         std::fs::write(folder.path().join("d.txt"), "a: 1").unwrap();
-        std::fs::write(folder.path().join(".e.yaml"), "a: 1").unwrap();
         let (inputs, problems) = read(folder.path()).unwrap();
         assert_eq!(inputs.len(), 1);
         assert_eq!(problems.len(), 2);

@@ -1,7 +1,8 @@
 //! Kubernetes manifests on disk: every image in them, with its file and line.
 //!
 //! Invariant: an image is found, or its file or document is an error; nothing is passed over because it cannot be read, is
-//! too large, or is of a kind that has containers and is not known. Only what has none is counted and left alone.
+//! too large, or is of a kind that is not known and has something in it that is called as images are. Only kinds of
+//! Kubernetes without images, and what has nothing of that name, are counted and left alone.
 //! Deliberately absent: verifying the images, and templates (`kustomize build | …` and `helm template | …` give manifests).
 
 pub mod files;
@@ -79,12 +80,14 @@ pub enum Fault {
     /// What the table of kinds says.
     #[error("{0}")]
     Workload(#[from] WorkloadError),
-    /// It holds containers, and is of no kind in the table.
-    #[error("{object} holds containers, and is of a kind whose images are not known ({path})")]
+    /// It may hold images, and is of no kind in the tables.
+    #[error("{object} holds {what}, and is of a kind whose images are not known ({path})")]
     UnknownKind {
         /// Kind and name.
         object: String,
-        /// The first place that looks like an image.
+        /// Containers, or what is called as an image.
+        what: &'static str,
+        /// The first place of it.
         path: String,
     },
     /// A container without image.
@@ -139,13 +142,17 @@ fn images_of(value: &Value) -> Result<Vec<(String, workload::Place)>, Fault> {
             &wrapped
         }
     };
-    let mut found = Vec::new();
-    for place in workload::images_anywhere(object)? {
-        let owner = Owner::of(object, place.path.steps());
-        let object = owner.name();
-        if !owner.is_known() {
-            return Err(Fault::UnknownKind { object, path: place.path.to_string() });
+    let places = workload::images_anywhere(object).map_err(|error| match error {
+        WorkloadError::MayBeImage { place } => {
+            let is_list = |step: &Step| matches!(step, Step::Member(name) if name.ends_with("ontainers"));
+            let what = if place.steps().iter().any(is_list) { "containers" } else { "what may be an image" };
+            Fault::UnknownKind { object: Owner::of(object, place.steps()).name(), what, path: place.to_string() }
         }
+        other => other.into(),
+    })?;
+    let mut found = Vec::new();
+    for place in places {
+        let object = Owner::of(object, place.path.steps()).name();
         if place.image.is_empty() {
             return Err(Fault::NoImage { object, path: place.path.to_string() });
         }
@@ -181,13 +188,6 @@ impl<'v> Owner<'v> {
         word(self.object, "apiVersion").zip(word(self.object, "kind")).or(self.assumed)
     }
 
-    fn is_known(&self) -> bool {
-        self.kind().is_some_and(|(version, kind)| {
-            let group = version.split_once('/').map_or("", |(group, _)| group);
-            workload::kinds().any(|known| known == (group, kind))
-        })
-    }
-
     /// `Deployment api`
     fn name(&self) -> String {
         let kind = self.kind().map_or("an object without apiVersion and kind", |(_, kind)| kind);
@@ -221,8 +221,30 @@ pub fn not_known(file: &str, at: At, fault: &Fault) -> Problem {
                 "a kind of others: a gate in the cluster checks its Pods when they are made",
             ])
         }
+        Fault::Workload(WorkloadError::Kustomization { .. }) => for_kustomize(problem),
+        Fault::Workload(WorkloadError::NoList { .. } | WorkloadError::ListAndObject { .. }) => problem
+            .cause("to kubectl every object with `items` is a list, and nothing else in it is applied")
+            .remedy(["write the objects as documents of their own, with `---` between them"]),
         _ => problem,
     }
+}
+
+/// What to do with files that kustomize makes manifests from.
+fn for_kustomize(problem: Problem) -> Problem {
+    problem
+        .cause("kustomize makes manifests from it, and may write other images into them")
+        .remedy(["check what is applied: kustomize build DIR | trust verify --manifests -"])
+}
+
+/// Whether kustomize reads this file by its name.
+fn is_kustomization(file: &std::path::Path) -> bool {
+    let names: [&[u8]; 3] = [b"kustomization.yaml", b"kustomization.yml", b"kustomization"];
+    file.file_name().is_some_and(|name| names.iter().any(|one| name.as_encoded_bytes().eq_ignore_ascii_case(one)))
+}
+
+/// A file that is not read, because it is for kustomize.
+fn kustomization(file: &str) -> Problem {
+    for_kustomize(refused(file, "this file is for kustomize, and is no manifest"))
 }
 
 #[cfg(test)]

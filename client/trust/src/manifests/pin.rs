@@ -1,8 +1,9 @@
 //! Writing verified digests behind the tags in a manifest, and nothing else.
 //!
 //! Invariants: bytes are only added, and only at the end of an image's text; what comes out is read again and must be what was
-//! there with exactly the images replaced, else nothing is written. A file is replaced as a whole and keeps its mode; one
-//! that changed since it was read is left alone. Deliberately absent: which digest is right.
+//! there with exactly the images replaced, else nothing is written. A file is replaced as a whole and keeps its mode. If one
+//! changed since it was read, none is replaced; if one cannot be replaced, those before it get back what was in them, or are
+//! named. Deliberately absent: which digest is right.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -130,30 +131,50 @@ struct Ready<'a> {
     input: &'a Input,
     path: &'a Path,
     new: PathBuf,
+    text: &'a str,
 }
 
-/// Replaces the files: all are written beside their places before the first one takes it.
+/// Replaces the files: all are written beside their places, and compared with what was read, before the first is replaced.
 pub fn replace(changed: &[(&Input, String)]) -> Result<(), Problem> {
     let mut ready = Vec::new();
     let written = changed.iter().try_for_each(|(input, text)| {
         let Some(path) = &input.path else { return Ok(()) };
+        remove_stale(path);
         let new = beside(path);
-        ready.push(Ready { input, path, new: new.clone() });
+        ready.push(Ready { input, path, new: new.clone(), text });
         write_beside(path, &new, text).map_err(|e| crate::fault::file(path, &e))
     });
-    let replaced = written.and_then(|()| ready.iter().try_for_each(take_place));
-    if replaced.is_err() {
+    let done = written.and_then(|()| ready.iter().try_for_each(unchanged)).and_then(|()| take_places(&ready));
+    if done.is_err() {
         // What has taken its place is no longer there to remove.
         for one in &ready {
             let _ = std::fs::remove_file(&one.new);
         }
     }
-    replaced
+    done
 }
 
 fn beside(path: &Path) -> PathBuf {
     let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     path.with_file_name(format!(".{name}.{}.new", std::process::id()))
+}
+
+/// Removes what runs that were killed left beside this file. Whether it works does not matter to this run.
+fn remove_stale(path: &Path) {
+    let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    let prefix = format!(".{name}.");
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+        let other = entry.file_name();
+        let process = other.to_str().and_then(|n| n.strip_prefix(&prefix)?.strip_suffix(".new")?.parse::<u32>().ok());
+        let Some(process) = process else { continue };
+        let is_own = process == std::process::id();
+        // Without /proc nobody is known to be gone.
+        let is_gone = Path::new("/proc/self").exists() && !Path::new("/proc").join(process.to_string()).exists();
+        if (is_own || is_gone) && entry.file_type().is_ok_and(|kind| kind.is_file()) {
+            let _ = std::fs::remove_file(entry.path());
+        }
+    }
 }
 
 fn write_beside(path: &Path, new: &Path, text: &str) -> std::io::Result<()> {
@@ -168,15 +189,58 @@ fn write_beside(path: &Path, new: &Path, text: &str) -> std::io::Result<()> {
     file.sync_all()
 }
 
-fn take_place(ready: &Ready<'_>) -> Result<(), Problem> {
-    let failed = |e: std::io::Error| crate::fault::file(ready.path, &e);
-    let now = std::fs::read(ready.path).map_err(failed)?;
-    if now != ready.input.text.as_bytes() {
-        return Err(refused(&ready.input.name, "it was changed by somebody else in the meantime"));
+/// Whether the file still holds what was read.
+fn unchanged(ready: &Ready<'_>) -> Result<(), Problem> {
+    let now = std::fs::read(ready.path).map_err(|e| crate::fault::file(ready.path, &e))?;
+    match now == ready.input.text.as_bytes() {
+        true => Ok(()),
+        false => Err(refused(&ready.input.name, "it was changed by somebody else in the meantime")),
     }
-    std::fs::rename(&ready.new, ready.path).map_err(failed)?;
-    match ready.path.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => File::open(folder).and_then(|f| f.sync_all()).map_err(failed),
+}
+
+/// Replaces one after the other; if one fails, those before it get back their text.
+fn take_places(ready: &[Ready<'_>]) -> Result<(), Problem> {
+    for (count, one) in ready.iter().enumerate() {
+        let failed = |e: std::io::Error| crate::fault::file(one.path, &e);
+        let (replaced, error) = match unchanged(one).and_then(|()| std::fs::rename(&one.new, one.path).map_err(failed))
+        {
+            Err(problem) => (count, problem),
+            Ok(()) => match sync_folder(one.path) {
+                Err(error) => (count.saturating_add(1), failed(error)),
+                Ok(()) => continue,
+            },
+        };
+        return Err(not_replaced(error, ready.get(..replaced).unwrap_or_default()));
+    }
+    Ok(())
+}
+
+/// Puts back what was replaced before the error, and names what stays replaced.
+fn not_replaced(error: Problem, replaced: &[Ready<'_>]) -> Problem {
+    let left: Vec<&str> =
+        replaced.iter().filter(|one| put_back(one).is_err()).map(|one| one.input.name.as_str()).collect();
+    match left.is_empty() {
+        true => error.fact("files changed", 0),
+        false => left
+            .into_iter()
+            .fold(error, |error, name| error.fact("replaced all the same", name))
+            .remedy(["the files named above are pinned already, the others are not: run it again"]),
+    }
+}
+
+fn put_back(one: &Ready<'_>) -> std::io::Result<()> {
+    // What somebody else wrote since stays theirs.
+    if std::fs::read(one.path)? != one.text.as_bytes() {
+        return Err(std::io::Error::other("changed"));
+    }
+    write_beside(one.path, &one.new, &one.input.text)?;
+    std::fs::rename(&one.new, one.path)?;
+    sync_folder(one.path)
+}
+
+fn sync_folder(path: &Path) -> std::io::Result<()> {
+    match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => File::open(folder)?.sync_all(),
         _ => Ok(()),
     }
 }

@@ -79,6 +79,77 @@ fn a_file_that_changed_in_the_meantime_is_left_alone_and_nothing_is_left_beside(
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
 }
 
+fn text_of(input: &Input) -> String {
+    std::fs::read_to_string(input.path.as_ref().unwrap()).unwrap()
+}
+
+#[test]
+fn one_of_many_files_that_changed_leaves_all_of_them_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let files = ["a", "b", "c"].map(|name| on_disk(folder.path(), &format!("{name}.yaml"), name, 0o644));
+    std::fs::write(files[2].path.as_ref().unwrap(), "somebody else's").unwrap();
+    let changed: Vec<_> = files.iter().map(|file| (file, "new".to_owned())).collect();
+    let problem = replace(&changed).unwrap_err();
+    assert!(problem.headline.contains("c.yaml"), "{}", problem.headline);
+    assert_eq!(files.each_ref().map(text_of), ["a", "b", "somebody else's"]);
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 3);
+}
+
+/// Files that are written beside their places, the second of which then loses what should replace it.
+fn second_fails(folder: &Path) -> [Input; 2] {
+    let files = ["a", "b"].map(|name| on_disk(folder, &format!("{name}.yaml"), name, 0o640));
+    let path = files[0].path.as_ref().unwrap();
+    write_beside(path, &beside(path), "new a").unwrap();
+    files
+}
+
+fn ready(input: &Input) -> Ready<'_> {
+    let path = input.path.as_ref().unwrap();
+    Ready { input, path, new: beside(path), text: "new a" }
+}
+
+#[test]
+fn a_file_that_cannot_be_replaced_gives_those_before_it_their_text_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let files = second_fails(folder.path());
+    assert!(take_places(&files.each_ref().map(ready)).is_err());
+    assert_eq!(files.each_ref().map(text_of), ["a", "b"]);
+    assert_eq!(std::fs::metadata(files[0].path.as_ref().unwrap()).unwrap().mode() & 0o7777, 0o640);
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 2);
+}
+
+#[test]
+fn files_that_do_not_get_their_text_back_are_named_and_no_others() {
+    let folder = tempfile::tempdir().unwrap();
+    let files = second_fails(folder.path());
+    let [a, b] = files.each_ref().map(ready);
+    // Somebody wrote into it since: that is not overwritten.
+    std::fs::write(a.path, "somebody else's").unwrap();
+    assert!(put_back(&a).is_err());
+    let problem = not_replaced(crate::fault::file(b.path, &std::io::Error::other("x")), &[a]);
+    let said = format!("{problem:?}");
+    assert_eq!(text_of(&files[0]), "somebody else's");
+    assert!(said.contains("a.yaml") && said.contains("run it again"), "{said}");
+}
+
+#[test]
+fn what_a_killed_run_left_beside_is_removed_and_nothing_else() {
+    let folder = tempfile::tempdir().unwrap();
+    let a = on_disk(folder.path(), "a.yaml", "a", 0o644);
+    let own = format!(".a.yaml.{}.new", std::process::id());
+    // No process has this number: the kernel's limit is 2^22.
+    let gone = ".a.yaml.4294967295.new";
+    for name in [own.as_str(), gone, ".a.yaml.1.new", ".a.yaml.x.new", ".b.yaml.4294967295.new"] {
+        std::fs::write(folder.path().join(name), "old").unwrap();
+    }
+    replace(&[(&a, "new".to_owned())]).unwrap();
+    assert_eq!(text_of(&a), "new");
+    let mut left: Vec<_> =
+        std::fs::read_dir(folder.path()).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
+    left.sort();
+    assert_eq!(left, [".a.yaml.1.new", ".a.yaml.x.new", ".b.yaml.4294967295.new", "a.yaml"]);
+}
+
 #[test]
 fn a_replaced_file_keeps_its_mode() {
     let folder = tempfile::tempdir().unwrap();

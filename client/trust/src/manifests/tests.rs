@@ -86,3 +86,43 @@ fn documents_without_images_are_counted_and_empty_ones_are_none() {
         scan("---\n# nothing\n---\nkind: ConfigMap\napiVersion: v1\ndata: {image: x}\n---\n---\n- a\n- b\n").unwrap();
     assert_eq!((scan.documents, scan.without, scan.images.len(), scan.faults.len()), (2, 2, 0, 0));
 }
+
+#[test]
+fn items_beside_a_pod_do_not_hide_their_images() {
+    let evil = POD.trim_end().replace('\n', "\n  ");
+    for name in ["items", "Items"] {
+        assert!(matches!(fault(&format!("{POD}{name}:\n- {evil}\n")), Fault::Workload(_)), "{name}");
+    }
+}
+
+#[test]
+fn an_image_in_a_kind_of_others_is_named_with_its_place_and_what_to_do() {
+    let text = "apiVersion: x.io/v1\nkind: Prometheus\nmetadata: {name: p}\nspec: {image: r.io/a:v1}\n";
+    let found = fault(text);
+    assert!(
+        matches!(&found, Fault::UnknownKind { object, path, .. } if object == "Prometheus p" && path == "spec.image")
+    );
+    let problem = not_known("a.yaml", At { line: 1, column: 1 }, &found);
+    assert!(problem.headline.contains("what may be an image") && !problem.remedy.is_empty(), "{}", problem.headline);
+    let number = "apiVersion: x.io/v1\nkind: X\nspec: {newTag: 1.25}\n";
+    assert!(matches!(fault(number), Fault::UnknownKind { .. }));
+    let hidden = "apiVersion: x.io/v1\nkind: X\nx: &a {containers: [{name: c}]}\nspec: {<<: *a}\n";
+    assert!(matches!(fault(hidden), Fault::UnknownKind { .. }));
+}
+
+#[test]
+fn a_document_for_kustomize_points_to_its_build() {
+    let text = "apiVersion: kustomize.config.k8s.io/v1beta1\nkind: Kustomization\nresources: [a.yaml]\n";
+    let problem = not_known("a.yaml", At { line: 1, column: 1 }, &fault(text));
+    assert!(problem.remedy.iter().any(|line| line.contains("kustomize build DIR | trust verify --manifests -")));
+}
+
+#[test]
+fn the_manifests_of_this_repository_are_understood() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy/kubernetes");
+    let (inputs, problems) = files::read(&folder).unwrap();
+    assert_eq!((inputs.len(), problems.len()), (5, 0));
+    let scans: Vec<Scan> = inputs.iter().map(|input| scan(input.body()).unwrap()).collect();
+    assert!(scans.iter().all(|scan| scan.faults.is_empty()));
+    assert_eq!(scans.iter().map(|scan| scan.images.len()).sum::<usize>(), 1);
+}

@@ -131,6 +131,9 @@ pub struct PolicyChanges {
     pub files_changed: Vec<String>,
     /// Why what was in force could not be compared rule by rule.
     pub not_compared: Option<String>,
+    /// What held so far and changes or leaves: rules that forbid, governed labels, what their values are fit for. Publishing
+    /// this wants a confirmation.
+    pub weakened: Vec<String>,
 }
 
 /// `trust policy use`

@@ -34,7 +34,22 @@ pub fn no_files(path: &Path) -> Problem {
         .headline(format!("there is no policy in {}", path.display()))
         .fact("folder", path.display())
         .cause("rules are files policy/NAME.cedar in it, and there is none")
-        .remedy([format!("write one to begin with: trust policy init {}", path.display())])
+        .remedy(match above(path) {
+            Some(above) => vec![
+                format!("this is a part of a policy; name the folder above: {above}"),
+                "or write one to begin with: trust policy init DIR".to_owned(),
+            ],
+            None => vec![format!("write one to begin with: trust policy init {}", path.display())],
+        })
+}
+
+/// The folder of the policy that `path` is a part of.
+fn above(path: &Path) -> Option<String> {
+    let name = path.file_name()?;
+    let above = path.parent()?;
+    let above = if above.as_os_str().is_empty() { Path::new(".") } else { above };
+    let is_part = folder::KINDS.iter().any(|(part, ..)| name == *part) && above.join("policy").is_dir();
+    is_part.then(|| above.display().to_string())
 }
 
 /// A file of `policy init` that is there.
@@ -44,16 +59,25 @@ pub fn there_already(path: &Path) -> Problem {
         .remedy(["name another folder: trust policy init DIR"])
 }
 
+/// As the files are called here, so that an editor opens them.
+fn on_disk(path: &Path, text: &str) -> String {
+    folder::KINDS.into_iter().fold(text.to_owned(), |text, (name, _, kind)| {
+        text.replace(&format!("{kind}/"), &format!("{}/", path.join(name).display()))
+    })
+}
+
 /// A folder that does not load.
 pub fn refused_folder(path: &Path, error: &LoadError) -> Problem {
-    let mut text = error.to_string();
-    for (name, _, kind) in folder::KINDS {
-        // As the files are called here, so that an editor opens them.
-        text = text.replace(&format!("{kind}/"), &format!("{}/", path.join(name).display()));
+    let text = on_disk(path, &error.to_string());
+    let mut problem = Problem::new(Code::PolicyRefused).headline(text).fact("folder", path.display()).cause("");
+    if let LoadError::Invalid { found } = error {
+        for more in found.iter().skip(1) {
+            problem = problem.fact("also", on_disk(path, more));
+        }
     }
-    Problem::new(Code::PolicyRefused).headline(text).fact("folder", path.display()).cause("").remedy([
-        "correct the line that is named above, then: trust policy check",
-        "what rules can read stands in the README.md that trust policy init writes",
+    problem.remedy([
+        format!("correct the line that is named above, then: trust policy check {}", path.display()),
+        "what rules can read stands in the README.md that trust policy init writes".to_owned(),
     ])
 }
 
@@ -105,8 +129,8 @@ pub fn facts(path: &Path, why: &str) -> Problem {
         .remedy(["make one from a verified image: trust verify REF -o json --out FILE"])
 }
 
-/// The refusal that a denial is; `None` if the image may pass.
-pub fn denial(image: &str, decision: &Decision) -> Option<Problem> {
+/// The refusal that a denial is, with the file that the environment was read from; `None` if the image may pass.
+pub fn denial(image: &str, decision: &Decision, env: Option<&Path>) -> Option<Problem> {
     let environment = &decision.environment;
     let rules: Vec<&str> = decision.rules.iter().map(|rule| rule.id.as_str()).collect();
     let (code, headline) = match decision.cause {
@@ -132,11 +156,17 @@ pub fn denial(image: &str, decision: &Decision) -> Option<Problem> {
     };
     let place = format!("{} (cloud {})  from {}", environment.name, environment.cloud, environment.origin);
     let mut problem = Problem::new(code).headline(headline).fact("image", image).fact("environment", place);
+    let several = decision.cause == Cause::Forbidden && decision.rules.len() > 1;
     for rule in &decision.rules {
         let said = rule.title.as_ref().or(rule.reason.as_ref());
         let said = said.map(|text| format!(": {text}")).unwrap_or_default();
         let label = if rule.effect == Effect::Forbid { "forbidden by" } else { "not met" };
         problem = problem.fact(label, format!("{}{said}", rule.id));
+        if several {
+            for (label, said) in [("reason", &rule.reason), ("contact", &rule.contact)] {
+                problem = said.iter().fold(problem, |problem, said| problem.fact(label, said));
+            }
+        }
     }
     for fact in decision.facts.iter().filter(|fact| fact.kind != FactKind::Environment) {
         let value = fact.value.as_ref().map_or("is absent".to_owned(), |value| format!("= {value:?}"));
@@ -147,15 +177,38 @@ pub fn denial(image: &str, decision: &Decision) -> Option<Problem> {
     }
     problem = problem.fact("policy", source_text(decision));
     let reason = decision.rules.iter().find_map(|rule| rule.reason.as_ref());
-    if let Some(reason) = reason {
+    if several {
+        problem = problem.cause("several rules forbid it, each for the reason that stands behind it");
+    } else if let Some(reason) = reason {
         problem = problem.cause(reason);
     }
-    let contact = decision.rules.iter().find_map(|rule| rule.contact.as_ref());
-    if let Some(contact) = contact {
-        let explain = "see the whole evaluation: trust policy explain --image REF --env FILE";
-        problem = problem.remedy([format!("run it where it is allowed, or ask {contact}"), explain.to_owned()]);
+    let mut contacts: Vec<&str> = Vec::new();
+    for contact in decision.rules.iter().filter_map(|rule| rule.contact.as_deref()) {
+        if !contacts.contains(&contact) {
+            contacts.push(contact);
+        }
+    }
+    if problem.code == Code::PolicyDenied {
+        let ask = match (several, contacts.as_slice()) {
+            (_, []) => "ask the people who sign the policy".to_owned(),
+            (true, _) => format!("ask {}", contacts.join(" and ")),
+            (false, [first, ..]) => format!("ask {first}"),
+        };
+        let env = env.map_or("FILE".to_owned(), |file| word(&file.display().to_string()));
+        let explain = format!("see the whole evaluation: trust policy explain --image {} --env {env}", word(image));
+        problem = problem.remedy([format!("run it where it is allowed, or {ask}"), explain]);
     }
     Some(problem)
+}
+
+/// As it is typed into a shell.
+fn word(text: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-' | '/' | ':' | '@' | '+' | ',' | '=');
+    if !text.is_empty() && text.chars().all(plain) {
+        text.to_owned()
+    } else {
+        format!("'{}'", text.replace('\'', "'\\''"))
+    }
 }
 
 /// Which policy decided: `registry.example.com/policy v12, signed by key 5f70bf18a086`.

@@ -40,6 +40,13 @@ impl Judge {
         self.policy.decide(&self.environment, self.action, subject, self.now.unix())
     }
 
+    /// Environment and policy: `public-eu, policy registry.example.com/policy v12`.
+    pub fn words(&self) -> String {
+        let identity = self.policy.identity();
+        let version = if self.is_unsigned() { ", NOT SIGNED".to_owned() } else { format!(" v{}", identity.version) };
+        format!("{}, policy {}{version}", self.environment.name, identity.collection)
+    }
+
     /// Whether the rules come from a folder that nobody signed.
     pub fn is_unsigned(&self) -> bool {
         self.policy.identity().version == 0

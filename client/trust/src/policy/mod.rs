@@ -6,8 +6,10 @@
 
 pub mod fault;
 pub mod folder;
+pub mod images;
 pub mod in_force;
 pub mod judge;
 pub mod labels;
+pub mod weakening;
 
 pub use judge::Judge;

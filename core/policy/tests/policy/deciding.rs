@@ -353,6 +353,26 @@ fn one_policy_keeps_environments_of_one_name_and_moments_apart() {
 }
 
 #[test]
+fn each_of_several_rules_that_forbid_keeps_its_own_reason_and_contact() {
+    let one = |id: &str| {
+        format!(
+            "@id(\"{id}\") @title(\"T{id}\") @reason(\"R{id}\") @contact(\"{id}@example.com\") forbid (principal, action, resource);"
+        )
+    };
+    let denied = deploy(&load(&format!("{}{}", one("a"), one("b"))).unwrap(), &public(), &marked("public"));
+    let text = denied.text();
+    let rows: Vec<String> = text.lines().skip(1).map(|l| l.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
+    let wanted =
+        ["rule a: Ta", "reason Ra", "contact a@example.com", "rule b: Tb", "reason Rb", "contact b@example.com"];
+    assert_eq!(rows, wanted, "{text}");
+    let line = denied.line();
+    assert!(
+        line.contains("a: Ta, reason Ra, contact a@example.com; b: Tb, reason Rb, contact b@example.com"),
+        "{line}"
+    );
+}
+
+#[test]
 fn a_denial_because_nothing_permits_names_what_could_have() {
     let rules = "@id(\"a\") @title(\"Team A\") @contact(\"a@example.com\") permit (principal, action, resource)\nwhen { resource.signers.contains(\"release\") };";
     let denied = deploy(&load(rules).unwrap(), &public(), &marked("public"));

@@ -53,6 +53,16 @@ fn a_misspelt_member_or_type_or_action_is_refused() {
 }
 
 #[test]
+fn a_misspelt_member_is_told_in_the_words_of_the_rule_with_the_nearest_of_all_members() {
+    let told = invalid(&rule("resource.signerz.contains(\"ci\")"));
+    assert!(told.ends_with("resource has no member signerz; did you mean resource.signers?"), "{told}");
+    let told = invalid(&rule("principal.zzzzzz == \"x\""));
+    assert!(told.ends_with("principal has no member zzzzzz; it has name, cloud, region"), "{told}");
+    let alias = reads(&rule(&format!("resource.hasTag(\"{KEY}\") && resource.getTag(\"{KEY}\") == \"pii\"")));
+    assert!(alias.to_string().contains("\"pii\", which is an alias of \"PII\""), "{alias}");
+}
+
+#[test]
 fn all_errors_of_a_set_are_told_at_once_and_in_order() {
     let rules: String =
         (0..20).map(|n| rule("principal.clowd == \"x\"").replace("\"rule\"", &format!("\"r{n}\""))).collect();
@@ -178,6 +188,98 @@ fn a_forbid_that_compares_with_what_can_never_be_is_refused() {
 }
 
 #[test]
+fn a_comparison_that_can_never_be_true_cannot_hide_in_another_form() {
+    for hidden in [
+        "[\"Public\", \"PUBLIC\"].containsAny([principal.cloud])",
+        "[\"public\"].containsAll([principal.cloud])",
+        "[principal.cloud].contains(\"Public\")",
+        "principal.cloud like \"Public*\"",
+        "(if true then principal.cloud else \"x\") == \"Public\"",
+        "(if principal.name == \"eu\" then \"Public\" else \"PUBLIC\") == principal.cloud",
+        "[principal.cloud] == [\"Public\"]",
+        "{a: principal.cloud}.a == \"Public\"",
+        "{a: \"Public\"}.a == principal.cloud",
+        "principal.cloud == principal.name",
+        "principal.cloud == principal.cloud",
+        "principal[\"cloud\"] like \"*\"",
+        "resource.tags.contains(principal.cloud)",
+        "[\"public\", principal.name].contains(principal.cloud)",
+        "principal has region && principal.region == principal.cloud",
+    ] {
+        assert_eq!(reads(&rule(hidden)), ReadProblem::CloudForm, "{hidden}");
+    }
+    let get = format!("resource.getTag(\"{KEY}\")");
+    for hidden in [
+        format!("{get} like \"pii\""),
+        format!("[{get}].contains(\"pii\")"),
+        format!("[{get}] == [\"pii\"]"),
+        format!("[\"pii\"].containsAny([{get}])"),
+        format!("(if true then {get} else \"x\") == \"pii\""),
+        format!("{{a: {get}}}.a == \"pii\""),
+        format!("{get} == {{a: \"pii\"}}.a"),
+        format!("{get} == principal.name"),
+        format!("principal.name == {get}"),
+        format!("resource.tags.contains({get})"),
+        format!("[\"PII\", principal.name].contains({get})"),
+    ] {
+        let asked = rule(&format!("resource.hasTag(\"{KEY}\") && {hidden}"));
+        assert_eq!(reads(&asked), ReadProblem::LabelForm { key: format!("\"{KEY}\"") }, "{hidden}");
+    }
+    let told = refused(&rule("principal.cloud like \"Public*\"")).to_string();
+    assert!(told.contains("principal.cloud == \"public\"") && told.lines().count() == 1, "{told}");
+}
+
+#[test]
+fn an_environment_that_no_name_fits_is_refused() {
+    for wrong in [
+        "principal == Environment::\"Public-EU\"",
+        "Environment::\"\" != principal",
+        "principal in [Environment::\"eu\", Environment::\"EU\"]",
+        "principal.name == \"Public EU\"",
+        "\"-eu\" != principal.name",
+        "principal.name == \"eu.west\"",
+        "[\"eu\", \"EU\"].contains(principal.name)",
+        "principal.name like \"EU-*\"",
+        "principal.name like \"-*\"",
+        "principal.name like \"*eu_*\"",
+    ] {
+        assert!(matches!(reads(&rule(wrong)), ReadProblem::Name { .. }), "{wrong}");
+    }
+    for scope in ["==", "in", "is Environment in"] {
+        let scope = format!("@id(\"a\") forbid (principal {scope} Environment::\"Public-EU\", action, resource);");
+        assert!(matches!(reads(&scope), ReadProblem::Name { .. }), "{scope}");
+    }
+    for hidden in [
+        "[\"Public EU\"].containsAny([principal.name])",
+        "[principal.name] == [\"Public EU\"]",
+        "{a: principal.name}.a == \"Public EU\"",
+        "(if true then principal.name else \"x\") == \"Public EU\"",
+    ] {
+        assert_eq!(reads(&rule(hidden)), ReadProblem::NameForm, "{hidden}");
+    }
+    let longest = "a".repeat(63);
+    for right in [
+        "principal == Environment::\"public-eu\"",
+        "principal in [Environment::\"eu\", Environment::\"us\"]",
+        "action in [Action::\"deploy\", Action::\"pull\"] && action != Action::\"pull\"",
+        "principal has cloud && !(principal.cloud == \"public\")",
+        "principal.name like \"*-eu\"",
+        "principal.name like \"public-*\"",
+        "principal.name like \"*\"",
+        "resource.signers.contains(principal.name)",
+        "[\"eu\", \"us\"].contains(principal.name)",
+        "[\"public\"].contains(principal.cloud)",
+        "\"private\" != principal.cloud",
+        &format!("principal.name == \"{longest}\""),
+        "resource.hasTag(\"org.example.free\") && resource.getTag(\"org.example.free\") like \"Any *\"",
+        "principal.hasTag(\"com.example.data\") && principal.getTag(\"com.example.data\") like \"Any *\"",
+    ] {
+        assert!(load(&rule(right)).is_ok(), "{right}: {:?}", load(&rule(right)).err());
+    }
+    assert!(load(&rule(&format!("principal.name == \"{longest}a\""))).is_err());
+}
+
+#[test]
 fn files_that_are_none_of_a_policy_are_refused() {
     for path in [
         "policy/a.cedar",
@@ -285,7 +387,10 @@ fn what_is_probably_not_meant_loads_with_a_warning() {
     warned(&format!("{PERMIT}{}", rule("resource.signers.contains(\"аlice\")")), "rule rule"); // the first letter is Cyrillic
     warned(&PERMIT.replace("permit", "@reson(\"x\") permit"), "did you mean @reason?");
     warned(&rule("principal.cloud == \"public\""), "no rule permits anything");
-    assert_eq!(load(PERMIT).unwrap().warnings(), Vec::<String>::new());
+    warned(PERMIT, "rule all permits without a condition");
+    warned(&format!("{PERMIT}@id(\"b\") permit (principal, action, resource) when {{ false }};"), "rule all permits");
+    let stopped = format!("{PERMIT}{}", rule("principal.cloud == \"public\""));
+    assert_eq!(load(&stopped).unwrap().warnings(), Vec::<String>::new());
 }
 
 #[test]

@@ -65,7 +65,7 @@ impl Decider {
             running.spawn(async move { this.refresh_one(&collection).await });
         }
         running.join_all().await;
-        self.follow_log();
+        self.follow_log().await;
     }
 
     /// Refreshes until `stop` is done, each collection at its own pace.
@@ -78,7 +78,7 @@ impl Decider {
                 loop {
                     tokio::time::sleep(this.pause(failures)).await;
                     this.refresh_one(&collection).await;
-                    this.follow_log();
+                    this.follow_log().await;
                     failures = if collection.problem().is_some() { failures.saturating_add(1) } else { 0 };
                 }
             });
@@ -101,8 +101,11 @@ impl Decider {
         }
     }
 
-    fn follow_log(&self) {
-        if let Some(Err(problem)) = self.log.as_ref().map(crate::log::Log::follow) {
+    /// The disk may hang: not on a thread that answers questions.
+    async fn follow_log(self: &Arc<Self>) {
+        let this = Arc::clone(self);
+        let followed = tokio::task::spawn_blocking(move || this.log.as_ref().map(crate::log::Log::follow)).await;
+        if let Ok(Some(Err(problem))) = followed {
             tracing::error!("{}", crate::answer::problem_line(&problem));
         }
     }

@@ -73,9 +73,6 @@ pub fn answer(review: &Review, door: Door, rules: Rules, decider: &dyn Decides, 
         // Nothing is started by either.
         Operation::Delete | Operation::Connect => return Answer::allow(),
     }
-    if review.is_deletion() {
-        return Answer::allow();
-    }
     let mut places = match workload::images(&review.object) {
         Ok(places) => places,
         Err(error) => {
@@ -86,18 +83,19 @@ pub fn answer(review: &Review, door: Door, rules: Rules, decider: &dyn Decides, 
     let standing =
         if review.operation == Operation::Update { Standing::of(&review.old_object) } else { Standing::default() };
     let unchanged = review.operation == Operation::Update && places.iter().all(|place| standing.has(place));
-    if unchanged && rules.recheck == Recheck::Never {
+    // What is on its way out may lose its finalizers; but its containers may still be started anew.
+    if unchanged && (rules.recheck == Recheck::Never || review.is_deletion()) {
         return Answer::allow();
     }
     if review.is_pod() && review.subresource == EPHEMERAL && rules.recheck == Recheck::Never {
         // Only ephemeral containers can be added here; what stands already cannot be changed, nor get a digest.
         places.retain(|place| !standing.has(place));
     }
-    let mut findings = look(review, &places, door, rules.pin, decider, deadline);
     let mode = match unchanged && rules.recheck == Recheck::Warn {
         true => Mode::Warn,
         false => rules.mode,
     };
+    let mut findings = look(review, &places, door, Rules { mode, ..rules }, decider, deadline);
     if unchanged {
         // Many fields of what exists already cannot be changed; and it did not ask for it.
         findings.changes.clear();
@@ -109,6 +107,11 @@ pub fn answer(review: &Review, door: Door, rules: Rules, decider: &dyn Decides, 
 pub fn without_decision(rules: Rules, why: &str) -> Answer {
     let failures = vec![format!("{why}: nothing is known about the images of this object, try again")];
     Findings { failures, ..Findings::default() }.answer(rules.mode)
+}
+
+/// The answer to a review that is over a limit or not understood; the mode holds for it too.
+pub fn refused(rules: Rules, why: String) -> Answer {
+    Findings { failures: vec![why], ..Findings::default() }.answer(rules.mode)
 }
 
 /// What stood in the object before: place to image.
@@ -127,7 +130,14 @@ impl Standing {
     }
 }
 
-fn look(review: &Review, places: &[Place], door: Door, pin: Pin, decider: &dyn Decides, deadline: Instant) -> Findings {
+fn look(
+    review: &Review,
+    places: &[Place],
+    door: Door,
+    rules: Rules,
+    decider: &dyn Decides,
+    deadline: Instant,
+) -> Findings {
     let mut findings = Findings::default();
     let mut decided: HashMap<&str, Verdict> = HashMap::new();
     for place in places {
@@ -145,11 +155,13 @@ fn look(review: &Review, places: &[Place], door: Door, pin: Pin, decider: &dyn D
                 namespace: review.namespace.as_deref(),
                 whom: &review.user,
                 dry_run: review.dry_run,
+                mode: rules.mode,
+                digest_only: door == Door::Validate && review.is_pod(),
             };
             decided.insert(&place.image, decider.decide(&asked));
         }
         if let Some(verdict) = decided.get(place.image.as_str()) {
-            findings.take(review, place, verdict, door, pin);
+            findings.take(review, place, verdict, door, rules.pin);
         }
     }
     findings.digests = decided.values().filter_map(|verdict| verdict.digest).collect();

@@ -154,7 +154,7 @@ fn deletion_and_connection_pass_with_an_empty_object() {
 }
 
 #[test]
-fn a_deletion_timestamp_passes_only_if_the_stored_object_had_it() {
+fn a_deletion_timestamp_passes_only_if_the_stored_object_had_it_and_every_image_stands() {
     let old = object("", "Pod", &with_image("containers", SIGNED));
     let mut new = object("", "Pod", &with_image("containers", BAD));
     new["metadata"]["deletionTimestamp"] = json!("2030-01-01T00:00:00Z");
@@ -164,7 +164,11 @@ fn a_deletion_timestamp_passes_only_if_the_stored_object_had_it() {
     }
     let mut going = old;
     going["metadata"]["deletionTimestamp"] = json!("2030-01-01T00:00:00Z");
-    assert!(judged(&review("UPDATE", new, going), Door::Validate, Rules::default(), &Fake::default()).allowed);
+    let rules = Rules { recheck: Recheck::Always, ..Rules::default() };
+    assert!(!judged(&review("UPDATE", new.clone(), going), Door::Validate, rules, &Fake::default()).allowed);
+    let mut fewer = new.clone();
+    fewer["metadata"]["finalizers"] = json!([]);
+    assert!(judged(&review("UPDATE", fewer, new), Door::Validate, rules, &Fake::default()).allowed);
 }
 
 #[test]

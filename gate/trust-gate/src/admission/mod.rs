@@ -1,11 +1,12 @@
 //! The door of Kubernetes: validating and mutating admission webhook over TLS.
 //!
 //! `POST /mutate` and `POST /validate` take an `AdmissionReview`; `GET /livez`, `GET /readyz`. Allow and deny are both 200;
-//! any other status is a failed call, which `failurePolicy` of the cluster decides, so that it is given only to what is
-//! not understood. Each answer comes before the API server stops waiting. Memory is bounded: a body, and all bodies
-//! together. Deliberately absent: certificates of clients (whoever asks learns only whether an image may run), and calls to
+//! any other status is a failed call, which `failurePolicy` of the cluster decides, so that it is given only to what no
+//! API server sends: whoever makes an object that is over a limit gets a denial. Each answer comes before the API server
+//! stops waiting. Memory is bounded: a body, all bodies together, and the reviews that are judged at once. Deliberately absent: certificates of clients (whoever asks learns only whether an image may run), and calls to
 //! the API server.
 
+mod body;
 mod inline;
 pub mod judge;
 pub mod patch;
@@ -21,29 +22,28 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
-use bytes::{Bytes, BytesMut};
-use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
+use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderValue, Request, StatusCode, Uri};
-use http_body_util::BodyExt;
 use tokio::net::TcpListener;
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use trust_listen::{Certificate, TlsError};
 
+use self::body::Room;
 use self::inline::Workers;
 use self::judge::{Door, Rules};
 use self::review::{MAX_REVIEW_LEN, Review, ReviewError};
 use crate::config::AdmissionConfig;
 use crate::decides::Decides;
+use crate::health;
 
 /// How long a decision may take if the caller does not say how long it waits, and the longest that it may say.
 const WAIT: Duration = Duration::from_secs(10);
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
 /// How often the certificate's files are looked at.
 const LOOK: Duration = Duration::from_secs(2);
-/// Room for bodies is given in pieces of this size; so many in all (64 MiB).
-const PIECE: usize = 64 * 1024;
-const PIECES: usize = 1_024;
+/// Reviews that are read and decided at the same time: each takes as much memory as the limits of reading allow.
+const JUDGED_AT_ONCE: usize = 4;
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
@@ -51,7 +51,8 @@ const JSON: HeaderValue = HeaderValue::from_static("application/json");
 pub struct Admission {
     decider: Arc<dyn Decides>,
     rules: Rules,
-    room: Semaphore,
+    room: Room,
+    judging: Arc<Semaphore>,
     workers: Arc<Workers>,
     leaving: AtomicBool,
 }
@@ -59,8 +60,8 @@ pub struct Admission {
 impl Admission {
     /// A door with these rules.
     pub fn new(decider: Arc<dyn Decides>, rules: Rules) -> Arc<Self> {
-        let (room, leaving) = (Semaphore::new(PIECES), AtomicBool::new(false));
-        Arc::new(Self { decider, rules, room, workers: Workers::new(), leaving })
+        let (room, judging) = (Room::new(), Arc::new(Semaphore::new(JUDGED_AT_ONCE)));
+        Arc::new(Self { decider, rules, room, judging, workers: Workers::new(), leaving: AtomicBool::new(false) })
     }
 
     /// From now on it is not ready: nobody new is to be sent here.
@@ -102,14 +103,13 @@ pub async fn run(
     Ok(())
 }
 
-async fn ready(State(door): State<Arc<Admission>>) -> (StatusCode, String) {
-    if door.leaving.load(Ordering::Relaxed) {
-        return (StatusCode::SERVICE_UNAVAILABLE, "stopping\n".to_owned());
-    }
-    match door.decider.trouble() {
-        None => (StatusCode::OK, "ok\n".to_owned()),
-        Some(trouble) => (StatusCode::SERVICE_UNAVAILABLE, format!("{trouble}\n")),
-    }
+async fn ready(State(door): State<Arc<Admission>>, uri: Uri) -> Response {
+    let trouble = match door.leaving.load(Ordering::Relaxed) {
+        true => Some("stopping".to_owned()),
+        false if !door.room.is_left().await => Some("there is no room for reviews".to_owned()),
+        false => door.decider.trouble(),
+    };
+    health::ready(trouble, &uri, || door.decider.report())
 }
 
 /// Why a call fails.
@@ -123,10 +123,24 @@ enum CallError {
     Cut,
     #[error("the review did not arrive in time")]
     Late,
+    #[error("there was no room for the review in time")]
+    NoRoom,
     #[error("{0}")]
     Review(#[from] ReviewError),
     #[error("the decision failed")]
     Failed,
+}
+
+impl CallError {
+    /// The answer instead of the failed call, if a request is known that it can be given to.
+    fn answer(&self, begin: &[u8], rules: Rules) -> Option<Vec<u8>> {
+        if matches!(self, Self::Review(error) if error.is_foreign()) {
+            return None;
+        }
+        let uid = review::uid_of(begin)?;
+        tracing::warn!(uid, "not judged: {self}");
+        Some(judge::refused(rules, format!("this object cannot be judged: {self}")).to_json(&uid))
+    }
 }
 
 impl IntoResponse for CallError {
@@ -135,7 +149,7 @@ impl IntoResponse for CallError {
             Self::ContentType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Cut | Self::Review(_) => StatusCode::BAD_REQUEST,
-            Self::Late => StatusCode::REQUEST_TIMEOUT,
+            Self::Late | Self::NoRoom => StatusCode::REQUEST_TIMEOUT,
             Self::Failed => StatusCode::INTERNAL_SERVER_ERROR,
         };
         tracing::warn!("a call failed: {self}");
@@ -155,14 +169,29 @@ async fn reviewed(
     if !is_json(&head.headers) {
         return Err(CallError::ContentType);
     }
-    let (body, room) =
-        tokio::time::timeout_at(deadline, read(&door, &head.headers, body)).await.map_err(|_| CallError::Late)??;
+    let (body, room) = match door.room.read(&head.headers, body, deadline).await {
+        Ok(whole) => whole,
+        Err((error, begin)) => return error.answer(&begin, door.rules).map(reply).ok_or(error),
+    };
     // Known as soon as the review is read: so that a decision which takes too long is answered all the same.
     let uid = Arc::new(OnceLock::new());
+    if body.len() > body::SMALL {
+        review::uid_of(&body).into_iter().for_each(|found| drop(uid.set(found)));
+    }
+    let turn = tokio::time::timeout_at(deadline, Arc::clone(&door.judging).acquire_owned()).await;
+    let Ok(Ok(turn)) = turn else { return CallError::Late.answer(&body, door.rules).map(reply).ok_or(CallError::Late) };
     let (known, worker) = (Arc::clone(&uid), Arc::clone(&door));
     let work = door.workers.run(move || {
-        let review = Review::parse(&body)?;
-        drop(body);
+        // Kept until the end, also of a decision that nobody waits for any more.
+        let _turn = turn;
+        let review = match Review::parse(&body) {
+            Ok(review) => review,
+            Err(error) => {
+                let error = CallError::Review(error);
+                return error.answer(&body, worker.rules).ok_or(error);
+            }
+        };
+        drop((body, room));
         let _ = known.set(review.uid.clone());
         let answer = judge::answer(&review, way, worker.rules, worker.decider.as_ref(), deadline.into_std());
         if !answer.allowed {
@@ -172,7 +201,7 @@ async fn reviewed(
                 dry_run = review.dry_run, "denied: {}", answer.message
             );
         }
-        Ok::<_, ReviewError>(answer.to_json(&review.uid))
+        Ok(answer.to_json(&review.uid))
     });
     let bytes = match tokio::time::timeout_at(deadline, work).await {
         Ok(Ok(answered)) => answered?,
@@ -189,8 +218,11 @@ async fn reviewed(
             judge::without_decision(door.rules, &why).to_json(uid)
         }
     };
-    drop(room);
-    Ok(([(CONTENT_TYPE, JSON)], bytes).into_response())
+    Ok(reply(bytes))
+}
+
+fn reply(review: Vec<u8>) -> Response {
+    ([(CONTENT_TYPE, JSON)], review).into_response()
 }
 
 /// What the caller waits (`?timeout=5s`), less what the way back takes.
@@ -208,35 +240,6 @@ fn is_json(headers: &HeaderMap) -> bool {
     let Some(value) = headers.get(CONTENT_TYPE) else { return false };
     let media_type = value.to_str().unwrap_or_default().split(';').next().unwrap_or_default();
     media_type.trim().eq_ignore_ascii_case("application/json")
-}
-
-/// Reads a body, and takes the room that it needs until it is dropped.
-async fn read<'d>(
-    door: &'d Admission,
-    headers: &HeaderMap,
-    mut body: Body,
-) -> Result<(Bytes, SemaphorePermit<'d>), CallError> {
-    let stated = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
-    let expected = stated.unwrap_or(MAX_REVIEW_LEN);
-    if expected > MAX_REVIEW_LEN {
-        return Err(CallError::TooLarge);
-    }
-    let pieces = u32::try_from(expected / PIECE + 1).map_err(|_| CallError::TooLarge)?;
-    let room = door.room.acquire_many(pieces).await.map_err(|_| CallError::Failed)?;
-    let mut bytes = BytesMut::new();
-    while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(|_| CallError::Cut)?;
-        let Ok(data) = frame.into_data() else { continue };
-        if bytes.len() + data.len() > MAX_REVIEW_LEN {
-            return Err(CallError::TooLarge);
-        }
-        if bytes.is_empty() && stated == Some(data.len()) {
-            // The usual review comes in one piece.
-            return Ok((data, room));
-        }
-        bytes.extend_from_slice(&data);
-    }
-    Ok((bytes.freeze(), room))
 }
 
 #[cfg(test)]

@@ -5,50 +5,53 @@
 //! the call (400), and never an answer. Deliberately absent: the decision.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use serde::Serialize;
+use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::{Map, Value};
 use trust_image::json::{self, JsonError};
 
-/// The largest review, in bytes.
-pub const MAX_REVIEW_LEN: usize = 8 * 1024 * 1024;
+/// The largest review, in bytes: two objects of 3 MiB, of which each byte may be written as `\u003c`, are more than an API
+/// server takes.
+pub const MAX_REVIEW_LEN: usize = 20 * 1024 * 1024;
+/// Values of a review that are read; others do not count.
+const MAX_VALUES: usize = 50_000;
 /// Longest `uid`, and longest other word of a request, in bytes.
 const MAX_WORD_LEN: usize = 512;
 
 const API_VERSION: &str = "admission.k8s.io/v1";
 const KIND: &str = "AdmissionReview";
 
-/// Members of Kubernetes objects, and of a request, that no decision reads and that are the most of a review. None of them
-/// leads to an image.
-const UNREAD: &[&str] = &[
-    "affinity",
-    "annotations",
-    "args",
-    "command",
-    "env",
-    "envFrom",
-    "extra",
-    "groups",
-    "labels",
-    "lifecycle",
-    "livenessProbe",
-    "managedFields",
-    "options",
-    "ownerReferences",
-    "ports",
-    "readinessProbe",
-    "requestKind",
-    "requestResource",
-    "resource",
-    "resources",
-    "securityContext",
-    "selector",
-    "startupProbe",
-    "status",
-    "strategy",
-    "tolerations",
-    "updateStrategy",
-    "volumeMounts",
+/// The members that a decision reads, of a review, its request and its objects. Nothing else is kept of them.
+const READ: &[&str] = &[
+    "apiVersion",
+    "kind",
+    "request",
+    "uid",
+    "operation",
+    "group",
+    "version",
+    "dryRun",
+    "name",
+    "namespace",
+    "subResource",
+    "userInfo",
+    "username",
+    "object",
+    "oldObject",
+    "metadata",
+    "deletionTimestamp",
+    "items",
+    "spec",
+    "template",
+    "jobTemplate",
+    "containers",
+    "initContainers",
+    "ephemeralContainers",
+    "volumes",
+    "image",
+    "reference",
 ];
 
 /// Why a review is not understood.
@@ -66,6 +69,13 @@ pub enum ReviewError {
     /// The object is of another kind than the request says.
     #[error("request.object is not of the kind that request.kind says")]
     KindDiffers,
+}
+
+impl ReviewError {
+    /// Whether no API server sends this. Everything else may be the work of whoever made the object.
+    pub fn is_foreign(&self) -> bool {
+        matches!(self, Self::NotAReview | Self::Json(JsonError::Syntax { .. } | JsonError::Truncated))
+    }
 }
 
 /// What happens to the object.
@@ -111,7 +121,7 @@ pub struct Review {
 impl Review {
     /// Reads a review. The caller has limited its length to [`MAX_REVIEW_LEN`].
     pub fn parse(bytes: &[u8]) -> Result<Self, ReviewError> {
-        let Value::Object(mut review) = json::parse_without(bytes, UNREAD)? else {
+        let Value::Object(mut review) = json::parse_only(bytes, READ, MAX_VALUES)? else {
             return Err(ReviewError::NotAReview);
         };
         if word(&review, "apiVersion", "apiVersion")? != Some(API_VERSION)
@@ -183,6 +193,85 @@ impl Review {
             at.and_then(Value::as_str).is_some_and(|at| !at.is_empty())
         };
         self.operation == Operation::Update && is_set(&self.object) && is_set(&self.old_object)
+    }
+}
+
+/// `request.uid` of what may be cut off, too large or not understood: only if it is there once, in a review of this
+/// version, and nothing there is another spelling of the way to it.
+pub fn uid_of(bytes: &[u8]) -> Option<String> {
+    let mut seen = Seen::default();
+    // An error is the end of what can be read: what was seen before it counts.
+    let _ = seen.deserialize_at(Level::Review, &mut serde_json::Deserializer::from_slice(bytes));
+    match (seen.words, seen.requests) {
+        ([Some(version), Some(kind), Some(uid)], 1) if !seen.is_spoiled => {
+            let is_ours = version == API_VERSION && kind == KIND && !uid.is_empty() && uid.len() <= MAX_WORD_LEN;
+            is_ours.then_some(uid)
+        }
+        _ => None,
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Level {
+    Review,
+    Request,
+}
+
+/// What was seen of `apiVersion`, `kind` and `request.uid`.
+#[derive(Default)]
+struct Seen {
+    words: [Option<String>; 3],
+    requests: usize,
+    is_spoiled: bool,
+}
+
+impl Seen {
+    fn deserialize_at<'de, D: Deserializer<'de>>(&mut self, level: Level, from: D) -> Result<(), D::Error> {
+        from.deserialize_map(Look { seen: self, level })
+    }
+}
+
+struct Look<'s> {
+    seen: &'s mut Seen,
+    level: Level,
+}
+
+impl<'de> DeserializeSeed<'de> for Look<'_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<(), D::Error> {
+        self.seen.deserialize_at(self.level, from)
+    }
+}
+
+impl<'de> Visitor<'de> for Look<'_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        let wanted: &[&str] = match self.level {
+            Level::Review => &["apiVersion", "kind"],
+            Level::Request => &["", "", "uid"],
+        };
+        while let Some(name) = map.next_key::<String>()? {
+            if let Some(place) = wanted.iter().position(|wanted| !name.is_empty() && *wanted == name)
+                && let Some(word) = self.seen.words.get_mut(place)
+            {
+                self.seen.is_spoiled |= word.is_some();
+                *word = Some(map.next_value()?);
+            } else if self.level == Level::Review && name == "request" {
+                self.seen.requests += 1;
+                map.next_value_seed(Look { seen: &mut *self.seen, level: Level::Request })?;
+            } else {
+                let is_near = |other: &&str| !other.is_empty() && json::folds_to(&name, other);
+                self.seen.is_spoiled |= wanted.iter().chain(&["request"]).any(is_near);
+                map.next_value::<IgnoredAny>()?;
+            }
+        }
+        Ok(())
     }
 }
 
@@ -286,13 +375,27 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nothing_that_is_left_out_leads_to_what_is_read() {
-        let of_request = "apiVersion kind request uid operation group version dryRun name namespace subResource userInfo \
-                          username object oldObject metadata deletionTimestamp";
-        let of_objects =
-            "spec template jobTemplate containers initContainers ephemeralContainers volumes image reference items";
-        for read in of_request.split_whitespace().chain(of_objects.split_whitespace()) {
-            assert!(!UNREAD.contains(&read), "{read}");
+    fn the_uid_is_found_in_what_is_cut_off_and_never_guessed() {
+        let head = r#"{"kind":"AdmissionReview","apiVersion":"admission.k8s.io/v1","request":{"uid":"u1","#;
+        for rest in ["", "\"kind\":{\"uid\":\"no\"}", "\"object\":{\"uid\":\"no\",\"uid\":[[[[", "\"x\":\u{ff}"] {
+            assert_eq!(uid_of(format!("{head}{rest}").as_bytes()).as_deref(), Some("u1"), "{rest}");
+        }
+        let deep = format!("{head}\"object\":{}", "[".repeat(1_000_000));
+        assert_eq!(uid_of(deep.as_bytes()).as_deref(), Some("u1"));
+        for text in [
+            r#"{"kind":"AdmissionReview","apiVersion":"admission.k8s.io/v1beta1","request":{"uid":"u1"}}"#,
+            r#"{"kind":"AdmissionReview","request":{"uid":"u1"}}"#,
+            r#"{"kind":"AdmissionReview","apiVersion":"admission.k8s.io/v1","uid":"u1"}"#,
+            r#"{"kind":"AdmissionReview","apiVersion":"admission.k8s.io/v1","request":{"object":{"uid":"u1"}}}"#,
+            r#"{"kind":"AdmissionReview","apiVersion":"admission.k8s.io/v1","request":{"uid":"u1","uid":"u2"}}"#,
+            r#"{"kind":"AdmissionReview","apiVersion":"admission.k8s.io/v1","request":{"uid":"u1","UID":"u2"}}"#,
+            r#"{"kind":"AdmissionReview","apiVersion":"admission.k8s.io/v1","request":{"uid":"u1"},"request":{}}"#,
+            r#"{"kind":"AdmissionReview","apiVersion":"admission.k8s.io/v1","request":{"uid":""}}"#,
+            r#"{"kind":"AdmissionReview","apiVersion":"admission.k8s.io/v1","request":{"uid":"u1"#,
+            r#"{"kind":"AdmissionReview","apiVersion":"admission.k8s.io/v1","request":{"uid":5}}"#,
+            "",
+        ] {
+            assert_eq!(uid_of(text.as_bytes()), None, "{text}");
         }
     }
 }

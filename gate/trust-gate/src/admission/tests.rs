@@ -1,6 +1,7 @@
 //! The door as the API server sees it: HTTP in, HTTP out, with a decider that is not real.
 
 use axum::body::to_bytes;
+use bytes::Bytes;
 use serde_json::{Value, json};
 use tower::ServiceExt;
 
@@ -32,48 +33,173 @@ fn created(image: &str) -> Value {
 }
 
 #[tokio::test]
-async fn what_is_not_understood_is_a_failed_call_and_never_an_answer() {
+async fn what_no_api_server_sends_is_a_failed_call_and_never_an_answer() {
     let text = created(SIGNED).to_string();
-    let changed = |old: &str, new: &str| {
-        let changed = text.replacen(old, new, 1);
-        assert_ne!(changed, text, "{old}");
-        changed
-    };
     for body in [
         String::new(),
         "{".to_owned(),
         "[]".to_owned(),
         "null".to_owned(),
         format!("{text}x"),
-        changed("admission.k8s.io/v1\"", "admission.k8s.io/v1beta1\""),
-        changed("\"AdmissionReview\"", "\"Review\""),
-        changed("\"request\"", "\"Request\""),
-        changed("\"request\":{", "\"request\":null,\"x\":{"),
-        changed("\"705ab4f5-6393-11e8-b7cc-42010a800002\"", "\"\""),
-        changed("\"705ab4f5-6393-11e8-b7cc-42010a800002\"", "5"),
-        changed("\"CREATE\"", "\"create\""),
-        changed("\"CREATE\"", "\"PATCH\""),
-        changed("\"CREATE\"", "null"),
-        changed("\"dryRun\":false", "\"dryRun\":\"no\""),
-        changed("\"namespace\":\"shop\"", "\"namespace\":[\"shop\"]"),
-        changed("\"namespace\":\"shop\"", "\"Namespace\":\"shop\""),
-        changed("\"userInfo\":{", "\"userInfo\":5,\"x\":{"),
-        // The object is of another kind than the request says.
-        changed("\"apiVersion\":\"apps/v1\"", "\"apiVersion\":\"v1\""),
-        changed("\"group\":\"apps\"", "\"group\":\"\""),
-        // A member twice, at any depth, also by an escape.
-        changed("\"operation\":", "\"operation\":\"DELETE\",\"operation\":"),
-        changed("\"operation\":", "\"operatio\\u006e\":\"DELETE\",\"operation\":"),
-        changed("\"image\":", "\"image\":\"unsigned.example.com/x:1\",\"image\":"),
-        changed("\"object\":{", "\"object\":{},\"object\":{"),
+        changed(&text, "admission.k8s.io/v1\"", "admission.k8s.io/v1beta1\""),
+        changed(&text, "\"AdmissionReview\"", "\"Review\""),
+        changed(&text, "\"request\"", "\"Request\""),
+        changed(&text, "\"request\":{", "\"request\":null,\"x\":{"),
+        changed(&text, "\"705ab4f5-6393-11e8-b7cc-42010a800002\"", "\"\""),
+        changed(&text, "\"705ab4f5-6393-11e8-b7cc-42010a800002\"", "5"),
     ] {
         let (status, _) = call(Fake::default(), Rules::default(), "/validate", body.clone()).await;
         assert_eq!(status, StatusCode::BAD_REQUEST, "{body}");
     }
-    let mut no_object = created(SIGNED);
-    no_object["request"]["object"] = Value::Null;
-    let (status, _) = call(Fake::default(), Rules::default(), "/mutate", no_object.to_string()).await;
-    assert_eq!(status, StatusCode::BAD_REQUEST);
+}
+
+fn changed(text: &str, old: &str, new: &str) -> String {
+    let changed = text.replacen(old, new, 1);
+    assert_ne!(changed, text, "{old}");
+    changed
+}
+
+/// As an API server writes it: the words of the request before its objects.
+fn as_sent(review: &Value) -> String {
+    let request = &review["request"];
+    format!(
+        r#"{{"kind":"AdmissionReview","apiVersion":"admission.k8s.io/v1","request":{{"uid":{},"kind":{},"name":"web","namespace":"shop","operation":{},"userInfo":{{"username":"alice"}},"object":{},"oldObject":{},"dryRun":false}}}}"#,
+        request["uid"], request["kind"], request["operation"], request["object"], request["oldObject"]
+    )
+}
+
+#[tokio::test]
+async fn an_object_that_is_over_a_limit_or_not_understood_is_denied_whatever_the_failure_policy() {
+    let text = as_sent(&created(SIGNED));
+    let nest = |n: usize| format!("\"spec\":{}1{},", "[".repeat(n), "]".repeat(n));
+    for body in [
+        changed(&text, "\"CREATE\"", "\"create\""),
+        changed(&text, "\"CREATE\"", "\"PATCH\""),
+        changed(&text, "\"CREATE\"", "null"),
+        changed(&text, "\"dryRun\":false", "\"dryRun\":\"no\""),
+        changed(&text, "\"namespace\":\"shop\"", "\"namespace\":[\"shop\"]"),
+        changed(&text, "\"namespace\":\"shop\"", "\"Namespace\":\"shop\""),
+        changed(&text, "\"userInfo\":{", "\"userInfo\":5,\"x\":{"),
+        changed(&text, "\"alice\"", &format!("\"{}\"", "a".repeat(600))),
+        // The object is of another kind than the request says.
+        changed(&text, "\"apiVersion\":\"apps/v1\"", "\"apiVersion\":\"v1\""),
+        changed(&text, "\"group\":\"apps\"", "\"group\":\"\""),
+        changed(&text, "\"object\":{", "\"object\":null,\"x\":{"),
+        // A member twice, at any depth, also by an escape.
+        changed(&text, "\"operation\":", "\"operation\":\"DELETE\",\"operation\":"),
+        changed(&text, "\"operation\":", "\"operatio\\u006e\":\"DELETE\",\"operation\":"),
+        changed(&text, "\"image\":", "\"image\":\"unsigned.example.com/x:1\",\"image\":"),
+        changed(&text, "\"image\":", "\"Image\":\"unsigned.example.com/x:1\",\"image\":"),
+        changed(&text, "\"object\":{", "\"object\":{},\"object\":{"),
+        // Too many values, too deep, too large.
+        changed(&text, "\"object\":{", &format!("\"object\":{{\"items\":[{}0],", "{\"spec\":0},".repeat(99_000))),
+        changed(&text, "\"metadata\":{", &format!("\"metadata\":{{{}", nest(100))),
+        changed(&text, "\"metadata\":{", &format!("\"metadata\":{{\"x\":\"{}\",", "y".repeat(MAX_REVIEW_LEN))),
+    ] {
+        for path in ["/validate", "/mutate"] {
+            let (status, answer) = call(Fake::default(), Rules::default(), path, body.clone()).await;
+            assert_eq!(status, StatusCode::OK, "{:.600}", body);
+            let answer: Value = serde_json::from_slice(&answer).unwrap();
+            assert_eq!(answer["response"]["allowed"], false, "{:.600}", body);
+            assert_eq!(answer["response"]["uid"], "705ab4f5-6393-11e8-b7cc-42010a800002");
+        }
+    }
+    let warn = Rules { mode: Mode::Warn, ..Rules::default() };
+    let (_, answer) = call(Fake::default(), warn, "/mutate", changed(&text, "\"CREATE\"", "\"PATCH\"")).await;
+    let answer: Value = serde_json::from_slice(&answer).unwrap();
+    assert!(answer["response"]["allowed"] == true && answer["response"]["warnings"][0].is_string(), "{answer}");
+}
+
+#[tokio::test]
+async fn what_is_not_read_does_not_count_and_is_not_kept() {
+    let text = as_sent(&created(SIGNED));
+    for unread in [
+        format!("\"x\":[{}0],", "{\"\":0},".repeat(400_000)),
+        format!("\"x\":{}{},", "[".repeat(100_000), "]".repeat(100_000)),
+        "\"annotations\":{\"a\":1,\"a\":2},".to_owned(),
+    ] {
+        let body = changed(&text, "\"metadata\":{", &format!("\"metadata\":{{{unread}"));
+        let review = Review::parse(body.as_bytes()).unwrap();
+        assert!(review.object.to_string().len() < 200, "{}", review.object);
+        let (status, answer) = call(Fake::default(), Rules::default(), "/mutate", body).await;
+        let answer: Value = serde_json::from_slice(&answer).unwrap();
+        assert!(status == StatusCode::OK && answer["response"]["allowed"] == true, "{answer}");
+    }
+}
+
+/// The beginning of a body that says it is `length` long, and does not go on.
+fn begun(length: usize, first: &str) -> Request<Body> {
+    let first = Bytes::copy_from_slice(first.as_bytes());
+    let body = Body::from_stream(Stalled(Some(first)));
+    let request = Request::post("/validate?timeout=30s").header(CONTENT_TYPE, JSON);
+    request.header(http::header::CONTENT_LENGTH, length).body(body).unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn bodies_that_are_announced_and_do_not_come_keep_nobody_out_and_are_given_up() {
+    let door = Admission::new(Arc::new(Fake::default()), Rules::default());
+    let mut idle = tokio::task::JoinSet::new();
+    for i in 0..400 {
+        let length = if i % 2 == 0 { 8 * 1024 * 1024 } else { body::SMALL };
+        idle.spawn(door.router().oneshot(begun(length, "{")));
+    }
+    tokio::task::yield_now().await;
+    let mut large = created(SIGNED);
+    large["request"]["object"]["metadata"]["annotations"] = json!({"x": "y".repeat(4 * 1024 * 1024)});
+    for review in [created(SIGNED), large] {
+        let begun = Instant::now();
+        let body = review.to_string();
+        let request = Request::post("/mutate?timeout=5s").header(CONTENT_TYPE, JSON);
+        let request = request.header(http::header::CONTENT_LENGTH, body.len()).body(Body::from(body)).unwrap();
+        assert_eq!(door.router().oneshot(request).await.unwrap().status(), StatusCode::OK);
+        assert!(begun.elapsed() < Duration::from_secs(1), "{:?}", begun.elapsed());
+    }
+    let begun = Instant::now();
+    while let Some(given_up) = idle.join_next().await {
+        assert_eq!(given_up.unwrap().unwrap().status(), StatusCode::REQUEST_TIMEOUT);
+    }
+    assert!(begun.elapsed() < Duration::from_secs(3), "{:?}", begun.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn large_bodies_leave_room_for_the_usual_ones_and_a_full_door_says_so() {
+    let door = Admission::new(Arc::new(Fake::default()), Rules::default());
+    let ready = || door.router().oneshot(Request::get("/readyz").body(Body::empty()).unwrap());
+    assert_eq!(ready().await.unwrap().status(), StatusCode::OK);
+    let taken = door.room.large.acquire_many(u32::try_from(body::LARGE_PIECES).unwrap()).await.unwrap();
+    assert_eq!(ready().await.unwrap().status(), StatusCode::SERVICE_UNAVAILABLE);
+    for (length, wanted) in [(None, StatusCode::OK), (Some(body::SMALL + 1), StatusCode::OK)] {
+        let mut review = as_sent(&created(SIGNED));
+        let length = length.unwrap_or(review.len());
+        review.push_str(&" ".repeat(length - review.len()));
+        let request = Request::post("/mutate?timeout=5s").header(CONTENT_TYPE, JSON);
+        let request = request.header(http::header::CONTENT_LENGTH, length).body(Body::from(review)).unwrap();
+        let response = door.router().oneshot(request).await.unwrap();
+        assert_eq!(response.status(), wanted);
+        let answer = to_bytes(response.into_body(), usize::MAX).await.unwrap();
+        let answer: Value = serde_json::from_slice(&answer).unwrap();
+        // The large one waited for room until its time was over.
+        assert_eq!(answer["response"]["allowed"], length <= body::SMALL, "{answer}");
+    }
+    drop(taken);
+    assert_eq!(ready().await.unwrap().status(), StatusCode::OK);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_more_reviews_are_judged_at_once_than_memory_allows_and_who_waits_too_long_is_denied() {
+    let door =
+        Admission::new(Arc::new(Fake { delay: Duration::from_millis(1_500), ..Fake::default() }), Rules::default());
+    let mut calls = tokio::task::JoinSet::new();
+    for _ in 0..3 * JUDGED_AT_ONCE {
+        let request = Request::post("/validate?timeout=1s").header(CONTENT_TYPE, JSON);
+        calls.spawn(door.router().oneshot(request.body(Body::from(as_sent(&created(SIGNED)))).unwrap()));
+    }
+    while let Some(answered) = calls.join_next().await {
+        let answer = to_bytes(answered.unwrap().unwrap().into_body(), usize::MAX).await.unwrap();
+        let answer: Value = serde_json::from_slice(&answer).unwrap();
+        assert_eq!(answer["response"]["allowed"], false, "{answer}");
+    }
+    assert_eq!(door.judging.available_permits(), 0, "what hangs still counts");
 }
 
 #[tokio::test]
@@ -128,7 +254,7 @@ async fn the_answer_has_the_uid_of_its_request_and_no_other() {
 }
 
 #[tokio::test]
-async fn a_review_of_8_mib_is_read_and_one_byte_more_is_refused() {
+async fn a_review_of_20_mib_is_read_and_one_byte_more_is_refused() {
     let mut asked = created(SIGNED);
     let bare = asked.to_string().len();
     let fill = |asked: &mut Value, length: usize| {
@@ -142,17 +268,21 @@ async fn a_review_of_8_mib_is_read_and_one_byte_more_is_refused() {
     let (status, body) = call(Fake::default(), Rules::default(), "/validate", whole.clone()).await;
     assert_eq!(status, StatusCode::OK, "{}", String::from_utf8_lossy(&body));
     let more = fill(&mut asked, MAX_REVIEW_LEN - overhead + 1);
-    assert_eq!(
-        call(Fake::default(), Rules::default(), "/validate", more.clone()).await.0,
-        StatusCode::PAYLOAD_TOO_LARGE
-    );
+    let allowed = |body: &[u8]| serde_json::from_slice::<Value>(body).unwrap()["response"]["allowed"].clone();
+    assert_eq!(allowed(&body), true);
+    let (status, body) = call(Fake::default(), Rules::default(), "/validate", more.clone()).await;
+    assert_eq!((status, allowed(&body)), (StatusCode::OK, json!(false)));
     // The same without a stated length, and in pieces.
-    for (text, wanted) in [(whole, StatusCode::OK), (more, StatusCode::PAYLOAD_TOO_LARGE)] {
+    for (text, wanted) in [(whole, true), (more, false)] {
         let pieces: Vec<Result<Bytes, std::io::Error>> =
             text.as_bytes().chunks(100_000).map(|piece| Ok(Bytes::copy_from_slice(piece))).collect();
         let body = Body::from_stream(Pieces(pieces.into()));
-        assert_eq!(call(Fake::default(), Rules::default(), "/validate", body).await.0, wanted);
+        let (status, body) = call(Fake::default(), Rules::default(), "/validate", body).await;
+        assert_eq!((status, allowed(&body)), (StatusCode::OK, json!(wanted)));
     }
+    let nobody = " ".repeat(MAX_REVIEW_LEN + 1);
+    let refused = call(Fake::default(), Rules::default(), "/validate", nobody).await;
+    assert_eq!(refused.0, StatusCode::PAYLOAD_TOO_LARGE);
 }
 
 #[tokio::test]
@@ -269,5 +399,21 @@ impl futures_core::Stream for Never {
         _: &mut std::task::Context<'_>,
     ) -> std::task::Poll<Option<Self::Item>> {
         std::task::Poll::Pending
+    }
+}
+
+struct Stalled(Option<Bytes>);
+
+impl futures_core::Stream for Stalled {
+    type Item = Result<Bytes, std::io::Error>;
+
+    fn poll_next(
+        mut self: std::pin::Pin<&mut Self>,
+        _: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Option<Self::Item>> {
+        match self.0.take() {
+            Some(first) => std::task::Poll::Ready(Some(Ok(first))),
+            None => std::task::Poll::Pending,
+        }
     }
 }

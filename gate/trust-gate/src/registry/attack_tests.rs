@@ -458,3 +458,97 @@ async fn an_image_beyond_the_end_of_the_list_can_be_pulled_in_the_usual_order() 
     assert_eq!(world.manifest(APP, Digest::of(&child)).await.status, 200);
     assert_eq!(world.blob(APP, &layer).await.status, 200);
 }
+
+#[tokio::test]
+async fn an_image_that_the_signed_facts_do_not_call_runnable_does_not_pass_with_its_index() {
+    let mut world = World::start().await;
+    let (public, _, public_layer) = world.image(APP, "public");
+    let (hidden, config, layer) = world.image(APP, "hidden");
+    let flat = world.index(APP, OCI_MANIFEST, &[&public, &hidden]);
+    let nested = world.index(APP, OCI_INDEX, &[&flat]);
+    for top in [&flat, &nested] {
+        let digest = world.fake.sign(APP, "v1", top);
+        world.fake.judge(&flat, &[&public]);
+        world.fake.judge(&nested, &[&public]);
+        world.fake.judge(&public, &[&public]);
+        for round in 0..2 {
+            for reference in ["v1".to_owned(), digest.to_string(), Digest::of(&flat).to_string()] {
+                assert_eq!(world.manifest(APP, reference).await.status, 200);
+            }
+            assert_eq!(world.manifest(APP, Digest::of(&public)).await.body, public, "round {round}");
+            assert_eq!(world.blob(APP, &public_layer).await.body, public_layer);
+            let got = world.manifest(APP, Digest::of(&hidden)).await;
+            assert_eq!((got.status, got.code().as_str()), (403, "DENIED"));
+            let message = got.error()["message"].as_str().unwrap().to_owned();
+            assert!(message.contains("do not list"), "{message}");
+            for blob in [&config, &layer] {
+                assert_eq!(world.blob(APP, blob).await.status, 403, "round {round}");
+            }
+            world.restart().await;
+            assert_eq!(world.blob(APP, &layer).await.status, 403, "a layer first, after a restart");
+        }
+    }
+    // Signed and allowed for itself it passes.
+    world.fake.sign(APP, "hidden", &hidden);
+    assert_eq!(world.manifest(APP, Digest::of(&hidden)).await.body, hidden);
+    assert_eq!(world.blob(APP, &layer).await.body, layer);
+}
+
+#[tokio::test]
+async fn an_image_that_was_hidden_behind_a_tag_alone_does_not_pass_with_its_index() {
+    let world = World::start().await;
+    let (hidden, _, layer) = world.image(APP, "hidden");
+    let index = world.index(APP, OCI_MANIFEST, &[&hidden]);
+    world.fake.sign_tag_alone(APP, "v1", &index);
+    world.fake.judge(&index, &[]);
+    assert_eq!(world.manifest(APP, "v1").await.status, 200);
+    assert_eq!(world.manifest(APP, Digest::of(&hidden)).await.status, 403);
+    assert_eq!(world.blob(APP, &layer).await.status, 403);
+    world.fake.judge(&index, &[&hidden]);
+    assert_eq!(world.manifest(APP, Digest::of(&hidden)).await.body, hidden);
+}
+
+#[tokio::test]
+async fn an_image_that_an_index_calls_both_an_image_and_an_index_passes_only_if_it_was_judged() {
+    let world = World::start().await;
+    let (hidden, _, layer) = world.image(APP, "hidden");
+    let as_index = world.index(APP, OCI_INDEX, &[&hidden]);
+    let as_image = world.index(APP, OCI_MANIFEST, &[&hidden]);
+    world.fake.sign(APP, "v1", &as_index);
+    world.fake.sign(APP, "v2", &as_image);
+    world.fake.judge(&as_index, &[&hidden]);
+    for tag in ["v1", "v2"] {
+        assert_eq!(world.manifest(APP, tag).await.status, 200);
+    }
+    assert_eq!(world.manifest(APP, Digest::of(&hidden)).await.status, 403);
+    assert_eq!(world.blob(APP, &layer).await.status, 403);
+}
+
+#[tokio::test]
+async fn nothing_passes_through_a_nested_index_that_is_revoked() {
+    let world = World::start().await;
+    let (image, _, layer) = world.image(APP, "image");
+    let inner = world.index(APP, OCI_MANIFEST, &[&image]);
+    let top = world.index(APP, OCI_INDEX, &[&inner]);
+    world.fake.sign(APP, "v1", &top);
+    world.fake.judge(&top, &[&image]);
+    assert_eq!(world.manifest(APP, "v1").await.status, 200);
+    assert_eq!(world.manifest(APP, Digest::of(&image)).await.status, 200);
+    assert_eq!(world.blob(APP, &layer).await.status, 200);
+    world.fake.revoke(&Digest::of(&inner));
+    for got in [
+        world.manifest(APP, Digest::of(&inner)).await,
+        world.manifest(APP, Digest::of(&image)).await,
+        world.blob(APP, &layer).await,
+    ] {
+        assert_eq!((got.status, got.error()["message"].as_str()), (403, Some("revoked: leaked key")));
+    }
+    // By a way that is not revoked it passes, also one that is not read yet.
+    let other = world.index(APP, OCI_MANIFEST, &[&image]);
+    let other = String::from_utf8(other).unwrap().replacen('{', "{\"annotations\":{\"a\":\"b\"},", 1).into_bytes();
+    world.upstream.hold(APP, "manifests", &other);
+    world.fake.sign(APP, "v2", &other);
+    world.fake.judge(&other, &[&image]);
+    assert_eq!(world.manifest(APP, "v2").await.status, 200);
+    assert_eq!(world.manifest(APP, Digest::of(&image)).await.body, image);
+}

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::Request;
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 use http::header::{CACHE_CONTROL, ETAG, IF_NONE_MATCH, LINK, USER_AGENT};
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
@@ -21,6 +21,7 @@ use super::document::Document;
 use super::path::{self, MAX_PAGE, Page, Route, Wanted};
 use super::permit::Permits;
 use super::reply::{CONTENT_DIGEST, Refusal, empty, header_of, whole};
+use crate::health;
 
 /// How long an answer may take until its head goes out.
 const MAX_TIME: Duration = Duration::from_secs(100);
@@ -36,6 +37,13 @@ pub(crate) fn router(permits: Arc<Permits>) -> Router {
             // A body that somebody sent with it is not read.
             let (parts, _) = request.into_parts();
             let is_head = parts.method == Method::HEAD;
+            if parts.method == Method::GET {
+                match parts.uri.path() {
+                    "/livez" => return health::ALIVE.into_response(),
+                    "/readyz" => return health::ready(permits.rules.trouble(), &parts.uri, || permits.rules.report()),
+                    _ => {}
+                }
+            }
             let answer = tokio::time::timeout(MAX_TIME, answer(&permits, &parts, is_head)).await;
             answer.unwrap_or_else(|_| Err(too_slow())).unwrap_or_else(|refusal| refusal.response(is_head))
         }
@@ -123,4 +131,21 @@ fn tags(permits: &Permits, name: &str, page: &Page, is_head: bool, whom: &str) -
         }
     }
     Ok(response)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::World;
+
+    #[tokio::test]
+    async fn health_is_told_beside_the_protocol_and_pulls_nothing() {
+        let world = World::start().await;
+        for (path, body) in [("/livez", "ok\n"), ("/readyz", "ok\n"), ("/readyz?verbose", "null\n")] {
+            let got = world.get(path).await;
+            assert_eq!((got.status, got.body.as_slice()), (200, body.as_bytes()), "{path}");
+        }
+        assert_eq!(world.get("/v2/livez").await.status, 404);
+        assert_eq!(world.ask("POST", "/readyz", &[]).await.status, 405);
+        assert_eq!(world.upstream.asked(), [""; 0]);
+    }
 }

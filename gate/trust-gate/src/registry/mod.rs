@@ -29,10 +29,12 @@ mod testing;
 
 use std::future::Future;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::net::TcpListener;
 use trust_decide::Decider;
 use trust_image::reference::canonical_domain;
+use trust_listen::{Certificate, TlsError};
 use trust_reader::registry::{AuthSources, Upstream, UpstreamOptions};
 use trust_reader::tls::TlsOptions;
 
@@ -41,6 +43,9 @@ use self::ruling::{Deciding, Rules};
 use crate::config::RegistryConfig;
 
 pub(crate) use self::door::is_known;
+
+/// How often the certificate's files are looked at.
+const LOOK: Duration = Duration::from_secs(2);
 
 /// Why the door does not open.
 #[derive(Debug, thiserror::Error)]
@@ -76,15 +81,18 @@ async fn serve(
     stop: impl Future<Output = ()>,
 ) -> Result<(), RegistryError> {
     let (host, upstream) = upstream(config)?;
-    let tls = match (&config.certificate, &config.key) {
-        (Some(certificate), Some(key)) => {
-            let tls = trust_listen::tls(certificate, key);
-            Some(tls.map_err(|error| RegistryError::Configuration(error.to_string()))?)
-        }
+    let wrong = |error: TlsError| RegistryError::Configuration(error.to_string());
+    let certificate = match (&config.certificate, &config.key) {
+        (Some(certificate), Some(key)) => Some(Certificate::load(certificate, key).map_err(wrong)?),
         _ => None,
     };
+    let tls = certificate.as_ref().map(Certificate::acceptor).transpose().map_err(wrong)?;
+    let follower = certificate.map(|certificate| tokio::spawn(certificate.follow(LOOK)));
     let permits = Arc::new(Permits::new(host, rules, upstream));
     trust_listen::serve(listener, tls, door::router(permits), stop).await;
+    if let Some(follower) = follower {
+        follower.abort();
+    }
     Ok(())
 }
 

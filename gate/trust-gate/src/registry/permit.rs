@@ -1,8 +1,9 @@
 //! Who may have what: a tag, a digest, a blob of a name.
 //!
 //! Invariant: whatever is permitted rests on an allow of the decider, asked for at this moment, for the thing itself or for a
-//! signed image of the same name whose verified content leads to it. A revocation of the digest itself is a denial whatever
-//! leads to it. Bytes are never asked for by tag. Deliberately absent: HTTP.
+//! signed image of the same name whose verified content leads to it. Where a policy decides, an image below an index passes only
+//! if the policy judged it: if the signed facts of that index list it as runnable. A revocation of the digest itself is a denial
+//! whatever leads to it, and nothing leads through a revoked index. Bytes are never asked for by tag. Deliberately absent: HTTP.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
@@ -17,7 +18,7 @@ use trust_reader::view::MAX_ENTRIES;
 
 use super::content::{Content, ContentError};
 use super::document::{Document, DocumentError};
-use super::reach::Reach;
+use super::reach::{Next, Reach};
 use super::reply::Refusal;
 use super::ruling::{Asked, Denial, Rules, Ruling};
 use super::walk::{Target, Walks};
@@ -48,7 +49,9 @@ pub(crate) struct Signed {
 enum Cover {
     /// This image may pass: it is the manifest, or leads to it. The signed length, if it is the manifest itself.
     By { image: String, length: Option<u64> },
-    /// It is revoked, or neither it nor those that lead to it may pass.
+    /// It is revoked itself.
+    Revoked(Box<Denial>),
+    /// Neither it nor those that lead to it may pass.
     Denied(Box<Denial>),
     /// Nothing known leads to it: what was said of the digest itself.
     Nothing(Box<Denial>),
@@ -58,18 +61,24 @@ impl Cover {
     /// Whether reading more of what is signed may change it.
     fn may_grow(&self) -> bool {
         match self {
-            Cover::By { .. } => false,
-            Cover::Denied(denial) => denial.exit != exit::REVOKED,
-            Cover::Nothing(_) => true,
+            Cover::By { .. } | Cover::Revoked(_) => false,
+            Cover::Denied(_) | Cover::Nothing(_) => true,
         }
     }
+}
+
+/// An allowed tag of a digest.
+struct Tagged {
+    image: String,
+    length: u64,
+    judged: Option<Vec<Digest>>,
 }
 
 /// All that a decision at this door needs.
 pub(crate) struct Permits {
     /// The logical host: what images are called by.
     host: String,
-    rules: Box<dyn Rules>,
+    pub(crate) rules: Box<dyn Rules>,
     pub(crate) content: Arc<Content>,
     pub(crate) reach: Reach,
     signed: Cache<String, Arc<Signed>>,
@@ -112,7 +121,7 @@ impl Permits {
     pub(crate) async fn by_tag(&self, name: &str, tag: &str, whom: &str) -> Result<Arc<Document>, Refusal> {
         let image = format!("{}/{name}:{tag}", self.host);
         match self.rules.rule(&Asked { image: &image, whom, quiet: false }) {
-            Ruling::Allowed { digest, length } => {
+            Ruling::Allowed { digest, length, .. } => {
                 let signed = self.signed(name);
                 if !signed.set.contains(&digest) && signed.set.len() < MAX_ENTRIES / 2 {
                     // Signed since the list was read (or the list is full). What the client asks for next may rest on it.
@@ -142,7 +151,7 @@ impl Permits {
         }
         let (image, length) = match cover {
             Cover::By { image, length } => (image, length),
-            Cover::Denied(denial) | Cover::Nothing(denial) => {
+            Cover::Revoked(denial) | Cover::Denied(denial) | Cover::Nothing(denial) => {
                 // What was asked on the way is not logged; the answer to a client is.
                 let _ = self.rule(name, digest, whom, false);
                 return Err(self.denied(name, &digest.to_string(), &denial));
@@ -195,7 +204,7 @@ impl Permits {
         for (image, size) in self.reach.holders(name, blob) {
             match self.cover(name, &image, Some(false), whom) {
                 Cover::By { .. } => return Ok(size),
-                Cover::Denied(denial) => first = first.or(Some(denial)),
+                Cover::Revoked(denial) | Cover::Denied(denial) => first = first.or(Some(denial)),
                 Cover::Nothing(_) => {}
             }
         }
@@ -208,34 +217,66 @@ impl Permits {
             Ruling::Allowed { length, .. } => {
                 return Cover::By { image: self.image(name, digest), length: Some(length) };
             }
-            Ruling::Denied(denial) if denial.exit == exit::REVOKED => return Cover::Denied(denial),
+            Ruling::Denied(denial) if denial.exit == exit::REVOKED => return Cover::Revoked(denial),
             Ruling::Denied(denial) => denial,
         };
         let signed = self.signed(name);
         let mut first = None;
         match self.meant_by_a_tag(name, digest, &signed, whom) {
-            Some(Ok((image, length))) => return Cover::By { image, length: Some(length) },
+            Some(Ok(tagged)) => return Cover::By { image: tagged.image, length: Some(tagged.length) },
             Some(Err(denial)) => first = Some(denial),
             None => {}
         }
-        for way in self.reach.above(name, digest, is_index) {
-            let denial = match self.rule(name, &way, whom, true) {
-                Ruling::Allowed { .. } => return Cover::By { image: self.image(name, &way), length: None },
-                Ruling::Denied(denial) => denial,
-            };
-            match self.meant_by_a_tag(name, &way, &signed, whom) {
-                Some(Ok((image, _))) => return Cover::By { image, length: None },
-                Some(Err(denial)) => first = first.or(Some(denial)),
-                None => {}
+        for as_index in [false, true].into_iter().filter(|kind| is_index.is_none_or(|known| known == *kind)) {
+            let mut found = None;
+            self.reach.climb(name, digest, as_index, |way| {
+                let (next, way_or_denial) = self.way(name, way, digest, as_index, &signed, whom);
+                match way_or_denial {
+                    Some(Ok(image)) => found = Some(image),
+                    Some(Err(denial)) => first = first.take().or(Some(denial)),
+                    None => {}
+                }
+                next
+            });
+            if let Some(image) = found {
+                return Cover::By { image, length: None };
             }
-            // An index between is rarely signed itself: that says nothing.
-            first = first.or(Some(denial).filter(|denial| denial.exit != exit::NOT_SIGNED));
         }
         match first {
             Some(denial) => Cover::Denied(denial),
             None if own.exit == exit::NOT_SIGNED => Cover::Nothing(own),
             None => Cover::Denied(own),
         }
+    }
+
+    /// Whether an index above a manifest permits it: the image that it passes with or a denial, and how the way goes on.
+    fn way(
+        &self,
+        name: &str,
+        index: &Digest,
+        manifest: &Digest,
+        as_index: bool,
+        signed: &Signed,
+        whom: &str,
+    ) -> (Next, Option<Result<String, Box<Denial>>>) {
+        // An index has no content that runs; of the images in it the policy must have judged this one.
+        let covers = |judged: &Option<Vec<Digest>>| as_index || judged.as_ref().is_none_or(|j| j.contains(manifest));
+        let mut first = match self.rule(name, index, whom, true) {
+            Ruling::Allowed { judged, .. } if covers(&judged) => {
+                return (Next::Done, Some(Ok(self.image(name, index))));
+            }
+            Ruling::Allowed { .. } => Some(unjudged(index, manifest)),
+            Ruling::Denied(denial) if denial.exit == exit::REVOKED => return (Next::Aside, Some(Err(denial))),
+            // An index between is rarely signed itself: that says nothing.
+            Ruling::Denied(denial) => Some(denial).filter(|denial| denial.exit != exit::NOT_SIGNED),
+        };
+        match self.meant_by_a_tag(name, index, signed, whom) {
+            Some(Ok(tagged)) if covers(&tagged.judged) => return (Next::Done, Some(Ok(tagged.image))),
+            Some(Ok(_)) => first = first.or_else(|| Some(unjudged(index, manifest))),
+            Some(Err(denial)) => first = Some(denial),
+            None => {}
+        }
+        (Next::Above, first.map(Err))
     }
 
     /// Whether a signed digest may pass for itself.
@@ -252,12 +293,14 @@ impl Permits {
         digest: &Digest,
         signed: &Signed,
         whom: &str,
-    ) -> Option<Result<(String, u64), Box<Denial>>> {
+    ) -> Option<Result<Tagged, Box<Denial>>> {
         let mut first = None;
         for tag in signed.tags_of.get(digest)?.iter().take(MAX_TAGS) {
             let image = format!("{}/{name}:{tag}", self.host);
             match self.rules.rule(&Asked { image: &image, whom, quiet: true }) {
-                Ruling::Allowed { digest: got, length } if got == *digest => return Some(Ok((image, length))),
+                Ruling::Allowed { digest: got, length, judged } if got == *digest => {
+                    return Some(Ok(Tagged { image, length, judged }));
+                }
                 Ruling::Allowed { .. } => {}
                 Ruling::Denied(denial) => first = first.or(Some(Err(denial))),
             }
@@ -296,6 +339,13 @@ impl Permits {
         let repository = format!("{}/{name}", self.host);
         Refusal::new(StatusCode::FORBIDDEN, "DENIED", &denial.line).detail(denial.detail(&repository, reference))
     }
+}
+
+/// An index that may pass and does not take this image with it.
+fn unjudged(index: &Digest, manifest: &Digest) -> Box<Denial> {
+    let line = format!("the facts that were signed with {index} do not list {manifest} as an image that runs");
+    let hint = Some("sign the index again with a current program; attestations do not pass by digest".to_owned());
+    Box::new(Denial { exit: exit::NOT_SIGNED, line, hint, ..Denial::default() })
 }
 
 /// What a client hears when there are no verified bytes.

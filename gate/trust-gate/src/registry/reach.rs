@@ -21,6 +21,17 @@ const MAX_HOLDERS: usize = 4_096;
 /// Indexes above a manifest that are looked at for one question.
 const MAX_ABOVE: usize = 256;
 
+/// How a way up goes on after an index.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Next {
+    /// To the indexes that list it.
+    Above,
+    /// Not through this one.
+    Aside,
+    /// What was looked for is found.
+    Done,
+}
+
 /// The links of all names.
 #[derive(Default)]
 pub(crate) struct Reach {
@@ -98,20 +109,48 @@ impl Reach {
         holders.map(|list| list.iter().take(MAX_HOLDERS).copied().collect()).unwrap_or_default()
     }
 
-    /// The indexes above a manifest, nearest first, at most [`MAX_DEPTH`] levels. `as_index` says what the manifest is, if
-    /// that is known: an index that calls it something else does not cover it.
-    pub(crate) fn above(&self, name: &str, manifest: &Digest, as_index: Option<bool>) -> Vec<Digest> {
-        let names = self.names();
-        let Some(graph) = names.graphs.get(name) else { return Vec::new() };
-        let mut found: Vec<Digest> = Vec::new();
+    /// Visits the indexes above a manifest, nearest first, at most [`MAX_DEPTH`] levels and each once. `as_index` says what
+    /// the manifest is: an index that calls it something else does not cover it. What an index lists that is left aside is
+    /// reached only by other ways.
+    pub(crate) fn climb(&self, name: &str, manifest: &Digest, as_index: bool, mut visit: impl FnMut(&Digest) -> Next) {
         let mut seen = HashSet::from([*manifest]);
         let mut level = vec![*manifest];
         for depth in 0..MAX_DEPTH {
-            let wanted = if depth == 0 { as_index } else { Some(true) };
-            let links = level.iter().filter_map(|digest| graph.listed_in.get(digest)).flatten();
-            let next = links.filter(|(_, kind)| wanted.is_none_or(|wanted| wanted == *kind)).map(|(digest, _)| *digest);
-            level = next.filter(|digest| seen.insert(*digest)).take(MAX_ABOVE.saturating_sub(found.len())).collect();
-            found.extend(&level);
+            let room = MAX_ABOVE.saturating_add(1).saturating_sub(seen.len());
+            let found = self.listing(name, &level, depth > 0 || as_index, &mut seen, room);
+            level.clear();
+            // The lock is not held here: a visit takes its time.
+            for digest in found {
+                match visit(&digest) {
+                    Next::Above => level.push(digest),
+                    Next::Aside => {}
+                    Next::Done => return,
+                }
+            }
+        }
+    }
+
+    /// The indexes that list one of these as `as_index` says, and were not seen.
+    fn listing(
+        &self,
+        name: &str,
+        below: &[Digest],
+        as_index: bool,
+        seen: &mut HashSet<Digest>,
+        room: usize,
+    ) -> Vec<Digest> {
+        let names = self.names();
+        let Some(graph) = names.graphs.get(name) else { return Vec::new() };
+        let links = below.iter().filter_map(|digest| graph.listed_in.get(digest)).flatten();
+        let right = links.filter(|(_, kind)| *kind == as_index).map(|(digest, _)| *digest);
+        let mut found = Vec::new();
+        for digest in right {
+            if found.len() >= room {
+                break;
+            }
+            if seen.insert(digest) {
+                found.push(digest);
+            }
         }
         found
     }
@@ -132,6 +171,15 @@ mod tests {
         Document { digest: digest(n), bytes: Bytes::new(), kind: MediaType::OciIndex, links }
     }
 
+    fn above(reach: &Reach, name: &str, n: u64, as_index: bool) -> Vec<Digest> {
+        let mut found = Vec::new();
+        reach.climb(name, &digest(n), as_index, |index| {
+            found.push(*index);
+            Next::Above
+        });
+        found
+    }
+
     fn index(n: u64, entries: &[(u64, bool)]) -> Document {
         document(n, Links::Manifests(entries.iter().map(|(n, kind)| (digest(*n), *kind)).collect()))
     }
@@ -141,9 +189,9 @@ mod tests {
         let reach = Reach::default();
         reach.learn("a", &index(1, &[(2, false)]));
         reach.learn("a", &document(2, Links::Blobs(vec![(digest(3), 7)])));
-        assert_eq!(reach.above("a", &digest(2), None), [digest(1)]);
+        assert_eq!(above(&reach, "a", 2, false), [digest(1)]);
         assert_eq!(reach.holders("a", &digest(3)), [(digest(2), 7)]);
-        assert_eq!(reach.above("b", &digest(2), None), []);
+        assert_eq!(above(&reach, "b", 2, false), []);
         assert_eq!(reach.holders("b", &digest(3)), []);
         assert_eq!(reach.entries_of("b", &digest(1)), None);
     }
@@ -154,10 +202,10 @@ mod tests {
         for n in 0..6 {
             reach.learn("a", &index(n, &[(n + 1, true)]));
         }
-        assert_eq!(reach.above("a", &digest(6), None), [5, 4, 3, 2].map(digest));
+        assert_eq!(above(&reach, "a", 6, true), [5, 4, 3, 2].map(digest));
         // No hash can make this one; the graph does not rely on it.
         reach.learn("a", &index(6, &[(0, true)]));
-        assert_eq!(reach.above("a", &digest(6), None).len(), MAX_DEPTH);
+        assert_eq!(above(&reach, "a", 6, true).len(), MAX_DEPTH);
     }
 
     #[test]
@@ -165,9 +213,30 @@ mod tests {
         let reach = Reach::default();
         reach.learn("a", &index(1, &[(2, false)]));
         reach.learn("a", &index(2, &[(3, false)]));
-        assert_eq!(reach.above("a", &digest(2), Some(true)), []);
+        assert_eq!(above(&reach, "a", 2, true), []);
         // 2 is listed as an image and is an index: 1 covers nothing below it.
-        assert_eq!(reach.above("a", &digest(3), Some(false)), [digest(2)]);
+        assert_eq!(above(&reach, "a", 3, false), [digest(2)]);
+    }
+
+    #[test]
+    fn what_is_left_aside_hides_all_that_only_it_leads_to() {
+        let reach = Reach::default();
+        reach.learn("a", &index(1, &[(2, true)]));
+        reach.learn("a", &index(2, &[(3, false)]));
+        let climbed = |aside: u64| {
+            let mut found = Vec::new();
+            reach.climb("a", &digest(3), false, |index| {
+                found.push(*index);
+                if *index == digest(aside) { Next::Aside } else { Next::Above }
+            });
+            found
+        };
+        assert_eq!(climbed(2), [digest(2)]);
+        assert_eq!(climbed(9), [digest(2), digest(1)]);
+        // By another way it is reached.
+        reach.learn("a", &index(4, &[(3, false)]));
+        reach.learn("a", &index(1_000, &[(4, true)]));
+        assert_eq!(climbed(2), [2, 4, 1_000].map(digest));
     }
 
     #[test]

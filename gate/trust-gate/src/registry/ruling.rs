@@ -9,6 +9,8 @@ use trust_decide::{Answer, Decider, Outcome, Question};
 use trust_image::Digest;
 use trust_policy::Action;
 
+use crate::decides::Decides;
+
 /// One question.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Asked<'a> {
@@ -29,6 +31,9 @@ pub(crate) enum Ruling {
         digest: Digest,
         /// Its signed length in bytes.
         length: u64,
+        /// The images in it that the policy judged: those that its signed facts list as runnable. `None` where signatures
+        /// alone decide.
+        judged: Option<Vec<Digest>>,
     },
     /// It may not.
     Denied(Box<Denial>),
@@ -88,6 +93,16 @@ pub(crate) trait Rules: Send + Sync {
 
     /// What is signed of `HOST/NAME`. Not everything here may pass.
     fn signed(&self, name: &str) -> Vec<SignedImage>;
+
+    /// Why it cannot decide at all, if it cannot.
+    fn trouble(&self) -> Option<String> {
+        None
+    }
+
+    /// How it is, in detail; null if it does not know.
+    fn report(&self) -> Value {
+        Value::Null
+    }
 }
 
 /// The decider of this program.
@@ -102,6 +117,8 @@ impl Rules for Deciding {
             door: "registry",
             whom: asked.whom,
             dry_run: false,
+            mode: trust_decide::Mode::Enforce,
+            digest_only: false,
         };
         let Deciding(decider) = self;
         ruling(&if asked.quiet { decider.consider(&question) } else { decider.decide(&question) })
@@ -116,12 +133,23 @@ impl Rules for Deciding {
         });
         image.collect()
     }
+
+    fn trouble(&self) -> Option<String> {
+        Decides::trouble(self.0.as_ref())
+    }
+
+    fn report(&self) -> Value {
+        Decides::report(self.0.as_ref())
+    }
 }
 
 fn ruling(answer: &Answer) -> Ruling {
     let denied = match &answer.outcome {
         Outcome::Allowed(allowed) => {
-            return Ruling::Allowed { digest: allowed.verified.digest, length: allowed.verified.length };
+            let verified = &allowed.verified;
+            let runnable = verified.facts.iter().flat_map(|facts| &facts.platforms).filter(|part| part.is_runnable());
+            let judged = allowed.decision.as_ref().map(|_| runnable.map(|part| part.digest).collect());
+            return Ruling::Allowed { digest: verified.digest, length: verified.length, judged };
         }
         Outcome::Denied(denied) => denied,
     };
@@ -154,6 +182,7 @@ mod tests {
             image: "registry.example.com/pay/api:v1".to_owned(),
             environment: "public-eu".to_owned(),
             outcome: Outcome::Denied(denied.into()),
+            note: None,
         };
         match ruling(&answer) {
             Ruling::Denied(denial) => {

@@ -145,6 +145,7 @@ pub(super) struct Fake {
     denied: Mutex<HashMap<String, Denial>>,
     signed: Mutex<HashMap<String, Vec<SignedImage>>>,
     revoked: Mutex<Vec<Digest>>,
+    judged: Mutex<Option<HashMap<Digest, Vec<Digest>>>>,
     pub(super) trouble: Mutex<Option<Denial>>,
     /// What was asked aloud.
     pub(super) log: Mutex<Vec<String>>,
@@ -194,6 +195,12 @@ impl Fake {
         self.denied.lock().unwrap().extend(found.map(|image| (image, denial.clone())));
     }
 
+    /// From now on a policy decides. It judged these images of this index, which are all that its facts list as runnable.
+    pub(super) fn judge(&self, index: &[u8], images: &[&[u8]]) {
+        let images = images.iter().map(|image| Digest::of(image)).collect();
+        self.judged.lock().unwrap().get_or_insert_default().insert(Digest::of(index), images);
+    }
+
     pub(super) fn revoke(&self, digest: &Digest) {
         self.revoked.lock().unwrap().push(*digest);
     }
@@ -221,7 +228,11 @@ impl Rules for Arc<Fake> {
             return Ruling::Denied(Box::new(denial.clone()));
         }
         match found {
-            Some((digest, length)) => Ruling::Allowed { digest, length },
+            Some((digest, length)) => {
+                let judged = self.judged.lock().unwrap();
+                let judged = judged.as_ref().map(|all| all.get(&digest).cloned().unwrap_or_default());
+                Ruling::Allowed { digest, length, judged }
+            }
             None => deny(exit::NOT_SIGNED, &format!("{} is not signed", asked.image)),
         }
     }

@@ -36,8 +36,8 @@ pub(crate) enum Target {
     Blob(Digest),
 }
 
-/// For each name the list of signed images that was walked to its end.
-type Last = Arc<Mutex<Option<Arc<Signed>>>>;
+/// For each name the list of signed images that was walked to its end, and whether the images below indexes were read too.
+type Last = Arc<Mutex<Option<(Arc<Signed>, bool)>>>;
 
 /// The walks of all names.
 pub(crate) struct Walks {
@@ -66,11 +66,15 @@ impl Walks {
         let last = self.last.get_with_by_ref(name, Last::default);
         let walk = async {
             let mut last = last.lock().await;
-            if permits.is_covered(name, &target, whom) || last.as_ref().is_some_and(|seen| Arc::ptr_eq(seen, &signed)) {
+            // What was walked for a manifest has not read all that holds blobs.
+            let for_blob = matches!(target, Target::Blob(_));
+            let walked =
+                |(seen, images_too): &(Arc<Signed>, bool)| Arc::ptr_eq(seen, &signed) && (*images_too || !for_blob);
+            if permits.is_covered(name, &target, whom) || last.as_ref().is_some_and(walked) {
                 return Ok(());
             }
             if walk(permits, name, &signed, target, whom).await? == End::AllRead {
-                *last = Some(Arc::clone(&signed));
+                *last = Some((Arc::clone(&signed), for_blob));
             }
             Ok(())
         };
