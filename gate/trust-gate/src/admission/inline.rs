@@ -1,29 +1,25 @@
 //! Where a decision runs: on a worker of the runtime if that leaves another one free, else on a thread for blocking work.
 //!
 //! A decision is some microseconds of computing and a write to the log; handing it to another thread and back costs more
-//! than the decision, and more than waiting for the one before it. But the disk of the log may hang. Invariant: at least one worker is never in a decision, so that time
+//! than the decision. But the disk of the log may hang. Invariant: at least one worker is never in a decision, so that time
 //! goes on and each caller gets its answer. A worker that is stuck may have left its runtime without anybody who looks at
 //! sockets and timers: a thread of its own notices that, and wakes another worker, which then looks. Deliberately absent:
 //! ending a decision that hangs.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock, Weak};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use tokio::runtime::{Handle, RuntimeFlavor};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::task::JoinError;
-use tokio::time::timeout;
+use tokio::task::JoinHandle;
 
 /// How often it is looked for a decision that hangs.
 const LOOK: Duration = Duration::from_millis(50);
-/// How long a worker is waited for. Decisions that take longer hang.
-const PATIENCE: Duration = Duration::from_millis(2);
 
 /// The workers of a runtime that may be in a decision.
 pub(super) struct Workers {
-    /// A place for each, known with the runtime; and how many there are.
-    places: OnceLock<(Arc<Semaphore>, usize)>,
+    /// How many are.
+    running: AtomicUsize,
     /// How many decisions have ended.
     ended: AtomicU64,
     /// Whether the thread that looks has been started.
@@ -32,48 +28,29 @@ pub(super) struct Workers {
 
 impl Workers {
     pub(super) fn new() -> Arc<Self> {
-        Arc::new(Self { places: OnceLock::new(), ended: AtomicU64::new(0), watched: AtomicBool::new(false) })
+        Arc::new(Self { running: AtomicUsize::new(0), ended: AtomicU64::new(0), watched: AtomicBool::new(false) })
     }
 
-    /// Runs this beside the caller. Once it has begun, it goes on also if nobody waits for it.
-    pub(super) async fn run<T: Send + 'static>(
-        self: &Arc<Self>,
-        work: impl FnOnce() -> T + Send + 'static,
-    ) -> Result<T, JoinError> {
+    /// Runs this beside the caller.
+    pub(super) fn run<T: Send + 'static>(self: &Arc<Self>, work: impl FnOnce() -> T + Send + 'static) -> JoinHandle<T> {
         let runtime = Handle::current();
-        let Some(place) = self.place(&runtime).await else { return runtime.spawn_blocking(work).await };
+        let spare = match runtime.runtime_flavor() {
+            RuntimeFlavor::MultiThread => runtime.metrics().num_workers().saturating_sub(1),
+            _ => 0,
+        };
+        let take = |running: usize| (running < spare).then_some(running + 1);
+        let is_taken =
+            self.watch(&runtime) && self.running.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take).is_ok();
+        if !is_taken {
+            return runtime.spawn_blocking(work);
+        }
         // Given back also when the work breaks off.
-        let place = Place { workers: Arc::clone(self), _permit: place };
-        let running = runtime.spawn(async move {
+        let place = Place(Arc::clone(self));
+        runtime.spawn(async move {
             let done = work();
             drop(place);
             done
-        });
-        running.await
-    }
-
-    async fn place(self: &Arc<Self>, runtime: &Handle) -> Option<OwnedSemaphorePermit> {
-        if !self.watch(runtime) {
-            return None;
-        }
-        let (places, count) = self.places.get_or_init(|| {
-            let spare = match runtime.runtime_flavor() {
-                RuntimeFlavor::MultiThread => runtime.metrics().num_workers().saturating_sub(1),
-                _ => 0,
-            };
-            (Arc::new(Semaphore::new(spare)), spare)
-        });
-        if *count == 0 {
-            return None;
-        }
-        match Arc::clone(places).try_acquire_owned() {
-            Ok(place) => Some(place),
-            Err(_) => timeout(PATIENCE, Arc::clone(places).acquire_owned()).await.ok()?.ok(),
-        }
-    }
-
-    fn is_running(&self) -> bool {
-        self.places.get().is_some_and(|(places, count)| places.available_permits() < *count)
+        })
     }
 
     /// Starts the thread that looks, once; it ends with this value. Without it nothing runs on a worker.
@@ -93,14 +70,12 @@ impl Workers {
 }
 
 /// A worker that is in a decision.
-struct Place {
-    workers: Arc<Workers>,
-    _permit: OwnedSemaphorePermit,
-}
+struct Place(Arc<Workers>);
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.workers.ended.fetch_add(1, Ordering::Relaxed);
+        self.0.ended.fetch_add(1, Ordering::Relaxed);
+        self.0.running.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -110,7 +85,7 @@ fn look(workers: &Weak<Workers>, runtime: &Handle) {
         std::thread::sleep(LOOK);
         let Some(workers) = workers.upgrade() else { return };
         let now = workers.ended.load(Ordering::Relaxed);
-        if workers.is_running() && now == ended {
+        if workers.running.load(Ordering::Relaxed) > 0 && now == ended {
             // A task from outside wakes a sleeping worker; when it sleeps again, it is the one that looks at sockets and timers.
             drop(runtime.spawn(async {}));
         }
@@ -153,7 +128,7 @@ mod tests {
             for _ in 0..5 {
                 assert!(workers.run(|| panic!("on purpose")).await.is_err());
             }
-            assert!(!workers.is_running());
+            assert_eq!(workers.running.load(Ordering::Relaxed), 0);
             assert_eq!(workers.run(|| 7).await.unwrap(), 7);
         });
     }
