@@ -5,11 +5,11 @@
 //! counts: once it is warm, nothing may be fetched.
 
 use std::fs;
-use std::io::{self, BufRead, BufReader, Read, Write};
+use std::io;
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use axum::Router;
 use axum::http::header::CONTENT_TYPE;
@@ -25,13 +25,13 @@ use trust_gate::admission::judge::Rules;
 use trust_image::{Digest, ImageFacts, PlatformFacts};
 use trust_policy::{Cloud, Environment};
 use trust_reader::http::HttpOptions;
-use trust_reader::transport::{FetchError, Transport};
 use trust_reader::verify::Require;
 use trust_tuf::{CollectionName, UtcTime};
 
+use super::kept::{Kept, round};
 use super::report::Row;
 use super::{median, ratio};
-use crate::simulator::{Delegate, Repository, TestKey, Wire, WireError, now};
+use crate::simulator::{Delegate, PERMITS, Repository, Served, TestKey, now};
 use crate::stack::gate::certificate;
 
 const PAY: &str = "registry.example.com/pay";
@@ -53,31 +53,6 @@ struct Fixed;
 impl Clock for Fixed {
     fn now(&self) -> UtcTime {
         now()
-    }
-}
-
-struct Served {
-    wire: Arc<Wire>,
-    folder: String,
-}
-
-impl Transport for Served {
-    async fn fetch(&self, path: &str, limit: u64) -> Result<tough::Bytes, FetchError> {
-        let file = path.strip_prefix(&self.folder).ok_or(FetchError::NotFound)?;
-        let file = match file.strip_prefix("_metadata/") {
-            Some(file) => file.to_owned(),
-            None => file.replacen("_targets/", "targets/", 1),
-        };
-        self.wire.fetch(&file, limit).map(Into::into).map_err(|error| match error {
-            WireError::NotFound => FetchError::NotFound,
-            WireError::Status(status) => FetchError::Status(status),
-            WireError::Reset => FetchError::Unreachable("connection refused"),
-            WireError::TooLarge => FetchError::TooLarge { limit },
-        })
-    }
-
-    fn describe(&self) -> String {
-        "https://trust.example.com".to_owned()
     }
 }
 
@@ -152,7 +127,8 @@ pub(super) async fn decider(dir: &Path, pay: &Repository, policy: &Repository) -
     let (pay, policy) = (Arc::clone(&pay.wire), Arc::clone(&policy.wire));
     let connect = move |pinned: &Pinned| {
         let wire = if pinned.collection.as_str() == PAY { &pay } else { &policy };
-        Ok(AnyTransport::new(Served { wire: Arc::clone(wire), folder: format!("tuf/{}/", pinned.collection) }))
+        let permits = Arc::new(tokio::sync::Semaphore::new(PERMITS as usize));
+        Ok(AnyTransport::new(Served { wire: Arc::clone(wire), folder: format!("tuf/{}/", pinned.collection), permits }))
     };
     Decider::start_on(settings, Arc::new(Fixed), connect).await.map_err(io::Error::other)
 }
@@ -202,63 +178,20 @@ fn review(images: &[String]) -> Vec<u8> {
     .into_bytes()
 }
 
-/// One kept TLS connection.
-struct Client {
-    stream: BufReader<StreamOwned<ClientConnection, TcpStream>>,
-    request: Vec<u8>,
-    answer: Vec<u8>,
-}
+/// One kept connection.
+type Client = Kept<StreamOwned<ClientConnection, TcpStream>>;
 
-impl Client {
-    fn connect(address: SocketAddr, config: &Arc<ClientConfig>, body: &[u8]) -> io::Result<Self> {
-        let name = ServerName::try_from("localhost").map_err(io::Error::other)?;
-        let connection = ClientConnection::new(Arc::clone(config), name).map_err(io::Error::other)?;
-        let socket = TcpStream::connect(address)?;
-        socket.set_nodelay(true)?;
-        socket.set_read_timeout(Some(Duration::from_secs(30)))?;
-        let head = format!(
-            "POST /mutate?timeout=5s HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n",
-            body.len()
-        );
-        let stream = BufReader::new(StreamOwned::new(connection, socket));
-        Ok(Self { stream, request: [head.as_bytes(), body].concat(), answer: Vec::new() })
-    }
-
-    fn ask(&mut self) -> io::Result<&[u8]> {
-        self.stream.get_mut().write_all(&self.request)?;
-        let mut length = 0;
-        let mut line = String::new();
-        loop {
-            line.clear();
-            if self.stream.read_line(&mut line)? == 0 {
-                return Err(io::ErrorKind::UnexpectedEof.into());
-            }
-            if line == "\r\n" {
-                break;
-            }
-            let (name, value) = line.split_once(':').unwrap_or((&line, ""));
-            if name.eq_ignore_ascii_case("content-length") {
-                length = value.trim().parse().map_err(io::Error::other)?;
-            }
-        }
-        self.answer.resize(length, 0);
-        self.stream.read_exact(&mut self.answer)?;
-        Ok(&self.answer)
-    }
-}
-
-/// Each client asks so often; wall time of an operation.
-fn round(clients: &mut [Client], times: u32) -> io::Result<Duration> {
-    let begun = Instant::now();
-    let count = u32::try_from(clients.len()).unwrap_or(1);
-    std::thread::scope(|scope| {
-        let running: Vec<_> = clients
-            .iter_mut()
-            .map(|client| scope.spawn(|| (0..times).try_for_each(|_| client.ask().map(drop))))
-            .collect();
-        running.into_iter().try_for_each(|thread| thread.join().unwrap_or(Err(io::ErrorKind::Other.into())))
-    })?;
-    Ok(begun.elapsed() / (times * count))
+fn connect_client(address: SocketAddr, config: &Arc<ClientConfig>, body: &[u8]) -> io::Result<Client> {
+    let name = ServerName::try_from("localhost").map_err(io::Error::other)?;
+    let connection = ClientConnection::new(Arc::clone(config), name).map_err(io::Error::other)?;
+    let socket = TcpStream::connect(address)?;
+    socket.set_nodelay(true)?;
+    socket.set_read_timeout(Some(Duration::from_secs(30)))?;
+    let head = format!(
+        "POST /mutate?timeout=5s HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n",
+        body.len()
+    );
+    Ok(Kept::new(StreamOwned::new(connection, socket), [head.as_bytes(), body].concat()))
 }
 
 /// The rows: one image by one connection and by four at once, and three images.
@@ -275,7 +208,7 @@ pub fn rows(dir: &Path) -> io::Result<Vec<Row>> {
     for (count, connections) in [(1, 1), (1, 4), (3, 4)] {
         let images: Vec<String> = (1..=count).map(image).collect();
         let body = review(&images);
-        let answer = Client::connect(ours, &config, &body)?.ask()?.to_vec();
+        let answer = connect_client(ours, &config, &body)?.ask()?.to_vec();
         checked(&answer, &images)?;
         // Nothing: the body is read, as every handler must, and a constant of the same length is answered.
         let constant = axum::body::Bytes::from(answer);
@@ -284,7 +217,7 @@ pub fn rows(dir: &Path) -> io::Result<Vec<Row>> {
         for repository in [&pay, &policy] {
             repository.wire.take_requests();
         }
-        let connect = |address| (0..connections).map(|_| Client::connect(address, &config, &body)).collect();
+        let connect = |address| (0..connections).map(|_| connect_client(address, &config, &body)).collect();
         let (mut a, mut b): (io::Result<Vec<Client>>, io::Result<Vec<Client>>) = (connect(ours), connect(floor));
         let (Ok(a), Ok(b)) = (&mut a, &mut b) else { return Err(io::Error::other("no connection")) };
         let (mut times, mut floors) = (Vec::new(), Vec::new());
@@ -373,7 +306,7 @@ mod tests {
             assert!(!repository.wire.take_requests().is_empty(), "the counter counts");
         }
         let images: Vec<String> = [1, 2, 3].map(image).to_vec();
-        let mut client = Client::connect(address, &client_config(dir.path()).unwrap(), &review(&images)).unwrap();
+        let mut client = connect_client(address, &client_config(dir.path()).unwrap(), &review(&images)).unwrap();
         for _ in 0..50 {
             checked(client.ask().unwrap(), &images).unwrap();
         }

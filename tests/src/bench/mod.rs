@@ -4,6 +4,7 @@
 pub mod admission;
 pub mod chain;
 pub mod commands;
+mod kept;
 pub mod policy;
 pub mod process;
 pub mod publication;

@@ -5,12 +5,12 @@
 //! server nor the registry behind may be asked for anything.
 
 use std::fs;
-use std::io::{self, BufRead, BufReader, Read, Write};
+use std::io;
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use axum::Router;
 use axum::http::header::{CONTENT_TYPE, ETAG};
@@ -20,6 +20,7 @@ use trust_gate::config::RegistryConfig;
 use trust_image::{Digest, ImageFacts, PlatformFacts};
 
 use super::admission::{decider, repositories};
+use super::kept::{Kept, round};
 use super::report::Row;
 use super::{median, ratio};
 use crate::simulator::Repository;
@@ -68,56 +69,14 @@ fn sign(pay: &mut Repository, manifest: &[u8]) -> io::Result<()> {
 }
 
 /// One kept connection.
-struct Client {
-    stream: BufReader<TcpStream>,
-    request: Vec<u8>,
-    answer: Vec<u8>,
-}
+type Client = Kept<TcpStream>;
 
-impl Client {
-    fn connect(address: SocketAddr) -> io::Result<Self> {
-        let socket = TcpStream::connect(address)?;
-        socket.set_nodelay(true)?;
-        socket.set_read_timeout(Some(Duration::from_secs(30)))?;
-        let request = format!("GET /v2/{NAME}/manifests/bench HTTP/1.1\r\nhost: {HOST}\r\naccept: {MANIFEST}\r\n\r\n");
-        Ok(Self { stream: BufReader::new(socket), request: request.into_bytes(), answer: Vec::new() })
-    }
-
-    fn ask(&mut self) -> io::Result<&[u8]> {
-        self.stream.get_mut().write_all(&self.request)?;
-        let mut length = 0;
-        let mut line = String::new();
-        loop {
-            line.clear();
-            if self.stream.read_line(&mut line)? == 0 {
-                return Err(io::ErrorKind::UnexpectedEof.into());
-            }
-            if line == "\r\n" {
-                break;
-            }
-            let (name, value) = line.split_once(':').unwrap_or((&line, ""));
-            if name.eq_ignore_ascii_case("content-length") {
-                length = value.trim().parse().map_err(io::Error::other)?;
-            }
-        }
-        self.answer.resize(length, 0);
-        self.stream.read_exact(&mut self.answer)?;
-        Ok(&self.answer)
-    }
-}
-
-/// Each client asks so often; wall time of an operation.
-fn round(clients: &mut [Client], times: u32) -> io::Result<Duration> {
-    let begun = Instant::now();
-    let count = u32::try_from(clients.len()).unwrap_or(1);
-    std::thread::scope(|scope| {
-        let running: Vec<_> = clients
-            .iter_mut()
-            .map(|client| scope.spawn(|| (0..times).try_for_each(|_| client.ask().map(drop))))
-            .collect();
-        running.into_iter().try_for_each(|thread| thread.join().unwrap_or(Err(io::ErrorKind::Other.into())))
-    })?;
-    Ok(begun.elapsed() / (times * count))
+fn connect_client(address: SocketAddr) -> io::Result<Client> {
+    let socket = TcpStream::connect(address)?;
+    socket.set_nodelay(true)?;
+    socket.set_read_timeout(Some(Duration::from_secs(30)))?;
+    let request = format!("GET /v2/{NAME}/manifests/bench HTTP/1.1\r\nhost: {HOST}\r\naccept: {MANIFEST}\r\n\r\n");
+    Ok(Kept::new(socket, request.into_bytes()))
 }
 
 /// The same bytes with the same headers, for whatever is asked; counts.
@@ -191,7 +150,7 @@ fn sides(dir: &Path) -> io::Result<Sides> {
 pub fn rows(dir: &Path) -> io::Result<Vec<Row>> {
     let sides = sides(dir)?;
     for address in [sides.gate, sides.floor] {
-        if Client::connect(address)?.ask()? != sides.manifest {
+        if connect_client(address)?.ask()? != sides.manifest {
             return Err(io::Error::other("not the answer that is measured"));
         }
     }
@@ -201,7 +160,7 @@ pub fn rows(dir: &Path) -> io::Result<Vec<Row>> {
     let mut rows = Vec::new();
     for connections in [1, 4] {
         let connect =
-            |address| -> io::Result<Vec<Client>> { (0..connections).map(|_| Client::connect(address)).collect() };
+            |address| -> io::Result<Vec<Client>> { (0..connections).map(|_| connect_client(address)).collect() };
         let (mut a, mut b) = (connect(sides.gate)?, connect(sides.floor)?);
         let (mut times, mut floors) = (Vec::new(), Vec::new());
         for warm in [true, false] {
@@ -247,7 +206,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let sides = sides(dir.path()).unwrap();
         for address in [sides.gate, sides.floor] {
-            let mut client = Client::connect(address).unwrap();
+            let mut client = connect_client(address).unwrap();
             for _ in 0..20 {
                 assert_eq!(client.ask().unwrap(), sides.manifest);
             }
