@@ -17,7 +17,8 @@ use trust_image::{Reference, target};
 use trust_policy::{Cause, Environment, Subject};
 use trust_reader::anchor::Anchor;
 use trust_reader::catalogue::Code;
-use trust_reader::http::HttpTransport;
+use trust_reader::http::{HttpOptions, HttpTransport};
+use trust_reader::sources::Sources;
 use trust_reader::verdict::{Problem, printable};
 use trust_reader::verify::{Meaning, Require};
 use trust_reader::view::SignedEntry;
@@ -63,6 +64,16 @@ pub struct Decider {
     caches: Caches,
     allowed: AtomicU64,
     denied: AtomicU64,
+}
+
+/// What a question is about, and what it is judged by.
+struct Case {
+    image: Reference,
+    loaded: Arc<Loaded>,
+    policy: Option<Arc<InForce>>,
+    key: DecisionKey,
+    /// Until when views and policy may be used.
+    limit: UtcTime,
 }
 
 #[derive(Debug)]
@@ -122,6 +133,18 @@ impl EnvironmentMap {
     }
 }
 
+/// The server and its mirrors. Each mirror is reached like the server, but never with its token.
+fn sources(
+    pinned: &Pinned,
+    connect: impl Fn(&Pinned) -> Result<AnyTransport, Problem>,
+) -> Result<Sources<AnyTransport>, Problem> {
+    let as_server = |mirror: &String| {
+        let http = HttpOptions { token: None, ..pinned.http.clone() };
+        connect(&Pinned { server: mirror.clone(), mirrors: Vec::new(), http, ..pinned.clone() })
+    };
+    Ok(Sources::new(connect(pinned)?, pinned.mirrors.iter().map(as_server).collect::<Result<Vec<_>, _>>()?))
+}
+
 fn connect(pinned: &Pinned) -> Result<AnyTransport, Problem> {
     let transport = HttpTransport::new(&pinned.server, pinned.http.clone()).map_err(|error| {
         Problem::new(Code::Configuration)
@@ -155,7 +178,7 @@ impl Decider {
     pub fn check(settings: &Settings) -> Result<(), StartError> {
         settings.check()?;
         for pinned in &settings.collections {
-            connect(pinned).map_err(StartError::Settings)?;
+            sources(pinned, connect).map_err(StartError::Settings)?;
         }
         settings.log.as_deref().map_or(Ok(()), Log::check).map_err(StartError::Log)?;
         crate::folder::check(&settings.state).map_err(StartError::State)
@@ -176,10 +199,10 @@ impl Decider {
         crate::folder::make(&settings.state).map_err(StartError::State)?;
         let mut collections = Vec::with_capacity(settings.collections.len());
         for pinned in &settings.collections {
-            let transport = connect(pinned).map_err(StartError::Settings)?;
+            let sources = sources(pinned, &connect).map_err(StartError::Settings)?;
             let anchor = Anchor { collection: pinned.collection.clone(), root: pinned.root.clone() };
             let has_policy = policy_name == Some(anchor.collection.as_str());
-            collections.push(Arc::new(Collection::new(anchor, transport, &settings.state, has_policy)));
+            collections.push(Arc::new(Collection::new(anchor, sources, &settings.state, has_policy)));
         }
         let policy = policy_name
             .and_then(|name| collections.iter().find(|c| c.name() == name))
@@ -243,8 +266,32 @@ impl Decider {
         Answer { image: printable(question.image), environment, outcome, note }
     }
 
+    /// Whether the decision was made before and holds, so that nothing is verified or evaluated for it.
+    pub fn knows(&self, question: &Question<'_>) -> bool {
+        let now = self.watch.now();
+        let case = now.and_then(|now| Ok((self.case(question, self.environments.of(question.namespace), now)?, now)));
+        // What has no case is refused at once.
+        case.map_or(true, |(case, now)| self.caches.holds(&case.key, now))
+    }
+
     fn judge(&self, question: &Question<'_>, environment: usize) -> Result<Outcome, Problem> {
         let now = self.watch.now()?;
+        let Case { image, loaded, policy, key, limit } = self.case(question, environment, now)?;
+        let decided = self.caches.decided(&key, now, limit, || {
+            let verification = self.caches.verified(&key.verification, now, || self.verify(&loaded, &image));
+            self.decided(&verification, policy.as_deref(), &key, now)
+        });
+        match &decided.outcome {
+            // Its top-level files are looked at above; a role that it rests on may have expired since.
+            Outcome::Allowed(allowed) if decided.rests_until <= now => {
+                let expired = loaded.view.expired(Some(&allowed.verified), now);
+                Err(expired.unwrap_or_else(|| Problem::new(Code::RoleExpired).fact("image", &image)))
+            }
+            outcome => Ok(outcome.clone()),
+        }
+    }
+
+    fn case(&self, question: &Question<'_>, environment: usize, now: UtcTime) -> Result<Case, Problem> {
         let image = Reference::parse(question.image)
             .map_err(|error| Problem::new(Code::BadReference).fact("image", question.image).fact("found", error))?;
         let (number, collection) = self.collection_of(&image)?;
@@ -261,19 +308,7 @@ impl Decider {
             policy: policy.as_ref().map_or(0, |(in_force, _)| in_force.epoch),
         };
         let limit = policy.as_ref().map_or(fresh_until, |(_, until)| fresh_until.min(*until));
-        let in_force = policy.as_ref().map(|(in_force, _)| &**in_force);
-        let decided = self.caches.decided(&key, now, limit, || {
-            let verification = self.caches.verified(&key.verification, now, || self.verify(&loaded, &image));
-            self.decided(&verification, in_force, &key, now)
-        });
-        match &decided.outcome {
-            // Its top-level files are looked at above; a role that it rests on may have expired since.
-            Outcome::Allowed(allowed) if decided.rests_until <= now => {
-                let expired = loaded.view.expired(Some(&allowed.verified), now);
-                Err(expired.unwrap_or_else(|| Problem::new(Code::RoleExpired).fact("image", &image)))
-            }
-            outcome => Ok(outcome.clone()),
-        }
+        Ok(Case { image, loaded, policy: policy.map(|(in_force, _)| in_force), key, limit })
     }
 
     /// The collection of an image: the longest pinned name that covers it, and no shorter one beside it.

@@ -14,6 +14,7 @@ use std::time::Duration;
 use serde::Deserialize;
 use trust_policy::Environment;
 use trust_reader::anchor;
+use trust_reader::sources::check_mirrors;
 use trust_tuf::CollectionName;
 
 /// The largest configuration file, in bytes.
@@ -115,9 +116,11 @@ pub struct Collection {
     pub root_file: PathBuf,
     /// Address of its server.
     pub server: String,
-    /// Authorities of the server's certificate; `None`: the machine's own.
+    /// Mirrors of the server: further addresses to read from.
+    pub mirrors: Vec<String>,
+    /// Authorities of the certificates of server and mirrors; `None`: the machine's own.
     pub ca: Option<PathBuf>,
-    /// Whether the server may be asked by plain HTTP over the network. Metadata is signed; who reads it is not hidden.
+    /// Whether server and mirrors may be asked by plain HTTP over the network. Metadata is signed; who reads it is not hidden.
     pub plain_http: bool,
 }
 
@@ -258,6 +261,8 @@ struct CollectionEntry {
     fingerprint: String,
     server: String,
     #[serde(default)]
+    mirrors: Vec<String>,
+    #[serde(default)]
     ca: Option<PathBuf>,
     #[serde(default)]
     plain_http: bool,
@@ -383,8 +388,9 @@ impl CollectionEntry {
         if !["https://", "http://"].iter().any(|scheme| self.server.starts_with(scheme)) {
             return Err(value(&format!("server of {name}"), "is an address as https://trust.example.com"));
         }
-        let ca = self.ca.map(|ca| folder.join(ca));
-        Ok(Collection { name, root, root_file: path, server: self.server, ca, plain_http: self.plain_http })
+        check_mirrors(Some(&self.server), &self.mirrors).map_err(|e| value(&format!("mirrors of {name}"), &e))?;
+        let (server, mirrors, ca) = (self.server, self.mirrors, self.ca.map(|ca| folder.join(ca)));
+        Ok(Collection { name, root, root_file: path, server, mirrors, ca, plain_http: self.plain_http })
     }
 }
 
