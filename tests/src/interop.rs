@@ -84,6 +84,21 @@ impl Readers {
         Ok(sigstore)
     }
 
+    /// Updates one client alone (`python-tuf`, `tough`, `sigstore-tuf`) and looks the target up; `None` if it is not here.
+    pub fn load_by(&self, reader: &str, source: &Source, root: &[u8], target: &str) -> Option<Result<Loaded, String>> {
+        match reader {
+            "tough" => Some(self.tough(source, root, target)),
+            "sigstore-tuf" => Some(self.sigstore(source, root, target)),
+            _ => match python() {
+                Some(python) => Some(self.python(&python, source, root, target)),
+                None => {
+                    println!("SKIPPED: python-tuf: target/tools/venv is missing (make tools)");
+                    None
+                }
+            },
+        }
+    }
+
     fn sigstore(&self, source: &Source, root: &[u8], target: &str) -> Result<Loaded, String> {
         let now = jiff::Timestamp::now();
         // A client that slept long walks a chain longer than its default of 32.

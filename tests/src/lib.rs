@@ -1,6 +1,11 @@
 //! Repository simulator, end to end, attacks, crashes, interoperability, benchmarks.
 pub mod bench;
+pub mod conformance;
 pub mod demo;
+pub mod differential;
+pub mod hostile;
+pub mod fuzz;
 pub mod interop;
+pub mod property;
 pub mod simulator;
 pub mod stack;

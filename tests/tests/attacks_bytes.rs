@@ -56,7 +56,7 @@ fn serve(w: &mut World, role: &str, bytes: &[u8]) {
 }
 
 attacks! {
-    fn wrong_shapes_of_every_role_are_plain_errors(w) {
+    fn cve_2026_23991_wrong_shapes_of_every_role_are_plain_errors(w) {
         // CVE-2026-23991: valid JSON of the wrong shape must not panic, before or after the signatures.
         let scalars = ["null", "true", "0", "-1", "\"\"", "[]", "{}", "[[]]", "{\"a\":null}"];
         let mut bodies: Vec<String> = scalars.iter().map(|s| (*s).to_owned()).collect();

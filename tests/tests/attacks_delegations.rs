@@ -110,7 +110,7 @@ attacks! {
         assert_eq!(w.repo.wire.take_requests(), ["2.root.json", "timestamp.json", "2.snapshot.json", "1.targets.json", "1.B.json"]);
     }
 
-    fn the_earlier_role_wins_also_one_level_down(w) {
+    fn cve_2024_47534_the_earlier_role_wins_also_one_level_down(w) {
         // CVE-2024-47534: the same path, other bytes in two roles.
         graph(w, &[("targets", "A", "*", false), ("targets", "B", "*", false), ("A", "C", "*", false), ("A", "D", "*", false)]);
         for role in ["B", "D", "C"] {
@@ -128,7 +128,7 @@ attacks! {
         assert_eq!(w.lookup("x").unwrap().signers(), ["targets", "A", "B"]);
     }
 
-    fn a_target_behind_a_terminating_role_is_not_found(w) {
+    fn cve_2025_2886_a_target_behind_a_terminating_role_is_not_found(w) {
         // CVE-2025-2886.
         graph(w, &[("targets", "A", "*", true), ("targets", "B", "*", false)]);
         w.repo.add_target("B", "x", b"x");
@@ -183,7 +183,7 @@ attacks! {
         assert!(matches!(w.lookup("x").unwrap_err(), Failure::Undecided(LookupError::Limit { .. })));
     }
 
-    fn a_role_that_is_not_in_the_snapshot_is_not_asked_for_and_decides_nothing(w) {
+    fn go_tuf_pr_652_a_role_that_is_not_in_the_snapshot_is_not_asked_for_and_decides_nothing(w) {
         // go-tuf PR 652.
         graph(w, &[("targets", "A", "*", false), ("targets", "B", "*", false)]);
         let mut repo = Repository::new();
@@ -200,7 +200,7 @@ attacks! {
         assert_eq!(w.repo.wire.take_requests(), ["2.root.json", "timestamp.json"]);
     }
 
-    fn a_bad_role_does_not_promote_the_one_behind_it(w) {
+    fn cve_2026_6967_a_bad_role_does_not_promote_the_one_behind_it(w) {
         // CVE-2026-6967: delegated expiry, hash, length, version, signature, type, each alone.
         let cases: &[(&str, Spoil)] = &[
             ("expired", |w| { let now = w.now; w.repo.role("A").set_expires(now); w.repo.role("A").bump(); w.repo.publish() }),
@@ -286,7 +286,7 @@ attacks! {
         assert_eq!(refused(w.lookup("x")), ("A".into(), Reason::Signatures { valid: 0, needed: 1 }));
     }
 
-    fn a_role_verified_under_one_delegator_is_not_trusted_under_another(w) {
+    fn tob_sigstore_14_a_role_verified_under_one_delegator_is_not_trusted_under_another(w) {
         // TOB-SIGSTORE-14, spec issues 19 and 321: both orders, cold and warm. C is good under A, not under B.
         for good_first in [true, false] {
             let mut repo = Repository::new();
@@ -351,7 +351,7 @@ attacks! {
         assert_eq!(refused(w.lookup("x")), ("A".into(), Reason::WrongVersion { expected: one(2), got: one(1) }));
     }
 
-    fn delegated_roles_with_top_level_or_empty_names_spoil_the_delegator(w) {
+    fn ghsa_77hh_43cm_v8j6_delegated_roles_with_top_level_or_empty_names_spoil_the_delegator(w) {
         // CVE-2021-41131, GHSA-77hh-43cm-v8j6.
         for name in ["root", "timestamp", "snapshot", "targets", ""] {
             let mut repo = Repository::new();
@@ -365,7 +365,7 @@ attacks! {
         }
     }
 
-    fn odd_role_names_are_asked_for_encoded_and_stay_in_their_folder(w) {
+    fn cve_2021_41131_odd_role_names_are_asked_for_encoded_and_stay_in_their_folder(w) {
         for (name, file) in [
             ("?", "1.%3F.json"), ("#", "1.%23.json"), ("/delegatedrole", "1.%2Fdelegatedrole.json"),
             ("../delegatedrole", "1...%2Fdelegatedrole.json"), ("a b", "1.a%20b.json"), ("é", "1.%C3%A9.json"),
@@ -527,7 +527,7 @@ attacks! {
         assert!(matches!(w.malformed("targets"), MetadataError::Exclusive(_)));
     }
 
-    fn target_paths_that_could_leave_their_folder_are_never_answered(w) {
+    fn cve_2021_41149_target_paths_that_could_leave_their_folder_are_never_answered(w) {
         // CVE-2026-6968, CVE-2021-41149.
         let long = "a".repeat(1_025);
         let paths = ["", "/x", "../x", "a/../../x", "a//x", "a/.", "./x", "a/", "a\\x", "a\u{0}", "a\nb", long.as_str()];

@@ -111,7 +111,7 @@ attacks! {
         assert!(w.repo.wire.take_requests().is_empty());
     }
 
-    fn one_key_under_two_ids_counts_once_for_a_new_root(w) {
+    fn gms_2022_4197_one_key_under_two_ids_counts_once_for_a_new_root(w) {
         // GMS-2022-4197: threshold 2 of the new root, one key.
         w.refreshed();
         let key = TestKey::ed25519(100);
@@ -133,7 +133,7 @@ attacks! {
         }
     }
 
-    fn a_doubled_signature_is_refused_also_where_the_threshold_is_met(w) {
+    fn cve_2020_15093_a_doubled_signature_is_refused_also_where_the_threshold_is_met(w) {
         // CVE-2020-15093, CVE-2020-6174, CVE-2026-6966.
         w.refreshed();
         for role in ["timestamp", "snapshot", "targets", "root"] {
@@ -149,7 +149,7 @@ attacks! {
         }
     }
 
-    fn a_doubled_signature_of_a_delegated_role_is_refused(w) {
+    fn cve_2026_6966_a_doubled_signature_of_a_delegated_role_is_refused(w) {
         let keys = [w.repo.new_key(), w.repo.new_key()];
         let delegate = Delegate { threshold: 2, keys: keys.to_vec(), ..Delegate::new("a", &keys[0], &["*"]) };
         w.repo.delegate("targets", &delegate);
@@ -191,7 +191,7 @@ attacks! {
         assert_eq!(w.malformed("targets"), MetadataError::DuplicateKeyId("a".into()));
     }
 
-    fn a_delegation_with_a_threshold_below_one_spoils_the_delegating_file(w) {
+    fn cve_2026_23992_a_delegation_with_a_threshold_below_one_spoils_the_delegating_file(w) {
         let key = w.repo.new_key();
         w.repo.delegate("targets", &Delegate::new("a", &key, &["*"]));
         w.repo.role("a").signers.clear();
@@ -276,7 +276,7 @@ attacks! {
         }
     }
 
-    fn the_algorithm_is_the_one_of_the_trusted_key(w) {
+    fn cve_2015_9258_the_algorithm_is_the_one_of_the_trusted_key(w) {
         // CVE-2015-9258: a key listed with another scheme than its own, with signatures that would be good for its own.
         let (ed, p256, p384, rsa) = (TestKey::ed25519(100), TestKey::p256(), TestKey::p384(), TestKey::rsa());
         let kinds = [
@@ -306,7 +306,7 @@ attacks! {
         }
     }
 
-    fn a_key_id_that_is_not_the_hash_of_its_key_is_only_a_name(w) {
+    fn sigstore_root_v11_a_key_id_that_is_not_the_hash_of_its_key_is_only_a_name(w) {
         // Live repositories have such ids (Sigstore root v11, GitHub).
         for role in ["timestamp", "snapshot", "targets", "root"] {
             let key = w.repo.new_key().with_id(&format!("the {role} key"));
@@ -354,7 +354,7 @@ attacks! {
         w.assert_kept(2, 2, 2, 2);
     }
 
-    fn junk_signatures_cost_parsing_only(w) {
+    fn cve_2020_6173_junk_signatures_cost_parsing_only(w) {
         // CVE-2020-6173: many bad signatures meant minutes.
         let junk = |n: usize| (0..n).map(|i| (format!("{i:064x}"), "ab".repeat(64))).collect::<Vec<_>>();
         w.repo.role("targets").junk = junk(limits::SIGNATURES_PER_FILE - 1);

@@ -15,7 +15,7 @@ fn lacks(side: RootSide, valid: u64, needed: u64) -> (String, Reason) {
 }
 
 attacks! {
-    fn a_root_file_with_another_version_than_its_name_is_refused(w) {
+    fn cve_2025_2885_a_root_file_with_another_version_than_its_name_is_refused(w) {
         // CVE-2025-2885: N, N+2, N+100, N−1 in N+1.root.json.
         w.repo.publish_next_root();
         w.refreshed();
@@ -34,7 +34,7 @@ attacks! {
         w.assert_kept(3, 2, 2, 2);
     }
 
-    fn a_new_root_signed_by_the_old_keys_only_is_refused(w) {
+    fn cve_2020_15163_a_new_root_signed_by_the_old_keys_only_is_refused(w) {
         w.refreshed();
         let old = w.repo.root().signers.clone();
         let new = w.repo.new_key();
@@ -110,7 +110,7 @@ attacks! {
         w.refreshed();
     }
 
-    fn a_refused_root_is_not_where_the_next_update_starts(w) {
+    fn cve_2020_15163_a_refused_root_is_not_where_the_next_update_starts(w) {
         // CVE-2020-15163: root 3 is refused; the next run starts at 2, and keys of root 3 mean nothing.
         w.repo.publish_next_root();
         let good = w.repo.root().clone();
@@ -133,7 +133,7 @@ attacks! {
         w.assert_kept(2, 2, 1, 1);
     }
 
-    fn an_expired_last_root_stays_and_nothing_else_moves(w) {
+    fn cve_2015_9259_an_expired_last_root_stays_and_nothing_else_moves(w) {
         // CVE-2015-9259: root expired, the rest fresh.
         w.refreshed();
         w.repo.role("targets").bump();
@@ -263,7 +263,7 @@ attacks! {
         w.assert_kept(2, 1, 1, 1);
     }
 
-    fn a_role_in_the_root_with_a_threshold_below_one_spoils_it(w) {
+    fn cve_2026_23992_a_role_in_the_root_with_a_threshold_below_one_spoils_it(w) {
         // CVE-2026-23992: a threshold of 0 would switch the check off.
         w.refreshed();
         for role in ["root", "timestamp", "snapshot", "targets"] {

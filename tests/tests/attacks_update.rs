@@ -117,7 +117,7 @@ attacks! {
         w.assert_kept(2, 2, 2, 2);
     }
 
-    fn a_timestamp_that_names_an_older_snapshot_is_refused_and_does_not_lock_the_client_out(w) {
+    fn cve_2025_2888_a_timestamp_that_names_an_older_snapshot_is_refused_and_does_not_lock_the_client_out(w) {
         // CVE-2025-2888: the refused timestamp must not become the floor.
         w.repo.publish();
         w.refreshed();
@@ -218,7 +218,7 @@ attacks! {
         w.assert_kept(2, 3, 1, 1);
     }
 
-    fn a_snapshot_that_lowers_or_drops_a_role_is_refused(w) {
+    fn cve_2025_2887_a_snapshot_that_lowers_or_drops_a_role_is_refused(w) {
         // CVE-2025-2887: top-level and delegated alike.
         let key = w.repo.new_key();
         for name in ["a", "b"] {

@@ -230,6 +230,7 @@ fn every_command_says_what_its_transcript_says() {
     refusals(&mut book);
     people(&mut book);
     rotations(&mut book);
+    bins(&mut book);
     this_machine(&mut book);
     help(&mut book);
     book.close();
@@ -481,6 +482,26 @@ fn rotations(book: &mut Book) {
     book.tell("log-since", &ops, &["log", &demo, "--limit", "2"], 0);
 }
 
+fn bins(book: &mut Book) {
+    let (alice, ops, demo) = (book.world.alice.clone(), book.world.ops.clone(), book.world.demo.clone());
+    book.world.run(&alice, &["key", "generate", "ci"]);
+    let add = ["signer", "add", "ci", &demo, "--signer-key", "ci", "--bins"];
+    book.tell("signer-add-bins-usage", &alice, &[&add[..], &["1000"]].concat(), 2);
+    book.tell("signer-add-bins", &alice, &[&add[..], &["4"]].concat(), 0);
+    let image = format!("{demo}/api:nightly@{}", book.world.images["api"].digest);
+    book.tell("sign-in-bins", &alice, &["sign", &image, "--as", "ci"], 0);
+    book.tell("signer-bins-behind", &alice, &["signer", "bins", "alice", &demo, "16"], 2);
+    book.tell("signer-bins-dry-run", &alice, &["signer", "bins", "ci", &demo, "2^4", "--dry-run"], 0);
+    book.tell("signer-bins", &alice, &["signer", "bins", "ci", &demo, "2^4"], 0);
+    book.tell("signer-bins-again", &alice, &["signer", "bins", "ci", &demo, "16"], 0);
+    book.tell("signer-list-bins", &ops, &["signer", "list", &demo], 0);
+    book.tell("log-bins", &ops, &["log", &demo, "--limit", "2"], 0);
+    book.tell("signer-last-refused", &alice, &["signer", "last", "alice", &demo], 12);
+    book.tell("signer-bins-none", &alice, &["signer", "bins", "ci", &demo, "none"], 0);
+    book.tell("signer-last", &alice, &["signer", "last", "alice", &demo], 0);
+    book.tell("signer-bins-stranger", &ops, &["signer", "bins", "ci", &demo, "2"], 42);
+}
+
 fn this_machine(book: &mut Book) {
     let (ops, demo) = (book.world.ops.clone(), book.world.demo.clone());
     let server = book.world.server.url();
@@ -531,6 +552,8 @@ const COMMANDS: &[&str] = &[
     "signer add",
     "signer accept",
     "signer remove",
+    "signer bins",
+    "signer last",
     "signer list",
     "pin",
     "pin add",

@@ -1,13 +1,11 @@
 //! What is published here is loaded by readers that are not ours; what python-tuf publishes is loaded by ours.
 
-use std::io::{BufRead, BufReader, Write};
-use std::net::TcpListener;
 use std::process::Command;
 use std::sync::Arc;
 
 use tempfile::TempDir;
 use trust_tests::interop::{Loaded, Readers, Source, load_everywhere, python, read_folder, script, write_folder};
-use trust_tests::simulator::{Client, Delegate, Repository, Stages, TestKey, Wire, days, now};
+use trust_tests::simulator::{Client, Delegate, Repository, Stages, TestKey, Wire, days, now, over_http};
 use trust_tuf::draft::{Draft, NewDelegation};
 use trust_tuf::model::{MetaEntry, TargetInfo};
 use trust_tuf::{RoleType, UtcTime, Version};
@@ -83,37 +81,19 @@ fn clients_that_were_there_all_the_time_follow_publications_and_rotations() {
     }
 }
 
-/// A `trust-server` of one collection, as far as readers see: HTTP/1.0 on loopback, until the process ends.
+/// A `trust-server` of one collection, as far as readers see.
 fn serve(wire: Arc<Wire>) -> Source {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap();
-    std::thread::spawn(move || {
-        for stream in listener.incoming() {
-            let mut stream = stream.unwrap();
-            let mut line = String::new();
-            let mut reader = BufReader::new(stream.try_clone().unwrap());
-            reader.read_line(&mut line).unwrap();
-            let path = line.split(' ').nth(1).unwrap_or("").to_owned();
-            while line.trim_end() != "" {
-                line.clear();
-                reader.read_line(&mut line).unwrap();
-            }
-            let name = path.strip_prefix("/tuf/r.example/a/").unwrap_or("");
-            let name = name.strip_prefix("_metadata/").map(str::to_owned).or_else(|| {
-                let target = name.strip_prefix("_targets/")?;
-                // `HASH.dir/name`, as tough asks.
-                let (hash, rest) = target.split_once('.')?;
-                Some(match rest.rsplit_once('/') {
-                    Some((dir, name)) if !hash.contains('/') => format!("targets/{dir}/{hash}.{name}"),
-                    _ => format!("targets/{target}"),
-                })
-            });
-            let body = name.and_then(|n| wire.file(&n));
-            let status = if body.is_some() { "200 OK" } else { "404 Not Found" };
-            let body = body.unwrap_or_default();
-            let head = format!("HTTP/1.0 {status}\r\nContent-Length: {}\r\n\r\n", body.len());
-            stream.write_all(&[head.as_bytes(), &body].concat()).unwrap();
-        }
+    let address = over_http(&wire, |path| {
+        let name = path.strip_prefix("/tuf/r.example/a/").unwrap_or("");
+        name.strip_prefix("_metadata/").map(str::to_owned).or_else(|| {
+            let target = name.strip_prefix("_targets/")?;
+            // `HASH.dir/name`, as tough asks.
+            let (hash, rest) = target.split_once('.')?;
+            Some(match rest.rsplit_once('/') {
+                Some((dir, name)) if !hash.contains('/') => format!("targets/{dir}/{hash}.{name}"),
+                _ => format!("targets/{target}"),
+            })
+        })
     });
     Source::Http(format!("http://{address}/tuf/r.example/a"))
 }

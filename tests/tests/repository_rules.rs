@@ -1,5 +1,7 @@
 //! The rules of a repository of ours: each is broken once, by name; and whatever keeps them loads in a client.
 
+#[path = "repository_rules/bins.rs"]
+mod bins;
 #[path = "repository_rules/house.rs"]
 mod house;
 #[path = "repository_rules/loads.rs"]
@@ -18,7 +20,7 @@ use trust_tuf::draft::{Draft, NewDelegation};
 use trust_tuf::error::{MetadataError, Reason, RootSide};
 use trust_tuf::json::Value;
 use trust_tuf::model::{Hashes, Role, TargetInfo};
-use trust_tuf::repository::{Checked, Publication, Refusal, RepositoryState, Rule, Rules};
+use trust_tuf::repository::{BinsRule, Checked, Publication, Refusal, RepositoryState, Rule, Rules};
 use trust_tuf::{RoleName, RoleType, limits};
 
 #[test]
@@ -488,7 +490,7 @@ fn patterns_that_clients_read_differently_are_refused() {
 }
 
 #[test]
-fn hash_bins_are_refused() {
+fn hash_bins_in_targets_are_refused() {
     let house = House::new();
     let state = house.start();
     let targets = resigned(&house.next_targets(&state, |_| {}), &[&house.targets], |d| {
@@ -498,7 +500,7 @@ fn hash_bins_are_refused() {
         d.set(&["delegations", "succinct_roles", "bit_length"], 2_u64);
         d.set(&["delegations", "succinct_roles", "name_prefix"], "bin");
     });
-    refused(check(&state, &[], &[("targets", targets)]), "targets", Rule::Bins);
+    refused(check(&state, &[], &[("targets", targets)]), "targets", BinsRule::Place.into());
 }
 
 #[test]

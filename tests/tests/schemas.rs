@@ -7,7 +7,9 @@ use serde_json::{Value, json};
 use trust_image::ImageFacts;
 use trust_tuf::draft::{Draft, NewDelegation};
 use trust_tuf::envelope::Unverified;
-use trust_tuf::{MetaEntry, PublicKey, RoleType, Root, Snapshot, TargetInfo, Targets, Timestamp, UtcTime, Version};
+use trust_tuf::{
+    Bins, MetaEntry, PublicKey, RoleType, Root, Snapshot, TargetInfo, Targets, Timestamp, UtcTime, Version,
+};
 
 const SIGNATURE: &str = "00";
 
@@ -34,7 +36,7 @@ fn document(draft: &Draft) -> Value {
     serde_json::from_slice(&draft.assemble([signature])).unwrap()
 }
 
-fn documents() -> [(&'static str, Value); 4] {
+fn documents() -> [(&'static str, Value); 5] {
     let mut root = Draft::root(expires());
     for role in RoleType::ALL {
         root.set_role(role, &[key()], 1);
@@ -49,11 +51,14 @@ fn documents() -> [(&'static str, Value); 4] {
         terminating: false,
         patterns: vec!["*".to_owned()],
     });
+    let mut bins = Draft::targets(expires());
+    bins.set_bins(&Bins::new("alice.b1", 4).unwrap(), &[key()], 1);
     [
         ("root", document(&root)),
         ("timestamp", document(&Draft::timestamp(Version::ONE, expires(), &entry))),
         ("snapshot", document(&Draft::snapshot(Version::ONE, expires(), [("targets", &entry)]))),
         ("targets", document(&targets)),
+        ("targets", document(&bins)),
     ]
 }
 

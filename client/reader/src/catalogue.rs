@@ -323,7 +323,7 @@ catalogue! {
         "nobody signed a new root in time, or somebody holds it back", ["ask the holders of the root keys for a new root"], by READ,
         example ["trust rotate root registry.example.com/pay"];
     StoredExpired "E1314" EXPIRED: "what is stored on this machine has expired",
-        "offline nothing newer can be fetched", ["run the command with network"], by OFFLINE,
+        "offline nothing newer can be fetched; a clock that is ahead looks the same", ["run the command with network"], by OFFLINE,
         example ["trust verify registry.example.com/pay/api:v1"];
     ClockBack "E1315" EXPIRED: "the clock of this machine went back",
         "it is earlier than at the last successful update, so that nothing can be said to be fresh",
@@ -332,6 +332,12 @@ catalogue! {
         "the server could not be reached, or what it sent was refused, for longer than max_staleness allows",
         ["ask the gate: GET /readyz?verbose names what the refresh failed with", "check the server and the network between it and the gate"],
         by GATE, example ["trust verify registry.example.com/pay/api:v1"];
+
+    ClockAhead "E1317" EXPIRED: "by the clock of this machine the metadata has expired, by the server's it has not",
+        "the clock of this machine is ahead; or the server's is behind, or somebody shows old metadata with a time that fits it",
+        ["compare the clock with another one, set it if it is wrong, then try again",
+         "if it is right, ask the people who run the server"], by READ,
+        example ["date --utc"];
 
     NoSuchTag "E1401" NOT_THERE: "the registry does not have this tag",
         "it was never pushed, or deleted", ["check the name, or push the image"], by REGISTRY;
@@ -411,13 +417,13 @@ catalogue! {
     CutOff "E3003" NETWORK: "the answer was cut off",
         "the connection broke before the end", ["try again"], by READ;
     Certificate "E3004" NETWORK: "the certificate of the server is not accepted",
-        "it is signed by an authority that this machine does not know, expired, or for another name",
+        "it is signed by an authority that this machine does not know, for another name, or expired by the clock of this machine",
         ["name the authority's file in the configuration (ca), or ask the people who run the server"], by READ,
         example ["trust context add work --server https://trust.example.com --ca ca.pem"];
     RegistryUnreachable "E3011" NETWORK: "the registry cannot be reached",
         "it is down, the address is wrong, or the network is", ["check the address and the network, then try again"], by REGISTRY;
     RegistryCertificate "E3012" NETWORK: "the certificate of the registry is not accepted",
-        "it is signed by an authority that this machine does not know, expired, or for another name",
+        "it is signed by an authority that this machine does not know, for another name, or expired by the clock of this machine",
         ["name the authority's file, or ask the people who run the registry"], by REGISTRY;
     LoginNeeded "E3101" FORBIDDEN: "the server asks for a token",
         "no token was sent, or it is expired or revoked", ["set TRUST_TOKEN_FILE or TRUST_TOKEN to a valid token"], by READ,

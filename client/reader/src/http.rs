@@ -2,30 +2,32 @@
 //!
 //! - HTTP/1.1, no compression asked for and none accepted; TLS by [`crate::tls`].
 //! - The limit holds on the body as it is read, whatever `Content-Length` says; a stated length over it fails at once.
-//! - Time is bounded four ways: to connect, between two packets, in all, and by a least rate.
+//! - Time is bounded four ways: to connect, between two packets, in all, and by a least rate ([`crate::limits`]).
 //! - At most three redirects, same host, never from TLS to plain HTTP; the token never follows one.
 //! - Plain HTTP goes to this machine only, or where it is allowed explicitly; this machine is never reached by a proxy.
 
 use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use reqwest::header::{
-    AUTHORIZATION, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderValue, LOCATION, PRAGMA, RETRY_AFTER,
+    AGE, AUTHORIZATION, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, DATE, HeaderMap, HeaderValue, LOCATION, PRAGMA,
+    RETRY_AFTER,
 };
 use reqwest::{Client, Method, Response, StatusCode, Url};
 use tokio::time::Instant;
+use trust_tuf::UtcTime;
 
+use crate::limits;
 use crate::registry::Reason as RegistryReason;
 use crate::tls::{self, TlsOptions};
-use crate::transport::{FetchError, Transport};
+use crate::transport::{Body, FetchError, Pieces, TimeLimit, Transport};
 
-const MAX_REDIRECTS: usize = 3;
-/// Longest token, in bytes.
-const MAX_TOKEN: usize = 4_096;
-/// A body comes with at least this many bytes a second, once the grace is over.
-const LEAST_RATE: u64 = 1_024;
+const NO_DATE: i64 = i64::MIN;
 
 /// How a server is reached.
 #[derive(Debug, Clone)]
@@ -52,10 +54,10 @@ impl Default for HttpOptions {
             tls: TlsOptions::default(),
             token: None,
             allow_plain_http: false,
-            connect: Duration::from_secs(10),
-            idle: Duration::from_secs(30),
-            whole: Duration::from_secs(60),
-            grace: Duration::from_secs(10),
+            connect: limits::CONNECT,
+            idle: limits::IDLE,
+            whole: limits::WHOLE,
+            grace: limits::GRACE,
         }
     }
 }
@@ -68,7 +70,7 @@ impl Token {
     /// Reads a token; surrounding white space is dropped. `None` if it is empty, too long or cannot stand in a header.
     pub fn new(text: &str) -> Option<Self> {
         let text = text.trim();
-        if text.is_empty() || text.len() > MAX_TOKEN || !text.bytes().all(|b| b.is_ascii_graphic()) {
+        if text.is_empty() || text.len() > limits::TOKEN_BYTES || !text.bytes().all(|b| b.is_ascii_graphic()) {
             return None;
         }
         let mut value = HeaderValue::from_str(&format!("Bearer {text}")).ok()?;
@@ -97,6 +99,8 @@ pub struct HttpTransport {
     base: Arc<Url>,
     client: Client,
     options: Arc<HttpOptions>,
+    // Unix seconds by the `Date` of the last answer; `NO_DATE` before there is one.
+    said: Arc<AtomicI64>,
 }
 
 impl fmt::Debug for HttpTransport {
@@ -128,7 +132,7 @@ impl HttpTransport {
             builder = builder.no_proxy();
         }
         let client = builder.build().map_err(|_| FetchError::Setup("the HTTP client cannot be set up".to_owned()))?;
-        Ok(Self { base: Arc::new(base), client, options: Arc::new(options) })
+        Ok(Self { base: Arc::new(base), client, options: Arc::new(options), said: Arc::new(AtomicI64::new(NO_DATE)) })
     }
 
     /// The address, with a `/` at its end.
@@ -137,15 +141,13 @@ impl HttpTransport {
     }
 
     async fn get(&self, path: &str, limit: u64, past_caches: bool) -> Result<Bytes, FetchError> {
-        let whole = self.options.whole;
-        tokio::time::timeout(whole, self.get_following(path, limit, past_caches))
-            .await
-            .unwrap_or(Err(FetchError::Timeout))
+        let whole = async { self.get_following(path, limit, past_caches).await?.whole().await };
+        tokio::time::timeout(self.options.whole, whole).await.unwrap_or_else(|_| Err(self.late()))
     }
 
-    async fn get_following(&self, path: &str, limit: u64, past_caches: bool) -> Result<Bytes, FetchError> {
+    async fn get_following(&self, path: &str, limit: u64, past_caches: bool) -> Result<Received, FetchError> {
         let mut url = self.url(path)?;
-        for hop in 0..=MAX_REDIRECTS {
+        for hop in 0..=limits::REDIRECTS {
             let mut headers = HeaderMap::new();
             if past_caches {
                 headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
@@ -154,19 +156,25 @@ impl HttpTransport {
             if let (Some(Token(token)), 0) = (&self.options.token, hop) {
                 headers.insert(AUTHORIZATION, token.clone());
             }
-            let answer =
-                self.client.get(url.clone()).headers(headers).send().await.map_err(|error| of_http(&error, false))?;
+            let answer = self
+                .client
+                .get(url.clone())
+                .headers(headers)
+                .send()
+                .await
+                .map_err(|error| of_http(&error, &self.options))?;
+            self.said.store(date(answer.headers()).map_or(NO_DATE, UtcTime::unix), Ordering::Relaxed);
             let status = answer.status();
             if matches!(status.as_u16(), 301 | 302 | 303 | 307 | 308) {
                 url = redirected(&url, answer.headers())?;
                 continue;
             }
             return match status {
-                StatusCode::OK => self.body(answer, limit).await,
+                StatusCode::OK => Received::new(answer, limit, &self.options),
                 other => Err(of_status(other, answer.headers())),
             };
         }
-        Err(FetchError::Redirect)
+        Err(FetchError::Redirects { limit: limits::REDIRECTS })
     }
 
     /// Sends a request with or without a JSON body. Nothing is followed; any status is an answer.
@@ -186,40 +194,70 @@ impl HttpTransport {
             request = request.header(CONTENT_TYPE, "application/json").body(body);
         }
         let exchange = async {
-            let answer = request.send().await.map_err(|error| of_http(&error, false))?;
+            let answer = request.send().await.map_err(|error| of_http(&error, &self.options))?;
             let (status, retry_after) = (answer.status().as_u16(), retry_after(answer.headers()));
-            let body = self.body(answer, limit).await?;
+            let body = Received::new(answer, limit, &self.options)?.whole().await?;
             Ok(Answer { status, retry_after, body })
         };
-        tokio::time::timeout(whole, exchange).await.unwrap_or(Err(FetchError::Timeout))
+        let late = Err(FetchError::Timeout(TimeLimit::Whole(whole)));
+        tokio::time::timeout(whole, exchange).await.unwrap_or(late)
+    }
+
+    fn late(&self) -> FetchError {
+        FetchError::Timeout(TimeLimit::Whole(self.options.whole))
     }
 
     fn url(&self, path: &str) -> Result<Url, FetchError> {
         Url::parse(&format!("{}{path}", self.base)).map_err(|_| FetchError::Setup("no URL can be made".to_owned()))
     }
+}
 
-    async fn body(&self, mut answer: Response, limit: u64) -> Result<Bytes, FetchError> {
+/// A body as it is read. The end of the connection is its end only where no other one was stated.
+struct Received {
+    answer: Response,
+    limit: u64,
+    options: Arc<HttpOptions>,
+    began: Instant,
+    len: u64,
+}
+
+impl Received {
+    fn new(answer: Response, limit: u64, options: &Arc<HttpOptions>) -> Result<Self, FetchError> {
         if answer.headers().get_all(CONTENT_ENCODING).iter().any(|v| v.as_bytes() != b"identity") {
             return Err(FetchError::Encoding);
         }
         if answer.content_length().is_some_and(|len| len > limit) {
             return Err(FetchError::TooLarge { limit });
         }
-        let began = Instant::now();
-        let mut bytes = BytesMut::new();
-        loop {
-            let chunk = answer.chunk().await.map_err(|error| of_http(&error, true))?;
-            let Some(chunk) = chunk else { return Ok(bytes.freeze()) };
-            let len = u64::try_from(bytes.len().saturating_add(chunk.len())).unwrap_or(u64::MAX);
-            if len > limit {
-                return Err(FetchError::TooLarge { limit });
-            }
-            bytes.extend_from_slice(&chunk);
-            let elapsed = began.elapsed();
-            if elapsed > self.options.grace && len / elapsed.as_secs().max(1) < LEAST_RATE {
-                return Err(FetchError::Timeout);
-            }
+        Ok(Self { answer, limit, options: Arc::clone(options), began: Instant::now(), len: 0 })
+    }
+
+    async fn piece(&mut self) -> Result<Option<Bytes>, FetchError> {
+        let piece = self.answer.chunk().await.map_err(|error| of_body(&error, &self.options))?;
+        let Some(piece) = piece else { return Ok(None) };
+        self.len = self.len.saturating_add(u64::try_from(piece.len()).unwrap_or(u64::MAX));
+        if self.len > self.limit {
+            return Err(FetchError::TooLarge { limit: self.limit });
         }
+        let elapsed = self.began.elapsed();
+        if elapsed > self.options.grace && self.len / elapsed.as_secs().max(1) < limits::LEAST_RATE {
+            return Err(FetchError::Timeout(TimeLimit::Rate(limits::LEAST_RATE)));
+        }
+        Ok(Some(piece))
+    }
+
+    async fn whole(mut self) -> Result<Bytes, FetchError> {
+        let mut bytes = BytesMut::new();
+        while let Some(piece) = self.piece().await? {
+            bytes.extend_from_slice(&piece);
+        }
+        Ok(bytes.freeze())
+    }
+}
+
+impl Pieces for Received {
+    fn next(&mut self) -> Pin<Box<dyn Future<Output = Result<Option<Bytes>, FetchError>> + Send + '_>> {
+        Box::pin(self.piece())
     }
 }
 
@@ -232,8 +270,18 @@ impl Transport for HttpTransport {
         self.get(path, limit, true).await
     }
 
+    /// The time of the whole is for the answer to begin; then the least rate bounds it.
+    async fn open(&self, path: &str, limit: u64) -> Result<Body, FetchError> {
+        let answer = tokio::time::timeout(self.options.whole, self.get_following(path, limit, false)).await;
+        Ok(Box::new(answer.unwrap_or_else(|_| Err(self.late()))?))
+    }
+
     fn describe(&self) -> String {
         self.base.as_str().trim_end_matches('/').to_owned()
+    }
+
+    fn server_time(&self) -> Option<UtcTime> {
+        Some(self.said.load(Ordering::Relaxed)).filter(|said| *said != NO_DATE).and_then(UtcTime::from_unix)
     }
 }
 
@@ -245,6 +293,11 @@ pub fn shown_address(address: &str) -> String {
         Some((_, place)) if scheme.is_empty() => format!("…@{place}"),
         Some((_, place)) => format!("{scheme}://…@{place}"),
     }
+}
+
+/// Whether an address can be that of a server: `https://` or `http://`, without a user name, password or query.
+pub fn check_address(address: &str) -> Result<(), FetchError> {
+    read_address(address).map(drop)
 }
 
 fn read_address(address: &str) -> Result<Url, FetchError> {
@@ -301,14 +354,30 @@ fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     Some(Duration::from_secs(seconds.into()))
 }
 
+/// `Date`, and the time since then for which a cache on the way says it held the answer.
+fn date(headers: &HeaderMap) -> Option<UtcTime> {
+    let text = headers.get(DATE)?.to_str().ok()?;
+    let made = UtcTime::from_unix(chrono::DateTime::parse_from_rfc2822(text).ok()?.timestamp())?;
+    let held = headers.get(AGE).and_then(|age| age.to_str().ok()?.trim().parse::<u32>().ok());
+    made.plus_secs(held.map_or(0, i64::from))
+}
+
 /// What an error of the HTTP library means. Its own text is not used.
-fn of_http(error: &reqwest::Error, in_body: bool) -> FetchError {
+fn of_http(error: &reqwest::Error, options: &HttpOptions) -> FetchError {
     match RegistryReason::of_http(error) {
-        RegistryReason::Timeout => FetchError::Timeout,
+        RegistryReason::Timeout if error.is_connect() => FetchError::Timeout(TimeLimit::Connect(options.connect)),
+        RegistryReason::Timeout => FetchError::Timeout(TimeLimit::Idle(options.idle)),
         RegistryReason::Certificate(why) => FetchError::Certificate(why),
-        _ if in_body => FetchError::Truncated,
         RegistryReason::Unreachable(why) => FetchError::Unreachable(why),
         _ => FetchError::Unreachable("no valid HTTP answer"),
+    }
+}
+
+/// The same once the body has begun.
+fn of_body(error: &reqwest::Error, options: &HttpOptions) -> FetchError {
+    match of_http(error, options) {
+        FetchError::Unreachable(_) => FetchError::Truncated,
+        other => other,
     }
 }
 

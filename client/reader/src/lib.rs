@@ -7,13 +7,17 @@
 pub mod anchor;
 pub mod api;
 pub mod catalogue;
+mod clock;
 pub mod http;
 pub mod layout;
+pub mod limits;
 pub mod problems;
 pub mod reader;
 pub mod registry;
 pub mod reserved;
+pub mod sources;
 pub mod state;
+pub mod target;
 #[cfg(test)]
 mod testing;
 pub mod tls;

@@ -6,6 +6,7 @@ use trust_tuf::{MetadataError, Reason, UpdateError, UtcTime, Version};
 use crate::catalogue::Code;
 use crate::registry::{Reason as RegistryReason, RegistryError};
 use crate::state::StateError;
+use crate::target::{TargetError, Why};
 use crate::transport::FetchError;
 use crate::verdict::Problem;
 
@@ -27,9 +28,20 @@ pub enum Failure {
         /// Why.
         error: FetchError,
     },
+    /// No place that is configured helped: the server's failure, and what each of them said.
+    #[error("{main}; {}", sources.iter().map(|(address, why)| format!("{address}: {why}")).collect::<Vec<_>>().join("; "))]
+    EverySource {
+        /// What counts.
+        main: Box<Failure>,
+        /// Address and reason of each place that failed, the server first.
+        sources: Vec<(String, String)>,
+    },
     /// The stored state cannot be used.
     #[error("{0}")]
     State(#[from] StateError),
+    /// A target cannot be kept as a file.
+    #[error("{0}")]
+    Target(#[from] TargetError),
     /// The newest root on the server is older than one that was stored.
     #[error("root {got}, but {seen} was stored")]
     RootHeldBack {
@@ -54,6 +66,16 @@ pub enum Failure {
         /// The last successful update.
         seen: UtcTime,
     },
+    /// A file has expired by the clock of this machine, and has not by the server's.
+    #[error("{after}; by the server's clock ({server}) it has not")]
+    ClockAhead {
+        /// The clock.
+        now: UtcTime,
+        /// What the server said.
+        server: UtcTime,
+        /// The refusal, which stands.
+        after: UpdateError,
+    },
     /// The server has no timestamp of the collection, and sent nothing else of it in this run.
     #[error("the server does not have this collection")]
     NoCollection,
@@ -74,6 +96,16 @@ pub enum Failure {
     /// Offline, and nothing is stored.
     #[error("nothing is stored")]
     NothingStored,
+}
+
+impl Failure {
+    /// The failure that counts, where several places failed.
+    pub fn main(&self) -> &Self {
+        match self {
+            Self::EverySource { main, .. } => main.main(),
+            other => other,
+        }
+    }
 }
 
 /// Where a failure happened: what a message has to name.
@@ -98,6 +130,11 @@ impl Scene {
 
     /// The problem that a failure is.
     pub fn problem(&self, failure: Failure) -> Problem {
+        if let Failure::EverySource { main, sources } = failure {
+            return sources.iter().fold(self.problem(*main), |problem, (address, why)| {
+                problem.fact("tried", format!("{address}: {why}"))
+            });
+        }
         let problem = match &failure {
             Failure::Update(error) | Failure::Lookup(LookupError::Role(error)) => self.of_update(error),
             Failure::Lookup(LookupError::Unavailable { role }) => self.start(Code::FileMissing).fact("role", role),
@@ -105,6 +142,10 @@ impl Scene {
             Failure::Lookup(other) => self.start(Code::SearchLimit).cause(other),
             Failure::Fetch { file, error } => self.of_fetch(file, error),
             Failure::State(error) => self.of_state(error),
+            Failure::Target(error) => {
+                let code = if error.why == Why::Full { Code::DiskFull } else { Code::FileIo };
+                Problem::new(code).fact("path", error.path.display()).fact("found", &error.why)
+            }
             Failure::RootHeldBack { got, seen } => self
                 .start(Code::RootRollback)
                 .fact("root now", format!("v{got}"))
@@ -115,6 +156,14 @@ impl Scene {
             Failure::ClockBack { now, seen } => {
                 self.start(Code::ClockBack).fact("clock", now).fact("last update", seen)
             }
+            Failure::ClockAhead { now, server, after } => {
+                let problem = self.start(Code::ClockAhead).fact("role", &after.role);
+                let problem = match &after.reason {
+                    Reason::Expired { expires, .. } => problem.fact("expired", expires),
+                    reason => problem.fact("found", reason),
+                };
+                problem.fact("clock", now).fact("clock there", server)
+            }
             Failure::NoCollection => self.start(Code::NoSuchCollection),
             Failure::CollectionGone { version, seen } => {
                 let problem = self.start(Code::CollectionGone).fact("seen before", format!("timestamp v{version}"));
@@ -124,7 +173,7 @@ impl Scene {
                 }
             }
             Failure::StoredOther { file } => self.start(Code::StoredIncomplete).fact("file", file),
-            Failure::NothingStored => self.start(Code::NothingStored),
+            Failure::NothingStored | Failure::EverySource { .. } => self.start(Code::NothingStored),
         };
         problem.because(failure)
     }
@@ -212,12 +261,14 @@ pub(crate) fn code_of_fetch(error: &FetchError) -> Code {
         FetchError::RateLimited { .. } => Code::RateLimited,
         FetchError::Unreachable(_) => Code::Unreachable,
         FetchError::Certificate(_) => Code::Certificate,
-        FetchError::Timeout => Code::Timeout,
+        FetchError::Timeout(_) => Code::Timeout,
         FetchError::Truncated => Code::CutOff,
         FetchError::Status(500..) => Code::ServerFault,
-        FetchError::TooLarge { .. } | FetchError::Redirect | FetchError::Encoding | FetchError::Status(_) => {
-            Code::AnswerRefused
-        }
+        FetchError::TooLarge { .. }
+        | FetchError::Redirect
+        | FetchError::Redirects { .. }
+        | FetchError::Encoding
+        | FetchError::Status(_) => Code::AnswerRefused,
         FetchError::InsecureRefused => Code::PlainHttpRefused,
         FetchError::Setup(_) => Code::Configuration,
     }
@@ -266,13 +317,14 @@ impl From<&RegistryError> for Problem {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::transport::TimeLimit;
 
     #[test]
     fn an_outage_is_never_reported_as_not_signed_or_denied() {
         let scene = Scene::online("r/a", "https://s");
         for error in [
             FetchError::Unreachable("connection refused"),
-            FetchError::Timeout,
+            FetchError::Timeout(TimeLimit::Unnamed),
             FetchError::Truncated,
             FetchError::Status(500),
             FetchError::Status(418),

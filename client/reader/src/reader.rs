@@ -7,17 +7,19 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use bytes::Bytes;
-use trust_tuf::lookup::{Lookup, LookupError, Outcome, RoleRequest, Step};
+use trust_tuf::lookup::{Lookup, LookupError, Outcome, RoleRequest, Statement, Step};
 use trust_tuf::names::is_target_path;
 use trust_tuf::trusted::TrustedSet;
 use trust_tuf::{Reason, TargetInfo, Targets, UpdateError, UtcTime, Verified, Version, limits};
 
 use crate::anchor::Anchor;
+use crate::clock;
 use crate::layout::{Layout, file_name};
 use crate::problems::{Failure, Scene};
+use crate::sources::{Remote, SourceReport, Sources};
 use crate::state::StateStore;
-use crate::transport::{FetchError, Transport};
-use crate::update::{self, Remote, Updated};
+use crate::transport::{Body, FetchError, TimeLimit, Transport};
+use crate::update::{self, Updated};
 use crate::verdict::Problem;
 
 /// How an update is made.
@@ -31,11 +33,14 @@ pub struct Options {
     pub layout: Option<Layout>,
     /// Whether a clock that went back is refused. Off only where time itself is what is tested.
     pub check_clock: bool,
+    /// In a program that stays up, what an earlier update of the same collection verified: it is recognised by its bytes
+    /// and keys, and not verified again. What time and other files change is judged anew.
+    pub earlier: Option<TrustedSet>,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { patience: Duration::from_secs(60), max_staleness: None, layout: None, check_clock: true }
+        Self { patience: crate::limits::WHOLE, max_staleness: None, layout: None, check_clock: true, earlier: None }
     }
 }
 
@@ -43,13 +48,17 @@ impl Default for Options {
 pub struct Reader<T> {
     anchor: Anchor,
     store: StateStore,
-    transport: Option<T>,
+    sources: Option<Sources<T>>,
+    // The place that the trusted files came from: asked first for what they name.
+    home: usize,
+    reports: Vec<SourceReport>,
     options: Options,
     layout: Layout,
     trusted: TrustedSet,
     pinned_version: Version,
     warnings: Vec<String>,
-    fetch_failures: BTreeMap<String, (String, FetchError)>,
+    // Why a role could not be loaded.
+    role_failures: BTreeMap<String, Failure>,
 }
 
 /// What [`Reader::load_all_roles`] could not load: the role and why.
@@ -64,24 +73,52 @@ impl<T: Transport> Reader<T> {
     /// The same, with options.
     pub async fn refresh_with(
         anchor: Anchor,
-        mut store: StateStore,
+        store: StateStore,
         transport: T,
         now: UtcTime,
         options: Options,
     ) -> Result<Self, Problem> {
+        Self::refresh_from(anchor, store, Sources::one(transport), now, options).await
+    }
+
+    /// The same from a server and its mirrors: what one of them lacks, holds back or falsifies comes from another.
+    pub async fn refresh_from(
+        anchor: Anchor,
+        mut store: StateStore,
+        sources: Sources<T>,
+        now: UtcTime,
+        mut options: Options,
+    ) -> Result<Self, Problem> {
         let layout = options.layout.clone().unwrap_or_else(|| Layout::of(&anchor.collection));
-        let scene = Scene::online(anchor.collection.as_str(), transport.describe());
-        let updated = Self::update(&anchor, &mut store, &transport, &layout, now, &options).await;
-        let Updated { set: trusted, pinned_version, warnings } = updated.map_err(|failure| scene.problem(failure))?;
-        let transport = Some(transport);
-        let fetch_failures = BTreeMap::new();
-        Ok(Self { anchor, store, transport, options, layout, trusted, pinned_version, warnings, fetch_failures })
+        let scene = Scene::online(anchor.collection.as_str(), sources.server().describe());
+        let updated = Self::update(&anchor, &mut store, &sources, &layout, now, &options).await;
+        let server_time = sources.server().server_time();
+        let Updated { set: trusted, pinned_version, mut warnings, sources: reports, home } =
+            updated.map_err(|failure| scene.problem(clock::explain(failure, server_time)))?;
+        warnings.extend(clock::warning(now, server_time));
+        warnings.extend(reports.iter().filter_map(SourceReport::warning));
+        let sources = Some(sources);
+        let role_failures = BTreeMap::new();
+        options.earlier = None;
+        Ok(Self {
+            anchor,
+            store,
+            sources,
+            home,
+            reports,
+            options,
+            layout,
+            trusted,
+            pinned_version,
+            warnings,
+            role_failures,
+        })
     }
 
     async fn update(
         anchor: &Anchor,
         store: &mut StateStore,
-        transport: &T,
+        sources: &Sources<T>,
         layout: &Layout,
         now: UtcTime,
         options: &Options,
@@ -90,11 +127,12 @@ impl<T: Transport> Reader<T> {
             update::check_clock(store, now)?;
         }
         if is_recent(store, anchor, options.max_staleness, now)
-            && let Ok(updated) = update::offline(anchor, store, now)
+            && let Ok(updated) = update::offline(anchor, store, now, options.earlier.as_ref())
         {
             return Ok(updated);
         }
-        update::online(anchor, store, &Remote::new(transport, layout, options.patience), now).await
+        let mut remote = Remote::new(sources, layout, options.patience);
+        update::online(anchor, store, &mut remote, now, options.earlier.as_ref()).await
     }
 
     /// Uses the stored files alone, judged at `now`. Nothing is asked and nothing is written.
@@ -103,24 +141,44 @@ impl<T: Transport> Reader<T> {
     }
 
     /// The same, with options.
-    pub fn offline_with(anchor: Anchor, store: StateStore, now: UtcTime, options: Options) -> Result<Self, Problem> {
+    pub fn offline_with(
+        anchor: Anchor,
+        store: StateStore,
+        now: UtcTime,
+        mut options: Options,
+    ) -> Result<Self, Problem> {
         let scene = Scene::offline(anchor.collection.as_str());
         let clock = if options.check_clock { update::check_clock(&store, now) } else { Ok(()) };
-        let Updated { set: trusted, pinned_version, warnings } =
-            clock.and_then(|()| update::offline(&anchor, &store, now)).map_err(|failure| scene.problem(failure))?;
+        let earlier = options.earlier.take();
+        let Updated { set: trusted, pinned_version, warnings, sources: reports, home } = clock
+            .and_then(|()| update::offline(&anchor, &store, now, earlier.as_ref()))
+            .map_err(|failure| scene.problem(failure))?;
         let layout = options.layout.clone().unwrap_or_else(|| Layout::of(&anchor.collection));
-        let (transport, fetch_failures) = (None, BTreeMap::new());
-        Ok(Self { anchor, store, transport, options, layout, trusted, pinned_version, warnings, fetch_failures })
+        let (sources, role_failures) = (None, BTreeMap::new());
+        Ok(Self {
+            anchor,
+            store,
+            sources,
+            home,
+            reports,
+            options,
+            layout,
+            trusted,
+            pinned_version,
+            warnings,
+            role_failures,
+        })
     }
 
-    /// Updates again with the same store and server: after a publication, or in a program that stays up.
+    /// Updates again with the same store, server and mirrors: after a publication, or in a program that stays up.
     pub async fn renew(self, now: UtcTime) -> Result<Self, Problem> {
-        match self.transport {
-            Some(transport) => {
-                let options = Options { max_staleness: None, ..self.options };
-                Self::refresh_with(self.anchor, self.store, transport, now, options).await
+        let earlier = Some(self.trusted);
+        match self.sources {
+            Some(sources) => {
+                let options = Options { max_staleness: None, earlier, ..self.options };
+                Self::refresh_from(self.anchor, self.store, sources, now, options).await
             }
-            None => Self::offline_with(self.anchor, self.store, now, self.options),
+            None => Self::offline_with(self.anchor, self.store, now, Options { earlier, ..self.options }),
         }
     }
 
@@ -156,20 +214,20 @@ impl<T: Transport> Reader<T> {
     /// Where this reader reads: for problems that a caller makes.
     pub fn scene(&self) -> Scene {
         let collection = self.anchor.collection.as_str();
-        match &self.transport {
-            Some(transport) => Scene::online(collection, transport.describe()),
+        match &self.sources {
+            Some(sources) => Scene::online(collection, sources.server().describe()),
             None => Scene::offline(collection),
         }
     }
 
     /// Whether a server is asked for what is not stored.
     pub(crate) fn is_online(&self) -> bool {
-        self.transport.is_some()
+        self.sources.is_some()
     }
 
     /// When the last successful update began, as far as is known: the record on disk is written once a minute.
     pub(crate) fn updated_at(&self) -> UtcTime {
-        match self.transport {
+        match self.sources {
             Some(_) if self.options.max_staleness.is_none() => self.trusted.now(),
             _ => self.store.refreshed().unwrap_or(UtcTime::EPOCH),
         }
@@ -183,21 +241,36 @@ impl<T: Transport> Reader<T> {
         }
     }
 
+    /// The plain TUF answer to a path (5.6.7), for any repository: who lists it first, and what it says. `None`: no such
+    /// target. No role is reserved, and none after the hit is asked for.
+    pub async fn find(&mut self, path: &str) -> Result<Option<Statement>, Problem> {
+        match self.run(Lookup::plain(&self.trusted, path)).await {
+            Ok(outcome) => Ok(outcome.statements.into_iter().next()),
+            Err(failure) => Err(self.scene().problem(failure)),
+        }
+    }
+
     pub(crate) async fn search(&mut self, path: &str) -> Result<Outcome, Failure> {
-        let mut lookup = Lookup::new(&self.trusted, path);
+        let searched = self.run(Lookup::new(&self.trusted, path)).await;
+        searched.map_err(|failure| clock::explain(failure, self.server_time()))
+    }
+
+    fn server_time(&self) -> Option<UtcTime> {
+        self.sources.as_ref().and_then(|sources| sources.server().server_time())
+    }
+
+    async fn run(&mut self, mut lookup: Lookup) -> Result<Outcome, Failure> {
         loop {
             match lookup.step(&self.trusted).map_err(|error| self.with_fetch_failure(error))? {
                 Step::Done => return Ok(lookup.outcome()),
                 Step::Need(request) => {
                     if let Err(failure) = self.load(&request).await {
-                        let error = match failure {
-                            Failure::Update(error) => LookupError::Role(error),
-                            Failure::Fetch { file, error } => {
-                                self.fetch_failures.insert(request.role.clone(), (file, error));
-                                LookupError::Unavailable { role: request.role.clone() }
-                            }
-                            other => return Err(other),
+                        let error = match failure.main() {
+                            Failure::Update(error) => LookupError::Role(error.clone()),
+                            Failure::Fetch { .. } => LookupError::Unavailable { role: request.role.clone() },
+                            _ => return Err(failure),
                         };
+                        self.role_failures.insert(request.role.clone(), failure);
                         lookup.failed(error).map_err(|error| self.with_fetch_failure(error))?;
                     }
                 }
@@ -205,19 +278,26 @@ impl<T: Transport> Reader<T> {
         }
     }
 
-    /// The search says only that a role could not be fetched; what happened there is the better answer.
+    /// The search says only which role it was; what happened there is the better answer.
     fn with_fetch_failure(&self, error: LookupError) -> Failure {
-        match &error {
-            LookupError::Unavailable { role } => match self.fetch_failures.get(role) {
-                Some((file, error)) => Failure::Fetch { file: file.clone(), error: error.clone() },
-                None => error.into(),
-            },
+        let (LookupError::Unavailable { role } | LookupError::Role(UpdateError { role, .. })) = &error else {
+            return error.into();
+        };
+        match (&error, self.role_failures.get(role)) {
+            (LookupError::Unavailable { .. }, Some(failure)) => failure.clone(),
+            (_, Some(Failure::EverySource { sources, .. })) => {
+                Failure::EverySource { main: Box::new(error.into()), sources: sources.clone() }
+            }
             _ => error.into(),
         }
     }
 
-    /// Loads a role: the stored file if it verifies, else the server's, which is then stored.
+    /// Loads a role: the one of an earlier set if it is still the current one, the stored file if it verifies, else the
+    /// server's, which is then stored.
     async fn load(&mut self, request: &RoleRequest) -> Result<(), Failure> {
+        if self.trusted.accept_known(request).is_some() {
+            return Ok(());
+        }
         let stored = self.store.targets(&request.role)?;
         if let Some(bytes) = stored {
             let refused = match self.trusted.accept_role(request, bytes) {
@@ -225,19 +305,17 @@ impl<T: Transport> Reader<T> {
                 Err(error) => error,
             };
             // Offline, an expired file is worth saying; one that is not the current one is as good as none.
-            if self.transport.is_none() && matches!(refused.reason, Reason::Expired { .. } | Reason::Signatures { .. })
-            {
+            if self.sources.is_none() && matches!(refused.reason, Reason::Expired { .. } | Reason::Signatures { .. }) {
                 return Err(refused.into());
             }
         }
-        let Some(transport) = &self.transport else { return Err(Failure::NothingStored) };
+        let Some(sources) = &self.sources else { return Err(Failure::NothingStored) };
         let file = file_name(&request.role, request.wanted.version, self.trusted.root().consistent_snapshot());
-        let remote = Remote::new(transport, &self.layout, self.options.patience);
-        let bytes = match remote.fetch(&file, request.wanted.limit).await {
-            Ok(bytes) => bytes,
-            Err(error) => return Err(Failure::Fetch { file, error }),
-        };
-        let role = self.trusted.accept_role(request, bytes.to_vec())?;
+        let mut remote = Remote::new(sources, &self.layout, self.options.patience);
+        let (trusted, paths) = (&mut self.trusted, [self.layout.metadata(&file)]);
+        let accept = |bytes: Bytes| Ok(trusted.accept_role(request, Vec::from(bytes))?.clone());
+        let (home, role) = remote.first_at(Some(self.home), &file, &paths, request.wanted.limit, accept).await?;
+        self.home = home;
         self.store.keep_targets(&request.role, role.bytes())?;
         Ok(())
     }
@@ -251,9 +329,16 @@ impl<T: Transport> Reader<T> {
         while let Some((delegator, file)) = waiting.pop_front() {
             for delegation in file.delegations().into_iter().flat_map(|d| d.roles()) {
                 let role = delegation.name().to_owned();
-                if seen.len() > limits::ROLES_PER_COLLECTION || !seen.insert(role.clone()) {
+                if seen.contains(&role) {
                     continue;
                 }
+                // `targets` is among them.
+                if seen.len() > limits::ROLES_PER_COLLECTION {
+                    let limit = LookupError::Limit { limit: limits::ROLES_PER_COLLECTION };
+                    unloaded.push((role, self.scene().problem(limit.into())));
+                    return Ok(unloaded);
+                }
+                seen.insert(role.clone());
                 match self.load_named(&delegator, &role).await {
                     Ok(loaded) => waiting.push_back((role, loaded)),
                     Err(failure @ Failure::State(_)) => return Err(self.scene().problem(failure)),
@@ -276,7 +361,12 @@ impl<T: Transport> Reader<T> {
 
     /// Loads one role that `targets` delegates directly (or gives `targets` itself).
     pub async fn role(&mut self, role: &str) -> Result<Verified<Targets>, Problem> {
-        match self.load_named("targets", role).await {
+        self.role_below("targets", role).await
+    }
+
+    /// Loads one role that a loaded role delegates, by name or as a hash bin.
+    pub async fn role_below(&mut self, delegator: &str, role: &str) -> Result<Verified<Targets>, Problem> {
+        match self.load_named(delegator, role).await {
             Ok(file) => Ok(file),
             Err(failure) => Err(self.scene().problem(failure)),
         }
@@ -293,20 +383,35 @@ impl<T: Transport> Reader<T> {
         if target.length > limit {
             return Err(fetch_error(FetchError::TooLarge { limit }));
         }
-        let Some(transport) = &self.transport else { return Err(Failure::NothingStored) };
+        let Some(sources) = &self.sources else { return Err(Failure::NothingStored) };
         if !is_target_path(path) {
             return Err(fetch_error(FetchError::NotFound));
         }
-        let consistent = self.trusted.root().consistent_snapshot();
-        let mut last = FetchError::NotFound;
-        for file in self.layout.target(path, target, consistent) {
-            let fetch = tokio::time::timeout(self.options.patience, transport.fetch(&file, target.length));
-            match fetch.await.unwrap_or(Err(FetchError::Timeout)) {
-                Ok(bytes) => return checked(path, target, bytes),
-                Err(error) => last = error,
-            }
-        }
-        Err(fetch_error(last))
+        let paths = self.layout.target(path, target, self.trusted.root().consistent_snapshot());
+        let mut remote = Remote::new(sources, &self.layout, self.options.patience);
+        let accept = |bytes| checked(path, target, bytes);
+        let (_, bytes) = remote.first_at(Some(self.home), path, &paths, target.length, accept).await?;
+        Ok(bytes)
+    }
+
+    /// Where a target may lie: places with the paths there, the one that the metadata came from first. None if nobody is asked.
+    pub(crate) fn target_files(&self, path: &str, target: &TargetInfo) -> Vec<(usize, String)> {
+        let paths = self.layout.target(path, target, self.trusted.root().consistent_snapshot());
+        let mut places: Vec<usize> = (0..self.sources.as_ref().map_or(0, |sources| sources.iter().count())).collect();
+        places.sort_by_key(|place| *place != self.home);
+        places.into_iter().flat_map(|place| paths.iter().map(move |path| (place, path.clone()))).collect()
+    }
+
+    /// Opens a file of a target at a place. Only until its body begins, the patience holds.
+    pub(crate) async fn open_target(&self, (place, file): &(usize, String), limit: u64) -> Result<Body, FetchError> {
+        let source = self.sources.as_ref().and_then(|sources| sources.iter().nth(*place));
+        let body = tokio::time::timeout(self.options.patience, source.ok_or(FetchError::NotFound)?.open(file, limit));
+        body.await.unwrap_or(Err(FetchError::Timeout(TimeLimit::Whole(self.options.patience))))
+    }
+
+    /// What the server and each mirror gave in the update; empty offline, or where nobody was asked.
+    pub fn sources(&self) -> &[SourceReport] {
+        &self.reports
     }
 }
 

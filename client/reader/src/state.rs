@@ -355,11 +355,9 @@ impl StateStore {
     }
 
     /// Lets the write after `steps` further steps fail, and all after it: as if the process was killed there.
-    #[cfg(test)]
-    pub(crate) fn kill_after(&self, steps: usize) {
-        let counter = std::rc::Rc::new(std::cell::Cell::new(steps));
-        self.folder.kill_after(std::rc::Rc::clone(&counter));
-        self.history.kill_after(counter);
+    #[cfg(any(test, feature = "fail-points"))]
+    pub fn kill_after(&self, steps: usize) {
+        self.folder.kill_after(steps);
     }
 }
 

@@ -500,7 +500,7 @@ impl<G: Ground> Examination<'_, G> {
         // What is outside the patterns of the role does not count, as everywhere.
         let counts = |path: &str| delegation.is_none_or(|d| d.matches(path).unwrap_or(true));
         let of_digest = |path: &str| matches!(revoked_of(&collection, path), Ok(Revoked::Digest(_)));
-        Ok(file.paths().filter(|path| path.starts_with(REVOKED_ROLE)).any(|path| of_digest(path) && counts(path)))
+        Ok(file.paths_below(REVOKED_ROLE).any(|path| of_digest(path) && counts(path)))
     }
 
     async fn find_revocation(

@@ -59,12 +59,14 @@ impl<T: Transport> Reader<T> {
         self.view_after(None).await
     }
 
-    /// The same. Roles that did not change since an earlier view are taken from there and not read and verified again.
+    /// The same. Roles that did not change since an earlier view are taken from there and not read and verified again, also
+    /// where others did.
     pub async fn view_after(&mut self, earlier: Option<&View>) -> Result<View, Problem> {
         if let Some(earlier) = earlier.filter(|earlier| earlier.anchor == *self.anchor()) {
-            self.trusted_mut().adopt(&earlier.set);
+            self.trusted_mut().remember(&earlier.set);
         }
         let unusable = self.load_everything().await.map_err(|failure| self.scene().problem(failure))?;
+        self.trusted_mut().forget();
         Ok(View {
             anchor: self.anchor().clone(),
             set: self.trusted().clone(),

@@ -52,8 +52,8 @@ fn fetch(app: &App, pin: &Pin, collection: &CollectionName) -> Result<Anchor, Pr
             .cause("the pinned root is not on this machine yet, and offline it cannot be fetched"));
     }
     let address = server::address(app, Some(pin))?;
-    let transport = server::anonymous(app, &address)?;
-    let anchor = app.wait(anchor::fetch_pinned(&transport, collection, &pin.fingerprint))?;
+    let sources = server::with_mirrors(app, server::anonymous(app, &address)?, &server::mirrors(app, Some(pin)))?;
+    let anchor = app.wait(anchor::fetch_pinned_from(&sources, collection, &pin.fingerprint))?;
     keep(app, &anchor.root)?;
     Ok(anchor)
 }

@@ -10,7 +10,7 @@ use trust_keys::{FileError, KeyFileError, KeyUriError, PassphraseError, SignErro
 use trust_reader::catalogue::Code;
 use trust_reader::verdict::Problem;
 
-use trust_tuf::{CollectionName, UtcTime, Version};
+use trust_tuf::{CollectionName, UtcTime, Version, limits};
 
 use crate::prompt::ENTRIES_DIFFER;
 use crate::settings::{Origin, SettingsError};
@@ -448,6 +448,18 @@ pub fn outside_paths(role: &str, path: &str) -> Problem {
         .cause("the path is outside the patterns that were delegated to the role")
         .fact("role", role)
         .remedy(["ask whoever holds the targets key for wider paths (trust signer list shows them)"])
+}
+
+/// A signer's file that no server of ours takes.
+pub fn file_too_large(role: &str, signer: &str, collection: &CollectionName, bytes: usize) -> Problem {
+    let most = limits::PUBLISH_BYTES;
+    Problem::new(Code::PublicationRefused)
+        .headline(format!("the file of `{role}` would have {bytes} bytes, and at most {most} are published"))
+        .cause("a role's file lists everything that was signed in it")
+        .remedy([
+            format!("spread it over more files: trust signer bins {signer} {collection} 256"),
+            "remove what is not used any more: trust unsign --digest".to_owned(),
+        ])
 }
 
 /// No role lists a key of this machine.

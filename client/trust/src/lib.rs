@@ -10,6 +10,7 @@ pub mod app;
 pub mod cli;
 pub mod commands;
 pub mod drafts;
+pub mod entries;
 pub mod fault;
 pub mod keyring;
 pub mod manifests;

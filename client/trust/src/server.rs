@@ -3,7 +3,9 @@
 use trust_reader::api::ApiClient;
 use trust_reader::http::{HttpOptions, HttpTransport, Token};
 use trust_reader::registry::{AuthSources, RegistryClient, RegistryOptions};
+use trust_reader::sources::Sources;
 use trust_reader::tls::TlsOptions;
+use trust_reader::transport::Transport;
 use trust_reader::verdict::Problem;
 
 use crate::app::App;
@@ -18,6 +20,26 @@ pub fn address(app: &App, pin: Option<&Pin>) -> Result<String, Problem> {
         (None, Some(server)) => Ok(server),
         (None, None) => app.server(),
     }
+}
+
+/// The mirrors of that server: what was typed, else what stands beside the server that is used.
+pub fn mirrors(app: &App, pin: Option<&Pin>) -> Vec<String> {
+    let is_typed = |origin: &Origin| matches!(origin, Origin::Flag(_) | Origin::Variable(_));
+    let (typed, server) = (app.settings.mirrors.as_ref(), app.settings.server.as_ref());
+    match (typed, pin.filter(|pin| pin.server.is_some())) {
+        (Some(mirrors), _) if is_typed(&mirrors.origin) => mirrors.value.clone(),
+        // A server that was typed is another one than that of the context or the pin: theirs may not even have the collection.
+        _ if server.is_some_and(|server| is_typed(&server.origin)) => Vec::new(),
+        (_, Some(pin)) => pin.mirrors.clone(),
+        (of_context, None) => of_context.map(|mirrors| mirrors.value.clone()).unwrap_or_default(),
+    }
+}
+
+/// A server with its mirrors. A mirror is only ever read from, and never gets the token.
+pub fn with_mirrors(app: &App, server: HttpTransport, mirrors: &[String]) -> Result<Sources<HttpTransport>, Problem> {
+    let mirrors = mirrors.iter().filter(|mirror| mirror.trim_end_matches('/') != server.describe());
+    let mirrors: Vec<HttpTransport> = mirrors.map(|mirror| anonymous(app, mirror)).collect::<Result<_, _>>()?;
+    Ok(Sources::new(server, mirrors))
 }
 
 /// Whether the token may be sent there. It is the token of the server that was typed or that the context names. A server

@@ -2,17 +2,21 @@
 //!
 //! Invariant: a session is made only from a pinned root, and everything in it was verified by the reader.
 
+use std::collections::BTreeSet;
+
 use trust_image::Reference;
 use trust_reader::anchor::Anchor;
-use trust_reader::catalogue::Code;
+use trust_reader::catalogue::{Code, exit};
 use trust_reader::http::HttpTransport;
 use trust_reader::problems::Failure;
 use trust_reader::reader::{Options, Reader};
+use trust_reader::sources::SourceState;
 use trust_reader::state::StateStore;
+use trust_reader::transport::FetchError;
 use trust_reader::verdict::Problem;
 use trust_tuf::lookup::LookupError;
 use trust_tuf::{
-    CollectionName, Reason, RoleKeys, RoleName, RoleType, Targets, UtcTime, Verified, example_keys, limits,
+    Bins, CollectionName, Reason, RoleKeys, RoleName, RoleType, Targets, UtcTime, Verified, example_keys, limits,
 };
 
 use crate::anchors;
@@ -70,8 +74,8 @@ impl Session {
             refuse_example_keys(app, &reader)?;
             return Ok(Self { collection, server: None, reader });
         }
-        let address = server::address(app, Some(pin))?;
-        Self::online(app, anchor, address)
+        let place = (server::address(app, Some(pin))?, server::mirrors(app, Some(pin)));
+        Self::online_at(app, anchor, place, app.now()?, true)
     }
 
     /// Opens a collection in order to publish in it. What people signed may have expired: it is read as at its last valid
@@ -95,7 +99,8 @@ impl Session {
         let mut by_clock = true;
         // Each turn goes back to before one more expiry: every role that can be expired, and the root.
         for _ in 0..limits::ROLES_PER_LOOKUP {
-            let opened = Self::online_at(app, anchors::load(app, pin)?, server::address(app, Some(pin))?, at, by_clock);
+            let place = (server::address(app, Some(pin))?, server::mirrors(app, Some(pin)));
+            let opened = Self::online_at(app, anchors::load(app, pin)?, place, at, by_clock);
             let expired = match opened {
                 Ok(mut session) => {
                     let unloaded = session.load_all(app)?;
@@ -117,24 +122,37 @@ impl Session {
         Self::open(app, pin)
     }
 
-    /// Updates from this server. Reading is anonymous; a server that wants a token gets it.
+    /// Updates from this server alone.
     pub fn online(app: &App, anchor: Anchor, address: String) -> Result<Self, Problem> {
-        Self::online_at(app, anchor, address, app.now()?, true)
+        Self::online_at(app, anchor, (address, Vec::new()), app.now()?, true)
     }
 
+    /// Updates from a server and its mirrors. Reading is anonymous; a server that wants a token gets it, a mirror never.
+    ///
     /// `by_clock`: whether `at` is what the clock shows, so that a clock that went back is refused. Said and not compared: the
     /// clock goes on while another process is waited for.
-    fn online_at(app: &App, anchor: Anchor, address: String, at: UtcTime, by_clock: bool) -> Result<Self, Problem> {
+    fn online_at(
+        app: &App,
+        anchor: Anchor,
+        (address, mirrors): (String, Vec<String>),
+        at: UtcTime,
+        by_clock: bool,
+    ) -> Result<Self, Problem> {
         let collection = anchor.collection.clone();
         let refresh = |transport: HttpTransport| {
             let store = store(app, &anchor)?;
             let options = Options { check_clock: by_clock, ..options(app) };
-            app.wait(Reader::refresh_with(anchor.clone(), store, transport, at, options))
+            let sources = server::with_mirrors(app, transport, &mirrors)?;
+            app.wait(Reader::refresh_from(anchor.clone(), store, sources, at, options))
         };
+        let may_have_token = || app.settings.token.is_some() && server::may_have_token(app, &address);
         let reader = match refresh(server::anonymous(app, &address)?) {
-            Err(problem)
-                if wants_token(&problem) && app.settings.token.is_some() && server::may_have_token(app, &address) =>
-            {
+            Err(problem) if wants_token(&problem) && may_have_token() => {
+                refresh(server::api(app, &address)?.transport().clone())?
+            }
+            // A mirror helped, but the server may know better: it only wants to know who asks.
+            Ok(reader) if server_wants_token(&reader) && may_have_token() => {
+                drop(reader);
                 refresh(server::api(app, &address)?.transport().clone())?
             }
             other => other?,
@@ -148,9 +166,60 @@ impl Session {
         app.wait(self.reader.load_all_roles())
     }
 
+    /// Loads every role, hash bins too; those that cannot be used are given back with the reason.
+    pub fn load_all_with_bins(&mut self, app: &App) -> Result<Vec<(String, Problem)>, Problem> {
+        let mut unusable = self.load_all(app)?;
+        for signer in self.signers() {
+            for bin in self.bins_of(&signer).iter().flat_map(Bins::names) {
+                if let Err(problem) = self.role_below(app, signer.as_str(), &bin) {
+                    if problem.exit() == exit::LOCAL {
+                        return Err(problem);
+                    }
+                    unusable.push((bin, problem));
+                }
+            }
+        }
+        Ok(unusable)
+    }
+
     /// A role that `targets` delegates directly, or `targets`.
     pub fn role(&mut self, app: &App, role: &str) -> Result<Verified<Targets>, Problem> {
         app.wait(self.reader.role(role))
+    }
+
+    /// A role that a loaded role delegates.
+    pub fn role_below(&mut self, app: &App, delegator: &str, role: &str) -> Result<Verified<Targets>, Problem> {
+        app.wait(self.reader.role_below(delegator, role))
+    }
+
+    /// The hash bins of a signer whose file is loaded; `None` if there are none, or more than are published here.
+    pub fn bins_of(&self, signer: &RoleName) -> Option<Bins> {
+        let file = self.reader.trusted().delegated("targets", signer.as_str()).filter(|_| !signer.is_targets())?;
+        let layout = file.delegations()?.succinct()?.layout();
+        (layout.bit_length() <= limits::PUBLISH_BIN_BITS).then(|| layout.clone())
+    }
+
+    /// The signer that has this role as a hash bin.
+    pub fn signer_of_bin(&self, role: &RoleName) -> Option<RoleName> {
+        let has = |signer: &RoleName| self.bins_of(signer).is_some_and(|bins| bins.number_of(role.as_str()).is_some());
+        self.signers().into_iter().find(has)
+    }
+
+    /// Every file that is loaded and says something for this signer: the own one, and hash bins and roles below it.
+    pub fn files_of(&self, signer: &RoleName) -> Vec<Verified<Targets>> {
+        let set = self.reader.trusted();
+        let mut files = Vec::new();
+        let mut seen: BTreeSet<&str> = BTreeSet::new();
+        let mut waiting: Vec<(&str, &str)> = vec![("targets", signer.as_str())];
+        while let Some((delegator, role)) = waiting.pop() {
+            let Some(file) = set.delegated(delegator, role).filter(|_| seen.insert(role)) else { continue };
+            files.push(file.clone());
+            if role != "targets" {
+                waiting
+                    .extend(set.loaded().filter(|(above, ..)| *above == role).map(|(above, below, _)| (above, below)));
+            }
+        }
+        files
     }
 
     /// Who speaks for `targets` or a role that it delegates directly.
@@ -216,6 +285,14 @@ fn offline_expiry(problem: &Problem) -> Option<(&str, UtcTime)> {
 
 fn wants_token(problem: &Problem) -> bool {
     matches!(problem.code, Code::LoginNeeded | Code::Forbidden)
+}
+
+fn server_wants_token(reader: &CollectionReader) -> bool {
+    let failure = reader.sources().first().map(|server| &server.state);
+    matches!(
+        failure,
+        Some(SourceState::Failed(Failure::Fetch { error: FetchError::Unauthorized | FetchError::Forbidden, .. }))
+    )
 }
 
 fn options(app: &App) -> Options {

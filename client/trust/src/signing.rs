@@ -1,10 +1,13 @@
 //! What is common to commands that change a role's file: who I am, the next version, its signature.
 
+use std::collections::BTreeMap;
+
 use trust_reader::verdict::Problem;
 use trust_tuf::draft::Draft;
-use trust_tuf::{RoleName, Targets, Verified};
+use trust_tuf::{RoleName, Targets, Verified, limits};
 
 use crate::app::App;
+use crate::entries::Drafts;
 use crate::fault;
 use crate::keyring::{self, Keyring, Kind};
 use crate::publish::{self, TARGETS_LIFE};
@@ -71,6 +74,27 @@ fn possible_roles(
         if paths.iter().all(|path| session.may_list(&role, path)) { mine.push(role) } else { elsewhere.push(role) }
     }
     Ok((mine, elsewhere))
+}
+
+/// Signs the files of a signer (or of `targets`) with keys of this machine that the signer lists.
+pub fn sign_files(
+    session: &Session,
+    keyring: &mut Keyring<'_>,
+    signer: &RoleName,
+    drafts: &Drafts,
+    only_named: bool,
+) -> Result<BTreeMap<RoleName, Vec<u8>>, Problem> {
+    let keys = session.keys_of(signer).ok_or_else(|| fault::internal("a role without keys"))?;
+    let mine = keyring.for_role(signer.as_str(), &keys, Kind::Other, only_named)?;
+    let mut files = BTreeMap::new();
+    for (name, draft) in drafts {
+        let file = keyring::sign(draft, &mine)?;
+        if u64::try_from(file.len()).is_ok_and(|n| n > limits::PUBLISH_BYTES) {
+            return Err(fault::file_too_large(name.as_str(), signer.as_str(), &session.collection, file.len()));
+        }
+        files.insert(name.clone(), file);
+    }
+    Ok(files)
 }
 
 /// The next version of a role's file, with its new expiry.

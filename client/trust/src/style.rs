@@ -1,6 +1,7 @@
 //! How text looks: marks, columns, times, digests. Colour never carries meaning alone; names from elsewhere are made
 //! harmless before they reach a terminal.
 
+use std::collections::BTreeMap;
 use std::io::IsTerminal;
 
 use trust_tuf::UtcTime;
@@ -132,9 +133,44 @@ pub fn table(rows: &[Vec<String>]) -> String {
     out
 }
 
+/// Roles with their versions. Of hash bins, which can be a thousand, from the fourth on only how many.
+pub fn role_versions(roles: &BTreeMap<String, u64>) -> Vec<String> {
+    const SHOWN: usize = 3;
+    let family = |role: &str| -> Option<String> {
+        let (prefix, digits) = role.rsplit_once('-')?;
+        let is_number = !digits.is_empty() && digits.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+        is_number.then(|| prefix.to_owned())
+    };
+    let mut counts: BTreeMap<String, usize> = BTreeMap::new();
+    for prefix in roles.keys().filter_map(|role| family(role)) {
+        *counts.entry(prefix).or_default() += 1;
+    }
+    let mut told = Vec::new();
+    for (role, version) in roles {
+        match family(role).and_then(|prefix| counts.get_mut(&prefix).map(|count| (prefix, count))) {
+            Some((_, 0)) => {}
+            Some((prefix, count)) if *count > SHOWN => {
+                told.push(format!("{count} roles {}-*", plain(&prefix)));
+                *count = 0;
+            }
+            _ => told.push(format!("{} v{version}", plain(role))),
+        }
+    }
+    told
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_thousand_bins_are_told_in_a_word() {
+        let of = |names: &[String]| role_versions(&names.iter().map(|name| (name.clone(), 1)).collect());
+        let bins: Vec<String> = (0..16).map(|n| format!("ci.b1-{n:x}")).collect();
+        let few: Vec<String> = ["alice-x", "ci.b1-3", "ci.b1-a", "targets"].map(str::to_owned).to_vec();
+        assert_eq!(of(&few), ["alice-x v1", "ci.b1-3 v1", "ci.b1-a v1", "targets v1"]);
+        assert_eq!(of(&[few, bins].concat()), ["alice-x v1", "16 roles ci.b1-*", "targets v1"]);
+    }
 
     #[test]
     fn names_from_elsewhere_cannot_steer_a_terminal() {

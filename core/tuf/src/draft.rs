@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use crate::error::MetadataError;
 use crate::json::{self, Value};
 use crate::keys::{PublicKey, Signature};
-use crate::model::{MetaEntry, TargetInfo};
+use crate::model::{Bins, MetaEntry, TargetInfo};
 use crate::names::{RoleType, Version};
 use crate::time::UtcTime;
 
@@ -21,7 +21,12 @@ pub struct Draft {
 impl Draft {
     /// A first version of a targets role, without targets.
     pub fn targets(expires: UtcTime) -> Self {
-        Self::new(RoleType::Targets, Version::ONE, expires, [("targets", Value::Object(BTreeMap::new()))])
+        Self::targets_at(Version::ONE, expires)
+    }
+
+    /// A targets role without targets that counts on: the next version of one that was removed.
+    pub fn targets_at(version: Version, expires: UtcTime) -> Self {
+        Self::new(RoleType::Targets, version, expires, [("targets", Value::Object(BTreeMap::new()))])
     }
 
     /// A first root with consistent snapshots; its roles are still to be set.
@@ -121,39 +126,96 @@ impl Draft {
         removed
     }
 
+    /// Takes all targets out, each as it stands in the file.
+    pub fn take_targets(&mut self) -> BTreeMap<String, Value> {
+        let taken =
+            edit(&mut self.signed, |signed| signed.insert("targets".to_owned(), Value::Object(BTreeMap::new())));
+        match taken {
+            Some(Value::Object(targets)) => targets,
+            _ => BTreeMap::new(),
+        }
+    }
+
+    /// Lists a target as it stood in another file.
+    pub fn put_target(&mut self, path: String, target: Value) {
+        edit(&mut self.signed, |signed| edit_member(signed, "targets", |targets| targets.insert(path, target)));
+    }
+
     /// Adds a delegation at the end of the order of priority (reserved roles: at its front), or replaces the one with
     /// this name in its place.
     pub fn set_delegation(&mut self, new: &NewDelegation) {
-        edit(&mut self.signed, |signed| {
-            edit_member(signed, "delegations", |delegations| {
-                let mut roles =
-                    delegations.get("roles").and_then(Value::as_array).map(<[Value]>::to_vec).unwrap_or_default();
-                match roles.iter_mut().find(|r| r.get("name").and_then(Value::as_str) == Some(&new.name)) {
-                    Some(place) => *place = new.to_value(),
-                    None if new.name.starts_with('_') => roles.insert(0, new.to_value()),
-                    None => roles.push(new.to_value()),
-                }
-                edit_member(delegations, "keys", |table| replace_keys(table, &new.keys, roles.iter()));
-                delegations.insert("roles".to_owned(), Value::Array(roles));
-            });
+        let at = if new.name.starts_with('_') { 0 } else { usize::MAX };
+        self.set_delegation_at(new, at);
+    }
+
+    /// The same, in front of another delegation.
+    pub fn set_delegation_before(&mut self, new: &NewDelegation, other: &str) {
+        let roles = self.signed.get("delegations").and_then(|d| d.get("roles")).and_then(Value::as_array);
+        let at = roles.unwrap_or_default().iter().position(|r| is_named(r, other));
+        self.set_delegation_at(new, at.unwrap_or(usize::MAX));
+    }
+
+    fn set_delegation_at(&mut self, new: &NewDelegation, at: usize) {
+        self.edit_delegations(&new.keys, |roles| match roles.iter_mut().find(|r| is_named(r, &new.name)) {
+            Some(place) => *place = new.to_value(),
+            None => roles.insert(at.min(roles.len()), new.to_value()),
         });
     }
 
     /// Removes a delegation; false if there is none with this name.
     pub fn remove_delegation(&mut self, name: &str) -> bool {
-        let mut removed = false;
+        self.edit_delegations(&[], |roles| {
+            let before = roles.len();
+            roles.retain(|r| !is_named(r, name));
+            roles.len() < before
+        })
+    }
+
+    /// Puts a delegation behind all others; false if there is none with this name.
+    pub fn move_delegation_last(&mut self, name: &str) -> bool {
+        self.edit_delegations(&[], |roles| match roles.iter().position(|r| is_named(r, name)) {
+            Some(at) => {
+                let role = roles.remove(at);
+                roles.push(role);
+                true
+            }
+            None => false,
+        })
+    }
+
+    fn edit_delegations<T>(&mut self, keys: &[PublicKey], change: impl FnOnce(&mut Vec<Value>) -> T) -> T {
         edit(&mut self.signed, |signed| {
             edit_member(signed, "delegations", |delegations| {
                 let mut roles =
                     delegations.get("roles").and_then(Value::as_array).map(<[Value]>::to_vec).unwrap_or_default();
-                let before = roles.len();
-                roles.retain(|r| r.get("name").and_then(Value::as_str) != Some(name));
-                removed = roles.len() < before;
-                edit_member(delegations, "keys", |table| replace_keys(table, &[], roles.iter()));
+                let result = change(&mut roles);
+                edit_member(delegations, "keys", |table| replace_keys(table, keys, roles.iter()));
                 delegations.insert("roles".to_owned(), Value::Array(roles));
+                result
+            })
+        })
+    }
+
+    /// Delegates every path to hash bins, in place of all delegations that there are.
+    pub fn set_bins(&mut self, bins: &Bins, keys: &[PublicKey], threshold: u64) {
+        let mut succinct = BTreeMap::from([
+            ("bit_length".to_owned(), Value::from(u64::from(bins.bit_length()))),
+            ("name_prefix".to_owned(), Value::from(bins.name_prefix())),
+        ]);
+        set_keys(&mut succinct, keys, threshold);
+        let succinct = Value::Object(succinct);
+        edit(&mut self.signed, |signed| {
+            edit_member(signed, "delegations", |delegations| {
+                delegations.remove("roles");
+                edit_member(delegations, "keys", |table| replace_keys(table, keys, [&succinct].into_iter()));
+                delegations.insert("succinct_roles".to_owned(), succinct);
             });
         });
-        removed
+    }
+
+    /// Delegates to nobody.
+    pub fn remove_delegations(&mut self) {
+        edit(&mut self.signed, |signed| signed.remove("delegations"));
     }
 
     /// The bytes to sign: the canonical form.
@@ -215,6 +277,10 @@ fn edit_member<T>(
     change: impl FnOnce(&mut BTreeMap<String, Value>) -> T,
 ) -> T {
     edit(parent.entry(name.to_owned()).or_insert(Value::Null), change)
+}
+
+fn is_named(delegation: &Value, name: &str) -> bool {
+    delegation.get("name").and_then(Value::as_str) == Some(name)
 }
 
 fn set_keys(entry: &mut BTreeMap<String, Value>, keys: &[PublicKey], threshold: u64) {

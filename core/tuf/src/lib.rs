@@ -17,6 +17,7 @@ pub mod error;
 pub mod example_keys;
 pub mod json;
 pub mod keys;
+mod known;
 pub mod limits;
 pub mod lookup;
 pub mod model;
@@ -30,7 +31,7 @@ pub mod verify;
 
 pub use error::{MetadataError, Reason, UpdateError};
 pub use keys::{KeyError, KeyId, PublicKey, Signature};
-pub use model::{Delegation, Delegations, Hashes, MetaEntry, RoleKeys, Root, Snapshot, TargetInfo, Targets, Timestamp};
+pub use model::{Bins, Delegation, Delegations, Hashes, MetaEntry, RoleKeys, Root, Snapshot, TargetInfo, Targets, Timestamp};
 pub use names::{CollectionName, NameError, RoleName, RoleType, Version};
 pub use time::UtcTime;
 pub use verify::Verified;

@@ -1,4 +1,6 @@
 //! The one table of limits on metadata. Reaching one is an error that names it, never a truncation.
+//!
+//! Limits on fetching (time, rate, redirects, places to read from) are the other half of the table: `trust_reader::limits`.
 
 /// Largest root file that is read, in bytes.
 pub const ROOT_BYTES: u64 = 512_000;
@@ -16,10 +18,14 @@ pub const PUBLISH_BYTES: u64 = 8 * 1024 * 1024;
 pub const CUSTOM_BYTES: usize = 16 * 1024;
 /// Root files that one update follows; then the update goes on with what it has (5.3).
 pub const ROOTS_PER_UPDATE: usize = 1_024;
+/// Root files of a chain that a trusted set keeps as verified, the first ones: the rest is verified again by the next update.
+pub const ROOTS_KEPT: usize = 128;
 /// Roles that one look-up visits (5.6.7).
 pub const ROLES_PER_LOOKUP: usize = 32;
 /// Nesting of JSON arrays and objects.
 pub const JSON_DEPTH: usize = 32;
+/// Members of one object whose members are not in canonical order: each must be kept to find two of one name.
+pub const UNSORTED_MEMBERS: usize = 1_000_000;
 /// Signatures in one file.
 pub const SIGNATURES_PER_FILE: usize = 1_000;
 /// Keys in one file.
@@ -48,7 +54,13 @@ pub const MOST_LIFE: i64 = 2 * 366 * 86_400;
 pub const PATH_WORK: u64 = 1_000_000_000;
 /// Keys of one role of a repository of ours: each is looked at in every publication that concerns it.
 pub const KEYS_PER_ROLE: usize = 64;
-/// Role files in one publication.
-pub const FILES_PER_PUBLICATION: usize = 1_024;
+/// Hash bins of one signer of a repository of ours: 2 to this power (1,024). A collection holds about 47 MB of role files,
+/// so that the fullest bin stays small, and all bins of a signer go into one publication.
+pub const PUBLISH_BIN_BITS: u32 = 10;
+/// Role files in one publication: all bins of a signer, and room for the roles above them and some more.
+pub const FILES_PER_PUBLICATION: usize = (1 << PUBLISH_BIN_BITS) + 64;
 /// Roles in one collection of ours.
 pub const ROLES_PER_COLLECTION: usize = 4_096;
+/// What the list of all roles, removed ones among them, may take in the snapshot of a repository of ours, in bytes. Every
+/// client reads it with each change; some read no more than 1 MiB.
+pub const PUBLISH_SNAPSHOT_BYTES: u64 = 1_000_000;

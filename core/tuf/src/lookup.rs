@@ -137,12 +137,23 @@ pub struct Lookup {
     stack: Vec<Frame>,
     seen: BTreeSet<String>,
     last: bool,
+    plain: bool,
     outcome: Outcome,
 }
 
 impl Lookup {
     /// Begins a search in this trusted set. Reserved paths (`_policy/…`) count in exactly one role.
     pub fn new(set: &TrustedSet, path: &str) -> Self {
+        Self::begin(set, path, false)
+    }
+
+    /// Begins the search that every TUF client makes: no path is reserved, and the first hit ends it, so that no role
+    /// after it is asked for. For repositories that are no collection of ours.
+    pub fn plain(set: &TrustedSet, path: &str) -> Self {
+        Self::begin(set, path, true)
+    }
+
+    fn begin(set: &TrustedSet, path: &str, plain: bool) -> Self {
         let mut waiting = VecDeque::new();
         let targets = set.targets();
         let delegations = targets.delegations();
@@ -162,7 +173,7 @@ impl Lookup {
                 Some(Err(Unusable { signer: d.name().to_owned(), error }))
             }
         };
-        if let Some(kind) = reserved::kind(path) {
+        if let Some(kind) = reserved::kind(path).filter(|_| !plain) {
             let mut only = match delegations.and_then(|d| d.role(kind)) {
                 Some(delegated) => if_matching(delegated),
                 None => Some(Ok(itself())),
@@ -189,6 +200,7 @@ impl Lookup {
             stack: Vec::new(),
             seen: BTreeSet::new(),
             last: false,
+            plain,
             outcome: Outcome::default(),
         }
     }
@@ -219,7 +231,7 @@ impl Lookup {
                     self.signer_failed(error.into())?;
                     continue;
                 };
-                let wanted = Wanted::of(entry, limits::TARGETS_BYTES);
+                let wanted = Wanted::of(&entry, limits::TARGETS_BYTES);
                 let Frame { delegator, role, keys } = frame;
                 let (delegator, role, keys) = (delegator.clone(), role.clone(), keys.clone());
                 return Ok(Step::Need(RoleRequest { delegator, role, wanted, keys }));
@@ -248,10 +260,11 @@ impl Lookup {
             let signer = self.current.as_ref().map_or_else(|| name.clone(), |s| s.name.clone());
             self.outcome.statements.push(Statement { signer, role: name, target });
             self.stack.clear();
+            self.last = self.plain;
             return Ok(());
         }
         // What `targets` delegates are signers of their own; reserved paths are never delegated further.
-        if name != "targets" && reserved::kind(&self.path).is_none() {
+        if name != "targets" && (self.plain || reserved::kind(&self.path).is_none()) {
             self.descend(&name, role)?;
         }
         Ok(())

@@ -4,6 +4,9 @@
 //! Stricter than reading: what is written must be read alike by every TUF client (key ids are content ids, patterns
 //! have no undefined characters, one delegator for each role, no target outside its role's paths).
 
+mod bins;
+mod paths;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -11,12 +14,14 @@ use crate::envelope::Unverified;
 use crate::error::Reason;
 use crate::example_keys;
 use crate::limits;
-use crate::model::{Delegation, MetaEntry, Paths, Role, RoleKeys, Root, Targets, pattern_matches, sha256};
+use crate::model::{Delegation, MetaEntry, Paths, Role, RoleKeys, Root, Targets};
 use crate::names::{CollectionName, RoleName, RoleType, Version, is_target_path};
 use crate::reserved;
 use crate::shape;
 use crate::time::UtcTime;
 use crate::verify::Verified;
+
+pub use bins::BinsRule;
 
 /// Why a publication is refused: which file, and the rule that it breaks.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -102,9 +107,17 @@ pub enum Rule {
     /// A pattern that clients read differently.
     #[error("pattern `{0}` is refused: only `*` and `?` are read alike by all clients")]
     Pattern(String),
-    /// Delegation to hash bins, in a place where it may not stand.
-    #[error("hash bins are not published yet")]
-    Bins,
+    /// Hash bins that clients would read differently, or that say more than their signer.
+    #[error("hash bins {0}")]
+    Bins(#[from] BinsRule),
+    /// More roles than every client reads in one snapshot.
+    #[error("the snapshot would list {roles} roles in about {bytes} bytes, and clients read {limit}: rotate the snapshot key, so that removed roles leave it", limit = limits::PUBLISH_SNAPSHOT_BYTES)]
+    SnapshotSize {
+        /// How many roles, the removed ones among them.
+        roles: usize,
+        /// How many bytes, at most.
+        bytes: u64,
+    },
     /// Two roles delegate to one.
     #[error("`{0}` has two delegators")]
     TwoDelegators(String),
@@ -224,7 +237,7 @@ impl RepositoryState {
         for (name, bytes) in roles {
             let read = Unverified::<Targets>::read(bytes, limits::STATED_BYTES)
                 .map_err(|e| refuse(name.as_str(), Reason::from(e)))?;
-            files.insert(name, File::New(read));
+            files.insert(name, File::New(Box::new(read)));
         }
         let mut walk = Walk { root: &root, files, before: BTreeMap::new(), done: BTreeMap::new() };
         walk.run()?;
@@ -250,7 +263,7 @@ impl RepositoryState {
             self.roles.iter().map(|(name, role)| (name.clone(), File::Old(role.clone()))).collect();
         for (name, bytes) in &publication.roles {
             let file = self.read_role(name, bytes, rules)?;
-            files.insert(name.clone(), File::New(file));
+            files.insert(name.clone(), File::New(Box::new(file)));
         }
         let mut walk = Walk { root: &root, files, before: self.keys(), done: BTreeMap::new() };
         walk.run()?;
@@ -258,18 +271,23 @@ impl RepositoryState {
         if let Some((name, _)) = left.iter().find(|(name, _)| publication.roles.contains_key(*name)) {
             return Err(refuse(name.as_str(), Rule::Undelegated));
         }
-        let parents = parents(&roles);
+        let (parents, before) = (paths::Parents::of(&roles), paths::Parents::of(&self.roles));
         let mut work = limits::PATH_WORK;
+        let reserved_roles = reserved_roles(&roles);
         for (name, role) in &roles {
-            let chain = delegators(&parents, name);
+            let chain = parents.chain(name);
             if publication.roles.contains_key(name) {
-                check_content(&root, &roles, name, role, rules)?;
+                check_content(&root, &reserved_roles, name, role, rules)?;
                 check_members(name.as_str(), role.bytes())?;
-                check_paths(name, role, &chain, &mut work)?;
-            } else if chain.iter().any(|(delegator, _)| publication.roles.contains_key(*delegator)) {
+                bins::check_new(self, name, role)?;
+                paths::check(name, role, &chain, &mut work)?;
+            } else if chain != before.chain(name) {
                 // Narrower paths for a role whose file stays: other clients refuse the whole repository.
-                check_paths(name, role, &chain, &mut work)?;
+                paths::check(name, role, &chain, &mut work)?;
             }
+        }
+        if publication.roles.keys().any(|name| name.is_targets() || bins::of(&roles, name).is_some()) {
+            bins::check_order(&roles, &mut work)?;
         }
         // A root that changes keys can make an online key of one that a delegation uses. Without a new root the roles
         // that stay were judged when they came.
@@ -294,14 +312,38 @@ impl RepositoryState {
         }
         let changed = publication.roles.keys().cloned().collect();
         let state = Self { collection: self.collection.clone(), root, roles, tombstones };
+        // A longer list only: what goes on under the names that there are is never stopped by it.
+        if state.listed() > self.listed() {
+            state.fits_a_snapshot()?;
+        }
         Ok(Checked { roots, changed, undelegated, state })
     }
 
     /// Who speaks for each role.
-    fn keys(&self) -> BTreeMap<&str, &RoleKeys> {
-        let top = (RoleType::Targets.as_str(), self.root.role(RoleType::Targets));
-        let delegated = self.roles.values().filter_map(|role| role.delegations()).flat_map(|d| d.roles());
-        delegated.map(|d| (d.name(), d.keys())).chain([top]).collect()
+    fn keys(&self) -> BTreeMap<String, &RoleKeys> {
+        let top = (RoleName::targets().as_str().to_owned(), self.root.role(RoleType::Targets));
+        let all = || self.roles.values().filter_map(|role| role.delegations());
+        let named = all().flat_map(|d| d.roles()).map(|d| (d.name().to_owned(), d.keys()));
+        let bins = all().filter_map(|d| d.succinct()).flat_map(|s| s.bins().map(|bin| (bin, s.keys())));
+        named.chain(bins).chain([top]).collect()
+    }
+
+    /// How many roles the snapshot lists.
+    fn listed(&self) -> usize {
+        self.roles.len().saturating_add(self.tombstones.len())
+    }
+
+    /// Every client reads the snapshot.
+    fn fits_a_snapshot(&self) -> Result<(), Refusal> {
+        // `"NAME.json":{"hashes":{"sha256":"…"},"length":…,"version":…},` with the largest length and version.
+        const ENTRY: u64 = 142;
+        let names = self.roles.keys().map(RoleName::as_str).chain(self.tombstones.keys().map(String::as_str));
+        let sizes = names.map(|name| u64::try_from(name.len()).unwrap_or(u64::MAX).saturating_add(ENTRY));
+        let bytes = sizes.fold(0_u64, u64::saturating_add);
+        if bytes <= limits::PUBLISH_SNAPSHOT_BYTES {
+            return Ok(());
+        }
+        Err(refuse("publication", Rule::SnapshotSize { roles: self.listed(), bytes }))
     }
 
     fn next_roots(&self, publication: &Publication, rules: &Rules) -> Result<Vec<Verified<Root>>, Refusal> {
@@ -363,7 +405,7 @@ impl RepositoryState {
 /// A role file of the publication, or one that is already trusted.
 enum File {
     Old(Verified<Targets>),
-    New(Unverified<Targets>),
+    New(Box<Unverified<Targets>>),
 }
 
 /// A walk over all delegations from the top: every role that is reached must verify under its one delegator.
@@ -371,32 +413,54 @@ struct Walk<'a> {
     root: &'a Verified<Root>,
     files: BTreeMap<RoleName, File>,
     /// Who spoke for each role before.
-    before: BTreeMap<&'a str, &'a RoleKeys>,
+    before: BTreeMap<String, &'a RoleKeys>,
     done: BTreeMap<RoleName, Verified<Targets>>,
+}
+
+/// A role that the walk has yet to reach.
+struct Waiting {
+    delegator: RoleName,
+    name: RoleName,
+    keys: RoleKeys,
+    is_bin: bool,
 }
 
 impl Walk<'_> {
     fn run(&mut self) -> Result<(), Refusal> {
-        let top = RoleName::targets();
-        let mut waiting = vec![(top.clone(), top, self.root.role(RoleType::Targets).clone())];
-        while let Some((delegator, name, keys)) = waiting.pop() {
-            if self.done.contains_key(&name) {
+        let (top, keys) = (RoleName::targets(), self.root.role(RoleType::Targets).clone());
+        let mut waiting = vec![Waiting { delegator: top.clone(), name: top, keys, is_bin: false }];
+        while let Some(next) = waiting.pop() {
+            let Waiting { delegator, name, keys, is_bin } = &next;
+            if self.done.contains_key(name) {
                 return Err(refuse(delegator.as_str(), Rule::TwoDelegators(name.as_str().to_owned())));
             }
             if self.done.len() >= limits::ROLES_PER_COLLECTION {
                 let rule = Rule::TooMany { what: "roles", limit: limits::ROLES_PER_COLLECTION };
                 return Err(refuse(delegator.as_str(), rule));
             }
-            let Some(file) = self.files.remove(&name) else {
+            let Some(file) = self.files.remove(name) else {
                 return Err(refuse(delegator.as_str(), Rule::MissingRole(name.as_str().to_owned())));
             };
-            let role = self.verify(&name, file, &keys)?;
-            for d in role.delegations().into_iter().flat_map(|d| d.roles()) {
-                let child = RoleName::parse(d.name())
-                    .map_err(|_| refuse(name.as_str(), Rule::RoleName(d.name().to_owned())))?;
-                waiting.push((name.clone(), child, d.keys().clone()));
+            let role = self.verify(name, file, keys)?;
+            if *is_bin && let Some(signer) = self.done.get(delegator) {
+                bins::check_bin(name, &role, signer)?;
             }
-            self.done.insert(name, role);
+            let Some(delegations) = role.delegations() else {
+                self.done.insert(next.name, role);
+                continue;
+            };
+            for d in delegations.roles() {
+                let keys = d.keys().clone();
+                waiting.push(Waiting { delegator: name.clone(), name: child(name, d.name())?, keys, is_bin: false });
+            }
+            if let Some(succinct) = delegations.succinct() {
+                bins::check_signer(delegator, name, keys, &role, succinct)?;
+                for bin in succinct.bins() {
+                    let keys = succinct.keys().clone();
+                    waiting.push(Waiting { delegator: name.clone(), name: child(name, &bin)?, keys, is_bin: true });
+                }
+            }
+            self.done.insert(next.name, role);
         }
         Ok(())
     }
@@ -419,6 +483,10 @@ impl Walk<'_> {
             None => Ok(()),
         }
     }
+}
+
+fn child(delegator: &RoleName, name: &str) -> Result<RoleName, Refusal> {
+    RoleName::parse(name).map_err(|_| refuse(delegator.as_str(), Rule::RoleName(name.to_owned())))
 }
 
 fn count_files(publication: &Publication) -> Result<(), Refusal> {
@@ -509,9 +577,11 @@ fn check_keys(file: &str, role: &str, keys: &RoleKeys, rules: &Rules) -> Result<
 
 fn check_delegated_keys(root: &Root, name: &RoleName, role: &Targets, rules: &Rules) -> Result<(), Refusal> {
     let Some(delegations) = role.delegations() else { return Ok(()) };
-    for d in delegations.roles() {
-        check_keys(name.as_str(), d.name(), d.keys(), rules)?;
-        for (id, key) in d.keys().keys() {
+    let named = delegations.roles().iter().map(|d| (d.name(), d.keys()));
+    let bins = delegations.succinct().map(|s| (s.layout().name_prefix(), s.keys()));
+    for (delegated, keys) in named.chain(bins) {
+        check_keys(name.as_str(), delegated, keys, rules)?;
+        for (id, key) in keys.keys() {
             if root.role(RoleType::Timestamp).holds(key) || root.role(RoleType::Snapshot).holds(key) {
                 return Err(refuse(name.as_str(), Rule::OnlineOffline(id.as_str().to_owned())));
             }
@@ -520,31 +590,24 @@ fn check_delegated_keys(root: &Root, name: &RoleName, role: &Targets, rules: &Ru
     Ok(())
 }
 
+/// The roles in which one kind of reserved targets counts each; every other kind counts in `targets`.
+fn reserved_roles(roles: &BTreeMap<RoleName, Verified<Targets>>) -> BTreeSet<&str> {
+    let top = roles.get(&RoleName::targets()).and_then(|t| t.delegations());
+    top.into_iter().flat_map(|d| d.roles()).map(Delegation::name).filter(|n| n.starts_with('_')).collect()
+}
+
 /// What a new targets file may say.
 fn check_content(
     root: &Root,
-    roles: &BTreeMap<RoleName, Verified<Targets>>,
+    reserved_roles: &BTreeSet<&str>,
     name: &RoleName,
     role: &Targets,
     rules: &Rules,
 ) -> Result<(), Refusal> {
     check_delegated_keys(root, name, role, rules)?;
-    if let Some(delegations) = role.delegations() {
-        if delegations.succinct().is_some() {
-            return Err(refuse(name.as_str(), Rule::Bins));
-        }
-        for d in delegations.roles() {
-            check_patterns(name, d)?;
-        }
+    for d in role.delegations().into_iter().flat_map(|d| d.roles()) {
+        check_patterns(name, d)?;
     }
-    let reserved_roles: BTreeSet<&str> = roles
-        .get(&RoleName::targets())
-        .and_then(|t| t.delegations())
-        .into_iter()
-        .flat_map(|d| d.roles())
-        .map(Delegation::name)
-        .filter(|n| n.starts_with('_'))
-        .collect();
     for (path, target) in role.targets() {
         let shown = || path.escape_debug().to_string();
         // Other clients normalise Unicode before they sign and look up: ASCII is the same in every one of them.
@@ -581,98 +644,4 @@ fn check_patterns(name: &RoleName, d: &Delegation) -> Result<(), Refusal> {
             Ok(())
         }
     }
-}
-
-/// The paths of a delegation, so that most patterns are told from a path by their beginning alone.
-enum Compared<'a> {
-    Patterns(Vec<(&'a str, &'a str)>),
-    Prefixes(&'a [String]),
-}
-
-impl<'a> Compared<'a> {
-    fn of(delegation: &'a Delegation) -> Self {
-        let beginning = |pattern: &'a str| pattern.split(['*', '?']).next().unwrap_or_default();
-        match delegation.paths() {
-            Paths::Patterns(patterns) => Self::Patterns(patterns.iter().map(|p| (beginning(p), p.as_str())).collect()),
-            Paths::HashPrefixes(prefixes) => Self::Prefixes(prefixes),
-        }
-    }
-
-    /// Whether the delegation is for this path, as [`Delegation::matches`] says; `None` once the work is used up.
-    fn matches(&self, path: &str, work: &mut u64) -> Option<bool> {
-        let bytes = |text: &str| u64::try_from(text.len()).unwrap_or(u64::MAX);
-        match self {
-            Self::Patterns(patterns) => {
-                for (beginning, pattern) in patterns {
-                    *work = work.checked_sub(8)?;
-                    if !path.starts_with(beginning) {
-                        continue;
-                    }
-                    // At worst each byte of a pattern with a `*` meets each byte of the path.
-                    let rows = if pattern.contains('*') { bytes(path) } else { 1 };
-                    *work = work.checked_sub(bytes(pattern).saturating_mul(rows))?;
-                    // What is not defined is for nothing; a new pattern of that kind is refused elsewhere.
-                    if !pattern.contains('[') && pattern_matches(pattern, path) {
-                        return Some(true);
-                    }
-                }
-                Some(false)
-            }
-            Self::Prefixes(prefixes) => {
-                *work = work.checked_sub(bytes(path))?;
-                let hash = hex::encode(sha256(path.as_bytes()));
-                for prefix in *prefixes {
-                    *work = work.checked_sub(8)?;
-                    if hash.starts_with(prefix.as_str()) {
-                        return Some(true);
-                    }
-                }
-                Some(false)
-            }
-        }
-    }
-}
-
-/// Every target of a role lies in the paths of every delegation on the way to it. `work` bounds what a publication may
-/// cost: many targets under many patterns take hours, in which a signer would sign for nobody.
-fn check_paths(
-    name: &RoleName,
-    role: &Targets,
-    chain: &[(&RoleName, &Delegation)],
-    work: &mut u64,
-) -> Result<(), Refusal> {
-    if role.is_empty() {
-        return Ok(());
-    }
-    let chain: Vec<Compared<'_>> = chain.iter().map(|(_, d)| Compared::of(d)).collect();
-    for path in role.paths() {
-        for delegation in &chain {
-            match delegation.matches(path, work) {
-                Some(true) => {}
-                Some(false) => return Err(refuse(name.as_str(), Rule::OutsidePaths(path.escape_debug().to_string()))),
-                None => return Err(refuse(name.as_str(), Rule::PathWork)),
-            }
-        }
-    }
-    Ok(())
-}
-
-type Parents<'a> = BTreeMap<&'a str, (&'a RoleName, &'a Delegation)>;
-
-/// Who delegates to each role. One delegator each: the walk refused two.
-fn parents(roles: &BTreeMap<RoleName, Verified<Targets>>) -> Parents<'_> {
-    let all = roles.iter().flat_map(|(name, role)| role.delegations().into_iter().map(move |d| (name, d)));
-    all.flat_map(|(name, delegations)| delegations.roles().iter().map(move |d| (d.name(), (name, d)))).collect()
-}
-
-/// The delegations on the way from `targets` to this role, each with its delegator.
-fn delegators<'a>(parents: &Parents<'a>, name: &RoleName) -> Vec<(&'a RoleName, &'a Delegation)> {
-    let mut chain = Vec::new();
-    let mut wanted = name.as_str();
-    while wanted != "targets" && chain.len() <= limits::ROLES_PER_COLLECTION {
-        let Some((delegator, delegation)) = parents.get(wanted) else { break };
-        chain.push((*delegator, *delegation));
-        wanted = delegator.as_str();
-    }
-    chain
 }

@@ -8,6 +8,7 @@ use crate::json::{Cursor, JsonError, Value};
 use crate::names::RoleType;
 
 const KEY: [&str; 3] = ["keytype", "keyval", "scheme"];
+const BINS: [&str; 4] = ["bit_length", "keyids", "name_prefix", "threshold"];
 const DELEGATION: [&str; 6] = ["keyids", "name", "path_hash_prefixes", "paths", "terminating", "threshold"];
 
 /// The name of the first such member of a file that was read before; `None` if there is none.
@@ -25,6 +26,7 @@ pub(crate) fn stray_member(file: &[u8]) -> Option<String> {
         .or_else(|| key_objects().find_map(|key| other_than(&KEY, Some(key))))
         .or_else(|| key_objects().find_map(|key| other_than(&["public"], key.get("keyval"))))
         .or_else(|| other_than(&["keys", "roles", "succinct_roles"], delegations))
+        .or_else(|| other_than(&BINS, delegations.and_then(|d| d.get("succinct_roles"))))
         .or_else(|| delegated.iter().find_map(|role| other_than(&DELEGATION, Some(role))))
 }
 

@@ -9,11 +9,11 @@
 //!   or superseded still guards against rollback.
 //! - The caller persists a file after the step that accepted it, and before the next one. Nothing else is persisted.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::envelope::Unverified;
 use crate::error::{Reason, UpdateError};
+use crate::known::{Delegated, Known, again};
 use crate::limits;
 use crate::lookup::RoleRequest;
 use crate::model::{MetaEntry, Role, RoleKeys, Root, Snapshot, Targets, Timestamp};
@@ -42,21 +42,41 @@ fn not_expired(role: &impl Role, now: UtcTime) -> Result<(), Reason> {
 }
 
 /// Step 1: walk the chain of roots from the pinned one.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct RootStage {
     root: Verified<Root>,
     now: UtcTime,
     followed: usize,
+    // The chain from the pinned root, as far as it is kept; the newest root is in it or beyond it.
+    chain: Vec<Verified<Root>>,
+    known: Known,
 }
 
 impl RootStage {
     /// Starts from a root given out of band. It must be signed by its own threshold; its expiry does not matter (5.2).
     pub fn pinned(bytes: impl Into<Arc<[u8]>>, now: UtcTime) -> Result<Self, UpdateError> {
-        let root = Unverified::<Root>::read(bytes, limits::ROOT_BYTES)
-            .map_err(Reason::from)
-            .and_then(Unverified::verify_first)
-            .map_err(|reason| UpdateError::new("root", reason))?;
-        Ok(Self { root, now, followed: 0 })
+        Self::begin(bytes.into(), now, Known::default())
+    }
+
+    /// The same, in a program that stays up: files that `earlier` holds, an earlier set of the same pinned root, are
+    /// recognised by their bytes and the keys that judge them, and not read and verified again. All that time and other
+    /// files change is judged anew.
+    pub fn pinned_after(bytes: impl Into<Arc<[u8]>>, now: UtcTime, earlier: &TrustedSet) -> Result<Self, UpdateError> {
+        let bytes = bytes.into();
+        // A set of another pinned root is another repository.
+        let known = if earlier.is_of(&bytes) { earlier.known() } else { Known::default() };
+        Self::begin(bytes, now, known)
+    }
+
+    fn begin(bytes: Arc<[u8]>, now: UtcTime, known: Known) -> Result<Self, UpdateError> {
+        let root = match known.first_root(&bytes) {
+            Some(root) => root.clone(),
+            None => Unverified::<Root>::read(bytes, limits::ROOT_BYTES)
+                .map_err(Reason::from)
+                .and_then(Unverified::verify_first)
+                .map_err(|reason| UpdateError::new("root", reason))?,
+        };
+        Ok(Self { chain: vec![root.clone()], root, now, followed: 0, known })
     }
 
     /// The newest root so far.
@@ -79,14 +99,21 @@ impl RootStage {
     /// The same for a root that was stored before: it does not count towards what one update follows.
     pub fn advance_local(&mut self, bytes: impl Into<Arc<[u8]>>) -> Result<&Verified<Root>, UpdateError> {
         let error = |reason: Reason| UpdateError::new("root", reason);
+        let bytes = bytes.into();
         let expected = self.root.version().next();
-        let next = Unverified::<Root>::read(bytes, limits::ROOT_BYTES)
-            .map_err(|e| error(e.into()))?
-            .verify_next(&self.root)
-            .map_err(error)?;
+        let next = match self.known.next_root(self.chain.len(), &bytes, &self.root) {
+            Some(root) => root.clone(),
+            None => Unverified::<Root>::read(bytes, limits::ROOT_BYTES)
+                .map_err(|e| error(e.into()))?
+                .verify_next(&self.root)
+                .map_err(error)?,
+        };
         if Some(next.version()) != expected {
             let expected = expected.unwrap_or(self.root.version());
             return Err(error(Reason::WrongVersion { expected, got: next.version() }));
+        }
+        if self.chain.len() < limits::ROOTS_KEPT {
+            self.chain.push(next.clone());
         }
         self.root = next;
         Ok(&self.root)
@@ -95,28 +122,37 @@ impl RootStage {
     /// Ends the walk: the last root must not be expired (5.3.10).
     pub fn finish(self) -> Result<TimestampStage, UpdateError> {
         not_expired(&*self.root, self.now).map_err(|reason| UpdateError::new("root", reason))?;
-        Ok(TimestampStage { root: self.root, now: self.now, local: None })
+        let head = Head { root: self.root, chain: self.chain.into(), now: self.now, known: self.known };
+        Ok(TimestampStage { head, local: None })
     }
 }
 
-/// Step 2: the timestamp.
-#[derive(Debug)]
-pub struct TimestampStage {
+/// What all later steps rest on.
+#[derive(Debug, Clone)]
+struct Head {
     root: Verified<Root>,
+    chain: Arc<[Verified<Root>]>,
     now: UtcTime,
+    known: Known,
+}
+
+/// Step 2: the timestamp.
+#[derive(Debug, Clone)]
+pub struct TimestampStage {
+    head: Head,
     local: Option<Verified<Timestamp>>,
 }
 
 impl TimestampStage {
     /// The final root.
     pub fn root(&self) -> &Verified<Root> {
-        &self.root
+        &self.head.root
     }
 
     /// Offers the stored timestamp. It is the rollback floor exactly while it meets the threshold of its role under the
     /// final root, also if it is expired (5.3.11).
     pub fn offer_local(&mut self, bytes: impl Into<Arc<[u8]>>) -> bool {
-        self.local = verify_timestamp(&self.root, bytes).ok();
+        self.local = self.verify(bytes.into()).ok();
         self.local.is_some()
     }
 
@@ -124,7 +160,7 @@ impl TimestampStage {
     /// stored one goes on (5.4.3).
     pub fn accept(self, bytes: impl Into<Arc<[u8]>>) -> Result<(SnapshotStage, Freshness), UpdateError> {
         let error = |reason: Reason| UpdateError::new("timestamp", reason);
-        let received = verify_timestamp(&self.root, bytes).map_err(error)?;
+        let received = self.verify(bytes.into()).map_err(error)?;
         let (timestamp, freshness) = match self.local {
             Some(trusted) if received.version() < trusted.version() => {
                 return Err(error(Reason::Rollback { trusted: trusted.version(), got: received.version() }));
@@ -136,22 +172,39 @@ impl TimestampStage {
             }
             _ => (received, Freshness::New),
         };
-        not_expired(&*timestamp, self.now).map_err(error)?;
-        Ok((SnapshotStage { root: self.root, timestamp, now: self.now, local: None }, freshness))
+        not_expired(&*timestamp, self.head.now).map_err(error)?;
+        Ok((SnapshotStage { head: self.head, timestamp, local: None }, freshness))
+    }
+
+    fn verify(&self, bytes: Arc<[u8]>) -> Result<Verified<Timestamp>, Reason> {
+        let keys = self.head.root.role(RoleType::Timestamp);
+        // Mostly the server has what is stored.
+        let known = self.local.as_ref().filter(|local| local.is_again(&bytes)).or(self.head.known.timestamp.as_ref());
+        verified(known, bytes, limits::TIMESTAMP_BYTES, keys)
     }
 
     /// Goes on with the stored timestamp alone, without asking anybody. `None` if there is none.
     pub fn accept_local(self) -> Option<Result<SnapshotStage, UpdateError>> {
         let timestamp = self.local?;
-        if let Err(reason) = not_expired(&*timestamp, self.now) {
+        if let Err(reason) = not_expired(&*timestamp, self.head.now) {
             return Some(Err(UpdateError::new("timestamp", reason)));
         }
-        Some(Ok(SnapshotStage { root: self.root, timestamp, now: self.now, local: None }))
+        Some(Ok(SnapshotStage { head: self.head, timestamp, local: None }))
     }
 }
 
-fn verify_timestamp(root: &Root, bytes: impl Into<Arc<[u8]>>) -> Result<Verified<Timestamp>, Reason> {
-    Unverified::<Timestamp>::read(bytes, limits::TIMESTAMP_BYTES)?.verify(root.role(RoleType::Timestamp))
+/// A file that these keys signed: one that is known already, if these are its bytes and the same keys judged it.
+fn verified<R: Role>(
+    known: Option<&Verified<R>>,
+    bytes: Arc<[u8]>,
+    limit: u64,
+    keys: &RoleKeys,
+) -> Result<Verified<R>, Reason> {
+    let fits = u64::try_from(bytes.len()).is_ok_and(|length| length <= limit);
+    match again(known, &bytes, keys) {
+        Some(file) if fits => Ok(file),
+        _ => Unverified::read(bytes, limit)?.verify(keys),
+    }
 }
 
 /// Whether a received timestamp says anything new.
@@ -164,15 +217,24 @@ pub enum Freshness {
 }
 
 /// Step 3: the snapshot.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct SnapshotStage {
-    root: Verified<Root>,
+    head: Head,
     timestamp: Verified<Timestamp>,
-    now: UtcTime,
     local: Option<Verified<Snapshot>>,
 }
 
 impl SnapshotStage {
+    /// The final root.
+    pub fn root(&self) -> &Verified<Root> {
+        &self.head.root
+    }
+
+    /// The reference time of the update.
+    pub fn now(&self) -> UtcTime {
+        self.head.now
+    }
+
     /// The trusted timestamp.
     pub fn timestamp(&self) -> &Verified<Timestamp> {
         &self.timestamp
@@ -181,7 +243,7 @@ impl SnapshotStage {
     /// Offers the stored snapshot. It is the floor for every version it lists exactly while it meets the threshold of
     /// its role under the final root, also if it is expired or superseded.
     pub fn offer_local(&mut self, bytes: impl Into<Arc<[u8]>>) -> bool {
-        self.local = verify_snapshot(&self.root, bytes, limits::STATED_BYTES).ok();
+        self.local = self.verify(bytes.into(), limits::STATED_BYTES).ok();
         self.local.is_some()
     }
 
@@ -192,18 +254,15 @@ impl SnapshotStage {
 
     /// Takes the stored snapshot if it is the one that the timestamp names and is not expired; otherwise gives the stage
     /// back, so that it can be fetched.
-    #[expect(clippy::result_large_err, reason = "not an error: the stage goes back to be fed by a fetch")]
     pub fn accept_local(self) -> Result<TargetsStage, Self> {
         let current = self.local.as_ref().filter(|local| {
             let entry = self.timestamp.snapshot();
             local.version() == entry.version
-                && check_entry(entry, local.bytes()).is_ok()
-                && not_expired(&***local, self.now).is_ok()
+                && local.check_entry(entry).is_ok()
+                && not_expired(&***local, self.head.now).is_ok()
         });
         match current.cloned() {
-            Some(snapshot) => {
-                Ok(TargetsStage { root: self.root, timestamp: self.timestamp, snapshot, now: self.now, local: None })
-            }
+            Some(snapshot) => Ok(TargetsStage { head: self.head, timestamp: self.timestamp, snapshot, local: None }),
             None => Err(self),
         }
     }
@@ -211,54 +270,44 @@ impl SnapshotStage {
     /// Accepts a received snapshot.
     pub fn accept(self, bytes: impl Into<Arc<[u8]>>) -> Result<TargetsStage, UpdateError> {
         let snapshot = self.check(bytes.into()).map_err(|reason| UpdateError::new("snapshot", reason))?;
-        Ok(TargetsStage { root: self.root, timestamp: self.timestamp, snapshot, now: self.now, local: None })
+        Ok(TargetsStage { head: self.head, timestamp: self.timestamp, snapshot, local: None })
     }
 
     fn check(&self, bytes: Arc<[u8]>) -> Result<Verified<Snapshot>, Reason> {
         let entry = self.timestamp.snapshot();
-        check_entry(entry, &bytes)?;
-        let snapshot = verify_snapshot(&self.root, bytes, self.wanted().limit)?;
+        let hash = check_entry(entry, &bytes)?;
+        let snapshot = self.verify(bytes, self.wanted().limit)?.with_sha256(hash);
         if snapshot.version() != entry.version {
             return Err(Reason::WrongVersion { expected: entry.version, got: snapshot.version() });
         }
         if let Some(floor) = &self.local {
-            check_not_lowered(floor, &snapshot)?;
+            floor.check_not_lowered(&snapshot)?;
         }
-        not_expired(&*snapshot, self.now)?;
+        not_expired(&*snapshot, self.head.now)?;
         Ok(snapshot)
     }
-}
 
-fn verify_snapshot(root: &Root, bytes: impl Into<Arc<[u8]>>, limit: u64) -> Result<Verified<Snapshot>, Reason> {
-    Unverified::<Snapshot>::read(bytes, limit)?.verify(root.role(RoleType::Snapshot))
-}
-
-/// Every entry of the old snapshot is still there, with at least its version (5.5.5).
-pub(crate) fn check_not_lowered(old: &Snapshot, new: &Snapshot) -> Result<(), Reason> {
-    for (file, before) in old.meta() {
-        let role = || file.strip_suffix(".json").unwrap_or(file).to_owned();
-        match new.meta().get(file) {
-            None => return Err(Reason::RoleRemoved { role: role() }),
-            Some(now) if now.version < before.version => {
-                return Err(Reason::RoleLowered { role: role(), trusted: before.version, got: now.version });
-            }
-            Some(_) => {}
-        }
+    fn verify(&self, bytes: Arc<[u8]>, limit: u64) -> Result<Verified<Snapshot>, Reason> {
+        let keys = self.head.root.role(RoleType::Snapshot);
+        verified(self.head.known.snapshot.as_ref(), bytes, limit, keys)
     }
-    Ok(())
 }
 
 /// Step 4: the top-level targets.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct TargetsStage {
-    root: Verified<Root>,
+    head: Head,
     timestamp: Verified<Timestamp>,
     snapshot: Verified<Snapshot>,
-    now: UtcTime,
     local: Option<Verified<Targets>>,
 }
 
 impl TargetsStage {
+    /// The final root.
+    pub fn root(&self) -> &Verified<Root> {
+        &self.head.root
+    }
+
     /// The trusted snapshot.
     pub fn snapshot(&self) -> &Verified<Snapshot> {
         &self.snapshot
@@ -268,7 +317,7 @@ impl TargetsStage {
     pub fn wanted(&self) -> Result<Wanted, UpdateError> {
         // Reading a snapshot demands the entry; without it there is nothing to ask for.
         let entry = self.snapshot.entry("targets").ok_or_else(|| UpdateError::new("targets", Reason::NotInSnapshot))?;
-        Ok(Wanted::of(entry, limits::TARGETS_BYTES))
+        Ok(Wanted::of(&entry, limits::TARGETS_BYTES))
     }
 
     /// Offers the stored file; kept only if it is the one that the snapshot names, and not expired.
@@ -278,9 +327,19 @@ impl TargetsStage {
     }
 
     /// Takes the stored file if it was good; otherwise gives the stage back.
-    #[expect(clippy::result_large_err, reason = "not an error: the stage goes back to be fed by a fetch")]
     pub fn accept_local(mut self) -> Result<TrustedSet, Self> {
         match self.local.take() {
+            Some(targets) => Ok(self.finish(targets)),
+            None => Err(self),
+        }
+    }
+
+    /// Takes the file of the earlier set, without its bytes from anywhere, if it is the one that the snapshot names, the
+    /// same keys judge it and it is not expired; otherwise gives the stage back.
+    pub fn accept_known(self) -> Result<TrustedSet, Self> {
+        let keys = self.head.root.role(RoleType::Targets);
+        let known = self.head.known.targets.clone().filter(|file| file.was_judged_by(keys));
+        match known.filter(|file| is_current(&self.snapshot, "targets", file, self.head.now).is_ok()) {
             Some(targets) => Ok(self.finish(targets)),
             None => Err(self),
         }
@@ -293,12 +352,14 @@ impl TargetsStage {
     }
 
     fn check(&self, bytes: Arc<[u8]>) -> Result<Verified<Targets>, Reason> {
-        check_targets(&self.snapshot, "targets", self.root.role(RoleType::Targets), bytes, self.now)
+        let Head { root, known, now, .. } = &self.head;
+        check_targets(&self.snapshot, "targets", root.role(RoleType::Targets), bytes, known.targets.as_ref(), *now)
     }
 
     fn finish(self, targets: Verified<Targets>) -> TrustedSet {
-        let Self { root, timestamp, snapshot, now, local: _ } = self;
-        TrustedSet { root, timestamp, snapshot, targets, now, delegated: BTreeMap::new() }
+        let Self { head: Head { root, chain, now, known }, timestamp, snapshot, local: _ } = self;
+        let (delegated, known) = (Delegated::default(), known.delegated);
+        TrustedSet { root, chain, timestamp, snapshot, targets, now, delegated, known }
     }
 }
 
@@ -309,29 +370,45 @@ fn check_targets(
     role: &str,
     keys: &RoleKeys,
     bytes: Arc<[u8]>,
+    known: Option<&Verified<Targets>>,
     now: UtcTime,
 ) -> Result<Verified<Targets>, Reason> {
     let entry = snapshot.entry(role).ok_or(Reason::NotInSnapshot)?;
-    check_entry(entry, &bytes)?;
-    let limit = Wanted::of(entry, limits::TARGETS_BYTES).limit;
-    let targets = Unverified::<Targets>::read(bytes, limit)?.verify(keys)?;
-    if targets.version() != entry.version {
-        return Err(Reason::WrongVersion { expected: entry.version, got: targets.version() });
-    }
+    let hash = check_entry(&entry, &bytes)?;
+    let limit = Wanted::of(&entry, limits::TARGETS_BYTES).limit;
+    let targets = verified(known, bytes, limit, keys)?.with_sha256(hash);
+    check_version(&entry, &targets)?;
     not_expired(&*targets, now)?;
     Ok(targets)
+}
+
+fn check_version(entry: &MetaEntry, file: &Targets) -> Result<(), Reason> {
+    let (expected, got) = (entry.version, file.version());
+    if got == expected { Ok(()) } else { Err(Reason::WrongVersion { expected, got }) }
+}
+
+/// All that [`check_targets`] checks of a file whose signatures are known.
+fn is_current(snapshot: &Snapshot, role: &str, file: &Verified<Targets>, now: UtcTime) -> Result<(), Reason> {
+    let entry = snapshot.entry(role).ok_or(Reason::NotInSnapshot)?;
+    file.check_entry(&entry)?;
+    check_version(&entry, file)?;
+    not_expired(&**file, now)
 }
 
 /// Everything that an update made trusted; delegated roles join it as look-ups need them.
 #[derive(Debug, Clone)]
 pub struct TrustedSet {
     root: Verified<Root>,
+    // The chain from the pinned root, as far as it is kept.
+    chain: Arc<[Verified<Root>]>,
     timestamp: Verified<Timestamp>,
     snapshot: Verified<Snapshot>,
     targets: Verified<Targets>,
     now: UtcTime,
     // By (delegator, role): a role verified under one delegator is verified again under another.
-    delegated: BTreeMap<(String, String), Verified<Targets>>,
+    delegated: Delegated,
+    // Delegated roles of an earlier set, which look-ups have not needed yet.
+    known: Delegated,
 }
 
 impl TrustedSet {
@@ -386,7 +463,7 @@ impl TrustedSet {
             Some(delegation) => delegation.keys(),
             None => delegations.succinct().filter(|bins| bins.is_bin(role))?.keys(),
         };
-        let wanted = Wanted::of(self.snapshot.entry(role)?, limits::TARGETS_BYTES);
+        let wanted = Wanted::of(&self.snapshot.entry(role)?, limits::TARGETS_BYTES);
         Some(RoleRequest { delegator: delegator.to_owned(), role: role.to_owned(), wanted, keys: keys.clone() })
     }
 
@@ -395,17 +472,45 @@ impl TrustedSet {
         self.delegated.iter().map(|((delegator, role), file)| (delegator.as_str(), role.as_str(), file))
     }
 
-    /// Takes over delegated roles of an earlier set whose `targets` and snapshot are byte for byte the same: what was
-    /// verified then would be verified again with the same bytes and keys. What is expired by now is left out.
-    pub fn adopt(&mut self, earlier: &Self) {
-        if self.targets.bytes() != earlier.targets.bytes() || self.snapshot.bytes() != earlier.snapshot.bytes() {
-            return;
+    /// Remembers the delegated roles of an earlier set of the same pinned root, for [`Self::accept_known`].
+    pub fn remember(&mut self, earlier: &Self) {
+        if self.chain.first().is_some_and(|first| earlier.is_of(first.bytes())) {
+            self.known = Arc::clone(&earlier.delegated);
         }
-        for (place, file) in &earlier.delegated {
-            if file.expires() > self.now {
-                self.delegated.entry(place.clone()).or_insert_with(|| file.clone());
-            }
+    }
+
+    /// Lets go of what is known of an earlier set and was not needed: once everything is loaded.
+    pub fn forget(&mut self) {
+        self.known = Delegated::default();
+    }
+
+    fn is_of(&self, first_root: &[u8]) -> bool {
+        self.chain.first().is_some_and(|first| first.is_again(first_root))
+    }
+
+    fn known(&self) -> Known {
+        Known {
+            roots: Arc::clone(&self.chain),
+            timestamp: Some(self.timestamp.clone()),
+            snapshot: Some(self.snapshot.clone()),
+            targets: Some(self.targets.clone()),
+            delegated: Arc::clone(&self.delegated),
         }
+    }
+
+    /// Takes the file of a delegated role from the earlier set, without its bytes from anywhere, if it is the one that the
+    /// snapshot names, the same keys judge it under the same delegator and it is not expired.
+    pub fn accept_known(&mut self, request: &RoleRequest) -> Option<&Verified<Targets>> {
+        let place = (request.delegator.clone(), request.role.clone());
+        let file = self.known.get(&place).filter(|file| file.was_judged_by(&request.keys))?.clone();
+        is_current(&self.snapshot, &request.role, &file, self.now).ok()?;
+        Some(self.take(place, file))
+    }
+
+    fn take(&mut self, place: (String, String), file: Verified<Targets>) -> &Verified<Targets> {
+        let delegated = Arc::make_mut(&mut self.delegated);
+        delegated.remove(&place);
+        delegated.entry(place).or_insert(file)
     }
 
     /// Accepts the file of a delegated role that a look-up asked for, with exactly the checks of the top-level file.
@@ -414,10 +519,13 @@ impl TrustedSet {
         request: &RoleRequest,
         bytes: impl Into<Arc<[u8]>>,
     ) -> Result<&Verified<Targets>, UpdateError> {
-        let role = check_targets(&self.snapshot, &request.role, &request.keys, bytes.into(), self.now)
-            .map_err(|reason| UpdateError::new(request.role.clone(), reason))?;
         let place = (request.delegator.clone(), request.role.clone());
-        self.delegated.remove(&place);
-        Ok(self.delegated.entry(place).or_insert(role))
+        let known = self.known.get(&place);
+        let role = check_targets(&self.snapshot, &request.role, &request.keys, bytes.into(), known, self.now)
+            .map_err(|reason| UpdateError::new(request.role.clone(), reason))?;
+        Ok(self.take(place, role))
     }
 }
+
+#[cfg(test)]
+mod tests;

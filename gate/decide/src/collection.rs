@@ -6,7 +6,7 @@
 //! take turns, those of several do not wait for each other, and no question waits for any of them. The state on disk is
 //! open (and locked) only while a refresh runs, so that several gates of one machine can share it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,6 +16,7 @@ use tokio::sync::Mutex;
 use trust_reader::anchor::Anchor;
 use trust_reader::catalogue::{Code, exit};
 use trust_reader::reader::{Options, Reader};
+use trust_reader::sources::{SourceState, Sources};
 use trust_reader::state::StateStore;
 use trust_reader::transport::Transport;
 use trust_reader::verdict::Problem;
@@ -49,7 +50,7 @@ type Found = Option<Result<Sets, Problem>>;
 #[derive(Debug)]
 pub(crate) struct Collection {
     pub(crate) anchor: Anchor,
-    transport: AnyTransport,
+    sources: Sources<AnyTransport>,
     state: PathBuf,
     has_policy: bool,
     loaded: ArcSwapOption<Loaded>,
@@ -64,10 +65,10 @@ enum From {
 }
 
 impl Collection {
-    pub(crate) fn new(anchor: Anchor, transport: AnyTransport, state: &std::path::Path, has_policy: bool) -> Self {
+    pub(crate) fn new(anchor: Anchor, sources: Sources<AnyTransport>, state: &Path, has_policy: bool) -> Self {
         let state = state.join(StateStore::folder_name(&anchor.collection));
         let (loaded, problem) = (ArcSwapOption::empty(), ArcSwapOption::empty());
-        Self { anchor, transport, state, has_policy, loaded, problem, turn: Mutex::new(()) }
+        Self { anchor, sources, state, has_policy, loaded, problem, turn: Mutex::new(()) }
     }
 
     pub(crate) fn name(&self) -> &str {
@@ -128,13 +129,21 @@ impl Collection {
     async fn update(&self, from: From, now: UtcTime) -> Result<(View, Found), Problem> {
         let store = StateStore::open_at(&self.state, self.name(), LOCK_WAIT).map_err(|error| Problem::from(&error))?;
         let anchor = self.anchor.clone();
-        let options = Options { patience: PATIENCE, ..Options::default() };
+        let earlier = self.loaded().map(|loaded| loaded.view.trusted().clone());
+        let options = Options { patience: PATIENCE, earlier, ..Options::default() };
         match from {
             // A reader without a server: the type of the transport is only a name.
             From::Stored => self.look(Reader::<AnyTransport>::offline_with(anchor, store, now, options)?).await,
             From::Server => {
-                let transport = self.transport.clone();
-                self.look(Reader::refresh_with(anchor, store, transport, now, options).await?).await
+                let sources = self.sources.clone();
+                let reader = Reader::refresh_from(anchor, store, sources, now, options).await?;
+                for source in reader.sources() {
+                    if let SourceState::Failed(failure) = &source.state {
+                        let (name, address) = (self.name(), &source.address);
+                        tracing::warn!(collection = name, "{address} did not help, another place did: {failure}");
+                    }
+                }
+                self.look(reader).await
             }
         }
     }

@@ -9,6 +9,7 @@ use trust_policy::Environment;
 use trust_reader::catalogue::Code;
 use trust_reader::http::HttpOptions;
 use trust_reader::problems::Scene;
+use trust_reader::sources::check_mirrors;
 use trust_reader::verdict::Problem;
 use trust_reader::verify::Require;
 use trust_tuf::trusted::RootStage;
@@ -26,7 +27,9 @@ pub struct Pinned {
     pub root: Vec<u8>,
     /// The server's address.
     pub server: String,
-    /// How it is reached.
+    /// Addresses of its mirrors, the best first.
+    pub mirrors: Vec<String>,
+    /// How they are reached. A token is for the server alone.
     pub http: HttpOptions,
 }
 
@@ -116,6 +119,9 @@ impl Settings {
             // Its own signatures, whatever its expiry: a newer root may follow.
             if let Err(error) = RootStage::pinned(pinned.root.clone(), UtcTime::EPOCH) {
                 return Err(StartError::Settings(Scene::offline(name.as_str()).problem(error.into())));
+            }
+            if let Err(why) = check_mirrors(Some(&pinned.server), &pinned.mirrors) {
+                return refused(&why, name);
             }
             if self.collections.iter().skip(at + 1).any(|other| other.collection == *name) {
                 return refused("the collection is pinned twice", name);

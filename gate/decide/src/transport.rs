@@ -6,15 +6,20 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use trust_reader::transport::{FetchError, Transport};
+use trust_reader::transport::{Body, FetchError, Transport};
+use trust_tuf::UtcTime;
 
 type Fetching<'a> = Pin<Box<dyn Future<Output = Result<Bytes, FetchError>> + Send + 'a>>;
+
+type Opening<'a> = Pin<Box<dyn Future<Output = Result<Body, FetchError>> + Send + 'a>>;
 
 // `Transport` gives futures of no one type: this is the same with boxed ones.
 trait Fetches: Send + Sync {
     fn boxed<'a>(&'a self, path: &'a str, limit: u64) -> Fetching<'a>;
     fn boxed_past_caches<'a>(&'a self, path: &'a str, limit: u64) -> Fetching<'a>;
+    fn boxed_open<'a>(&'a self, path: &'a str, limit: u64) -> Opening<'a>;
     fn address(&self) -> String;
+    fn time(&self) -> Option<UtcTime>;
 }
 
 impl<T: Transport> Fetches for T {
@@ -26,8 +31,16 @@ impl<T: Transport> Fetches for T {
         Box::pin(self.fetch_past_caches(path, limit))
     }
 
+    fn boxed_open<'a>(&'a self, path: &'a str, limit: u64) -> Opening<'a> {
+        Box::pin(self.open(path, limit))
+    }
+
     fn address(&self) -> String {
         self.describe()
+    }
+
+    fn time(&self) -> Option<UtcTime> {
+        self.server_time()
     }
 }
 
@@ -51,8 +64,16 @@ impl Transport for AnyTransport {
         self.0.boxed_past_caches(path, limit).await
     }
 
+    async fn open(&self, path: &str, limit: u64) -> Result<Body, FetchError> {
+        self.0.boxed_open(path, limit).await
+    }
+
     fn describe(&self) -> String {
         self.0.address()
+    }
+
+    fn server_time(&self) -> Option<UtcTime> {
+        self.0.time()
     }
 }
 

@@ -52,6 +52,26 @@ fn what_is_not_said_has_the_strict_default() {
 }
 
 #[test]
+fn mirrors_are_read_and_bad_ones_refused() {
+    let folder = Folder::new();
+    let with =
+        |mirrors: &str| folder.read(&good().replace("[environment]", &format!("mirrors = {mirrors}\n[environment]")));
+    let config = with("['https://a.example', 'https://b.example/x']").unwrap();
+    assert_eq!(config.collections[0].mirrors, ["https://a.example", "https://b.example/x"]);
+    for (mirrors, says) in [
+        ("'https://a.example'", "expected a sequence"),
+        ("['a.example']", "mirrors of registry.example.com/pay: mirror a.example"),
+        ("['https://trust.example.com/']", "is named twice, or is the server itself"),
+        ("['https://u:hidden@a.example']", "holds a user name or password"),
+    ] {
+        let refused = with(mirrors).unwrap_err();
+        assert!(refused.contains(says) && !refused.contains("hidden"), "{mirrors}: {refused}");
+    }
+    let one = folder.read(&good().replace("[environment]", "mirror = ['https://a.example']\n[environment]"));
+    assert!(one.unwrap_err().contains("did you mean `mirrors`?"));
+}
+
+#[test]
 fn a_misspelt_member_is_refused_with_the_one_that_was_meant() {
     let folder = Folder::new();
     for (old, new, says) in [

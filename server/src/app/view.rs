@@ -131,7 +131,7 @@ fn names(timestamp: &Timestamp, snapshot: &Verified<Snapshot>) -> Result<(), Set
 
 fn covers(snapshot: &Snapshot, meta: &BTreeMap<String, MetaEntry>) -> Result<(), SetError> {
     let same = snapshot.meta().len() == meta.len()
-        && meta.iter().all(|(role, entry)| snapshot.entry(role).is_some_and(|listed| listed == entry));
+        && meta.iter().all(|(role, entry)| snapshot.entry(role).as_ref() == Some(entry));
     if same { Ok(()) } else { Err(SetError::NotCovered) }
 }
 

@@ -27,6 +27,9 @@ const BUSY: Duration = Duration::from_secs(5);
 /// The largest row or value, in bytes: a publication at its limit.
 const VALUE_BYTES: i32 = 64 * 1024 * 1024;
 
+#[expect(clippy::cast_possible_wrap, reason = "a flag of the operating system, which has it as an int")]
+const NOFOLLOW: i32 = rustix::fs::OFlags::NOFOLLOW.bits() as i32;
+
 /// The SQLite store.
 pub struct SqliteStore {
     path: PathBuf,
@@ -39,12 +42,13 @@ impl SqliteStore {
     pub fn open(folder: &Path) -> Result<Self, StoreError> {
         private_folder(folder)?;
         let path = folder.join(FILE);
-        // Made by hand, so that no umask widens it; SQLite gives its WAL the same mode.
+        // Made by hand, so that no umask widens it and no link in its place is followed; SQLite gives its WAL the same mode.
         OpenOptions::new()
             .write(true)
             .create(true)
             .truncate(false)
             .mode(0o600)
+            .custom_flags(NOFOLLOW)
             .open(&path)
             .and_then(|file| file.set_permissions(std::fs::Permissions::from_mode(0o600)))
             .map_err(|e| StoreError::Folder(format!("{}: {e}", path.display())))?;

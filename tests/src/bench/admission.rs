@@ -7,7 +7,7 @@
 use std::fs;
 use std::io;
 use std::net::{SocketAddr, TcpStream};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -56,7 +56,7 @@ impl Clock for Fixed {
     }
 }
 
-fn image(n: u8) -> String {
+pub(super) fn image(n: u8) -> String {
     format!("{PAY}/api:v{n}")
 }
 
@@ -105,9 +105,22 @@ pub(super) fn repositories() -> io::Result<(Repository, Repository)> {
     Ok((pay, policy))
 }
 
+/// The decider over both collections, with its log in `dir` and everything signed still valid.
 pub(super) async fn decider(dir: &Path, pay: &Repository, policy: &Repository) -> io::Result<Arc<Decider>> {
+    decider_with(dir, pay, policy, Arc::new(Fixed), Some(dir.join("decisions.log"))).await
+}
+
+/// The same, by another clock and perhaps without a log.
+pub(super) async fn decider_with(
+    dir: &Path,
+    pay: &Repository,
+    policy: &Repository,
+    clock: Arc<dyn Clock>,
+    log: Option<PathBuf>,
+) -> io::Result<Arc<Decider>> {
     let pinned = |name: &str, repository: &Repository| -> io::Result<Pinned> {
         Ok(Pinned {
+            mirrors: Vec::new(),
             collection: CollectionName::parse(name).map_err(io::Error::other)?,
             root: repository.pinned.clone(),
             server: "https://trust.example.com".to_owned(),
@@ -121,7 +134,7 @@ pub(super) async fn decider(dir: &Path, pay: &Repository, policy: &Repository) -
         state: dir.join("state"),
         refresh: Duration::from_secs(60),
         max_staleness: Duration::from_secs(3_600),
-        log: Some(dir.join("decisions.log")),
+        log,
         require: Require::default(),
     };
     let (pay, policy) = (Arc::clone(&pay.wire), Arc::clone(&policy.wire));
@@ -130,7 +143,7 @@ pub(super) async fn decider(dir: &Path, pay: &Repository, policy: &Repository) -
         let permits = Arc::new(tokio::sync::Semaphore::new(PERMITS as usize));
         Ok(AnyTransport::new(Served { wire: Arc::clone(wire), folder: format!("tuf/{}/", pinned.collection), permits }))
     };
-    Decider::start_on(settings, Arc::new(Fixed), connect).await.map_err(io::Error::other)
+    Decider::start_on(settings, clock, connect).await.map_err(io::Error::other)
 }
 
 /// The review of a Deployment of the usual size, with these images.

@@ -8,6 +8,7 @@ mod kept;
 pub mod policy;
 pub mod process;
 pub mod publication;
+pub mod readers;
 pub mod registry_gate;
 pub mod report;
 

@@ -1,16 +1,21 @@
 //! `make bench`: figures beside their floors, as the table of docs/performance.md. Figures only, never a verdict.
 //!
-//! usage: trust-bench [chain|commands|publication|policy|admission|registry]…     default: all
+//! usage: trust-bench [chain|readers|commands|publication|policy|admission|registry]…     default: all
 
 use std::io;
 use std::process::ExitCode;
 
+use trust_tests::bench::readers::worker::{Programs, READER};
+use trust_tests::bench::readers::{self, Sizes};
 use trust_tests::bench::{admission, chain, commands, policy, process, publication, registry_gate, report};
 
 fn main() -> io::Result<ExitCode> {
     let mut arguments = std::env::args_os().skip(1).peekable();
     if arguments.peek().is_some_and(|a| a == process::ONCE) {
         return process::once(arguments.skip(1));
+    }
+    if arguments.peek().is_some_and(|a| a == READER) {
+        return readers::worker::serve(arguments.skip(1));
     }
     if arguments.peek().is_some_and(|a| a == process::RANDOM) {
         aws_lc_rs::rand::fill(&mut [0; 32]).map_err(io::Error::other)?;
@@ -21,16 +26,23 @@ fn main() -> io::Result<ExitCode> {
 
     println!("{}\n\n{}", report::machine(), report::HEAD);
     let dir = tempfile::tempdir_in(trust_tests::stack::target_dir())?;
-    let measured = |name: &str| match name {
+    let mut notes = Vec::new();
+    let mut measured = |name: &str| match name {
         "admission" => admission::rows(&dir.path().join(name)),
         "chain" => Ok(chain::rows()),
         "commands" => commands::rows(&dir.path().join(name)),
         "policy" => Ok(policy::rows()),
+        "readers" => {
+            let programs = Programs { bench: std::env::current_exe()?, python: trust_tests::interop::python() };
+            let report = readers::report(&dir.path().join(name), &programs, Sizes::FULL)?;
+            notes = report.notes;
+            Ok(report.rows)
+        }
         "registry" => registry_gate::rows(&dir.path().join(name)),
         _ => publication::rows(&dir.path().join(name)),
     };
     let mut left_out = Vec::new();
-    for name in ["chain", "commands", "publication", "policy", "admission", "registry"]
+    for name in ["chain", "readers", "commands", "publication", "policy", "admission", "registry"]
         .into_iter()
         .filter(|name| is_wanted(name))
     {
@@ -39,6 +51,7 @@ fn main() -> io::Result<ExitCode> {
             Err(error) => left_out.push(format!("left out: {name}: {error}")),
         }
     }
+    notes.iter().for_each(|line| println!("{line}"));
     left_out.iter().for_each(|line| println!("\n{line}"));
     Ok(if left_out.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

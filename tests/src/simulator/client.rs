@@ -76,6 +76,11 @@ pub trait Client {
     /// The files that are kept: `root.json`, `timestamp.json`, … as received.
     fn files(&self) -> BTreeMap<String, Vec<u8>>;
 
+    /// What lies beside the kept files where nothing may lie: a client on a disk of its own has nothing.
+    fn strays(&self) -> Vec<String> {
+        Vec::new()
+    }
+
     /// Damages a kept file: other bytes in its place.
     fn plant(&mut self, file: &str, bytes: &[u8]);
 }

@@ -22,7 +22,7 @@ pub mod world;
 pub use client::{Answer, Client, Failure};
 pub use keys::TestKey;
 pub use repository::{Delegate, Repository, RoleDocument};
-pub use served::{PERMITS, Served};
+pub use served::{PERMITS, Served, over_http};
 pub use stages::Stages;
 pub use wire::{Fault, Wire, WireError};
 pub use world::{NOW, World, days, now, refused};

@@ -20,7 +20,7 @@ use super::{Answer, Client, Failure, Wire, WireError};
 
 /// A wire as the reader's transport.
 #[derive(Clone)]
-struct WireTransport(Arc<Wire>);
+pub struct WireTransport(pub Arc<Wire>);
 
 impl Transport for WireTransport {
     async fn fetch(&self, path: &str, limit: u64) -> Result<tough::Bytes, FetchError> {
@@ -33,6 +33,10 @@ impl Transport for WireTransport {
             WireError::Reset => FetchError::Truncated,
             WireError::TooLarge => FetchError::TooLarge { limit },
         })
+    }
+
+    fn server_time(&self) -> Option<UtcTime> {
+        self.0.time()
     }
 }
 
@@ -60,12 +64,56 @@ impl ReaderClient {
     }
 
     fn update(&self, now: UtcTime) -> Result<Reader<WireTransport>, Failure> {
-        let store = StateStore::open_at(&self.folder.path().join("state"), "attacked", Duration::from_secs(5))
-            .map_err(|e| Failure::Other(e.to_string()))?;
-        let options = Options { layout: Some(Layout::foreign("", "targets/")), ..Options::default() };
+        self.updated(now).map_err(|problem| failure(&problem))
+    }
+
+    fn updated(&self, now: UtcTime) -> Result<Reader<WireTransport>, Problem> {
+        self.updated_with(self.store()?, now)
+    }
+
+    fn updated_with(&self, store: StateStore, now: UtcTime) -> Result<Reader<WireTransport>, Problem> {
         let transport = WireTransport(Arc::clone(&self.wire));
-        let reader = Reader::refresh_with(self.anchor.clone(), store, transport, now, options);
-        self.runtime.block_on(reader).map_err(|problem| failure(&problem))
+        let reader = Reader::refresh_with(self.anchor.clone(), store, transport, now, Self::options());
+        self.runtime.block_on(reader)
+    }
+
+    /// An update whose process dies: after this many steps of writing, nothing is written any more.
+    pub fn crash(&self, now: UtcTime, steps: usize) {
+        if let Ok(store) = self.store() {
+            store.kill_after(steps);
+            let _ = self.updated_with(store, now);
+        }
+    }
+
+    /// The stored chain of roots, from the first one without a gap.
+    pub fn root_history(&self) -> Vec<Vec<u8>> {
+        let folder = self.folder.path().join("state/root_history");
+        (1..).map_while(|version| std::fs::read(folder.join(format!("{version}.root.json"))).ok()).collect()
+    }
+
+    fn options() -> Options {
+        Options { layout: Some(Layout::foreign("", "targets/")), ..Options::default() }
+    }
+
+    fn store(&self) -> Result<StateStore, Problem> {
+        StateStore::open_at(&self.folder.path().join("state"), "attacked", Duration::from_secs(5))
+            .map_err(|error| Problem::from(&error))
+    }
+
+    /// One update: what it warns of, or what a person is told.
+    pub fn told(&self, now: UtcTime) -> Result<Vec<String>, Problem> {
+        self.updated(now).map(|reader| reader.warnings().to_vec())
+    }
+
+    /// The same for a look-up after it.
+    pub fn told_of(&self, now: UtcTime, path: &str) -> Result<(), Problem> {
+        let mut reader = self.updated(now)?;
+        self.runtime.block_on(reader.lookup(path)).map(|_| ())
+    }
+
+    /// The stored files alone.
+    pub fn told_offline(&self, now: UtcTime) -> Result<(), Problem> {
+        Reader::<WireTransport>::offline_with(self.anchor.clone(), self.store()?, now, Self::options()).map(|_| ())
     }
 }
 
@@ -73,7 +121,9 @@ fn failure(problem: &Problem) -> Failure {
     match problem.failure.as_deref() {
         Some(problems::Failure::Update(e)) => Failure::Refused(e.clone()),
         // The same refusal, with a guess at its cause.
-        Some(problems::Failure::OtherRoot { after, .. }) => Failure::Refused(after.clone()),
+        Some(problems::Failure::OtherRoot { after, .. } | problems::Failure::ClockAhead { after, .. }) => {
+            Failure::Refused(after.clone())
+        }
         Some(problems::Failure::Lookup(e)) => Failure::Undecided(e.clone()),
         Some(problems::Failure::Fetch { file, error }) => {
             let error = match error {
@@ -115,6 +165,18 @@ impl Client for ReaderClient {
                 name.ends_with(".json").then_some((name, bytes))
             })
             .collect()
+    }
+
+    fn strays(&self) -> Vec<String> {
+        let names = |folder: &Path| -> Vec<String> {
+            let entries = std::fs::read_dir(folder).expect("the folder is there");
+            entries.map(|e| e.expect("an entry").file_name().to_string_lossy().into_owned()).collect()
+        };
+        let known = |name: &str| matches!(name, "format" | "lock" | "root_history") || name.ends_with(".json");
+        let above = names(self.folder.path()).into_iter().filter(|name| name != "state");
+        let inside = names(&self.folder.path().join("state")).into_iter().filter(|name| !known(name));
+        let history = names(&self.folder.path().join("state/root_history"));
+        above.chain(inside).chain(history.into_iter().filter(|name| !name.ends_with(".root.json"))).collect()
     }
 
     fn plant(&mut self, file: &str, bytes: &[u8]) {

@@ -1,5 +1,7 @@
-//! A wire as the reader's transport: the server of one collection, for programs that are driven in one process.
+//! A wire as a server: as the reader's transport, for programs that are driven in one process; over HTTP, for all others.
 
+use std::io::{BufRead, BufReader, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 
 use tokio::sync::Semaphore;
@@ -39,4 +41,38 @@ impl Transport for Served {
     fn describe(&self) -> String {
         "https://trust.example.com".to_owned()
     }
+}
+
+/// Serves a wire as HTTP/1.0 on loopback until the process ends, one connection after the other. `name` turns the path of a
+/// request into a file of the wire; `None` is a 404 that nobody asked the wire for.
+pub fn over_http(wire: &Arc<Wire>, name: fn(&str) -> Option<String>) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = listener.local_addr().expect("an address");
+    let wire = Arc::clone(wire);
+    std::thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            // Who hangs up early is no concern of the others.
+            let _ = answer(&stream, |path| name(path).map(|file| wire.fetch(&file, u64::MAX)));
+        }
+    });
+    address
+}
+
+fn answer(mut stream: &TcpStream, file: impl Fn(&str) -> Option<Result<Vec<u8>, WireError>>) -> std::io::Result<()> {
+    let mut reader = BufReader::new(stream);
+    let mut line = String::new();
+    reader.read_line(&mut line)?;
+    let path = line.split(' ').nth(1).unwrap_or_default().to_owned();
+    while !line.trim_end().is_empty() {
+        line.clear();
+        reader.read_line(&mut line)?;
+    }
+    let (status, body) = match file(&path) {
+        Some(Ok(bytes)) => (200, bytes),
+        Some(Err(WireError::Status(status))) => (status, Vec::new()),
+        Some(Err(WireError::Reset | WireError::TooLarge)) => return Ok(()),
+        Some(Err(WireError::NotFound)) | None => (404, Vec::new()),
+    };
+    let head = format!("HTTP/1.0 {status} -\r\nContent-Length: {}\r\n\r\n", body.len());
+    stream.write_all(&[head.as_bytes(), &body].concat())
 }

@@ -1,7 +1,9 @@
 //! What a client sees of a repository: files by name, faults, and a record of what was asked for.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;
+
+use trust_tuf::UtcTime;
 
 /// What goes wrong with a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,6 +34,7 @@ struct State {
     files: BTreeMap<String, Vec<u8>>,
     faults: BTreeMap<String, Fault>,
     requests: Vec<String>,
+    time: Option<UtcTime>,
 }
 
 /// The served files. Names are as in a URL below the base: `timestamp.json`, `2.root.json`, `1.%2Fx.json`.
@@ -60,6 +63,11 @@ impl Wire {
         self.with(|s| s.files.clone())
     }
 
+    /// The names under which something is served or broken, in order.
+    pub fn names(&self) -> Vec<String> {
+        self.with(|s| s.files.keys().chain(s.faults.keys()).cloned().collect::<BTreeSet<_>>().into_iter().collect())
+    }
+
     /// Takes a file away: 404.
     pub fn remove(&self, name: &str) {
         self.with(|s| s.files.remove(name));
@@ -70,9 +78,33 @@ impl Wire {
         self.with(|s| s.faults.insert(name.to_owned(), fault));
     }
 
+    /// What is wrong with a file.
+    pub fn fault_of(&self, name: &str) -> Option<Fault> {
+        self.with(|s| s.faults.get(name).cloned())
+    }
+
+    /// A wire of its own with the same files and no fault.
+    pub fn copy(&self) -> Self {
+        let copy = Self::default();
+        for (name, bytes) in self.files() {
+            copy.put(&name, bytes);
+        }
+        copy
+    }
+
     /// Ends all faults.
     pub fn heal(&self) {
         self.with(|s| s.faults.clear());
+    }
+
+    /// From now on every answer says that it is this time.
+    pub fn say_time(&self, time: Option<UtcTime>) {
+        self.with(|s| s.time = time);
+    }
+
+    /// What the answers say.
+    pub fn time(&self) -> Option<UtcTime> {
+        self.with(|s| s.time)
     }
 
     /// The requests since the last call, in order.

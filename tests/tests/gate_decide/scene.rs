@@ -150,6 +150,7 @@ impl Scene {
 
     pub(super) fn settings(&self) -> Settings {
         let pinned = |name: &str, repo: &Repository| Pinned {
+            mirrors: Vec::new(),
             collection: CollectionName::parse(name).expect("a name"),
             root: repo.pinned.clone(),
             server: "https://trust.example.com".to_owned(),

@@ -10,7 +10,7 @@ use trust_tuf::model::{MetaEntry, Role, TargetInfo};
 use trust_tuf::repository::{Checked, Publication, RepositoryState};
 use trust_tuf::{RoleName, RoleType};
 
-use crate::house::{House, collection, delegation, later, next, resigned, role, rules, sign, version};
+use super::house::{House, collection, delegation, later, next, resigned, role, rules, sign, version};
 
 /// The online half, as the signer does it: snapshot and timestamp for a state, put on a wire.
 struct Online {

@@ -122,16 +122,16 @@ async fn a_length_that_lies_gives_an_error_and_never_a_short_file() {
 async fn a_body_that_drips_ends_in_time() {
     let drip: Act = |_| vec![say("HTTP/1.1 200 OK\r\n\r\n"), Step::Repeat(b"a".to_vec(), Duration::from_millis(100))];
     let began = Instant::now();
-    assert_eq!(get(drip, 1_000_000).await, Err(FetchError::Timeout));
+    assert_eq!(get(drip, 1_000_000).await, Err(FetchError::Timeout(TimeLimit::Rate(limits::LEAST_RATE))));
     assert!(began.elapsed() < Duration::from_secs(3), "the least rate ends it, long before the limit of the whole");
 }
 
 #[tokio::test]
 async fn a_server_that_is_silent_ends_in_time() {
     let silent: Act = |_| vec![Step::Hold];
-    assert_eq!(get(silent, 10).await, Err(FetchError::Timeout));
+    assert_eq!(get(silent, 10).await, Err(FetchError::Timeout(TimeLimit::Idle(quick().idle))));
     let half: Act = |_| vec![say("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n0123"), Step::Hold];
-    assert_eq!(get(half, 10).await, Err(FetchError::Timeout));
+    assert_eq!(get(half, 10).await, Err(FetchError::Timeout(TimeLimit::Idle(quick().idle))));
 }
 
 #[tokio::test]
@@ -180,7 +180,7 @@ async fn redirects_stay_on_their_host_and_end() {
     let nowhere: Act = |_| vec![say("HTTP/1.1 302 X\r\nContent-Length: 0\r\n\r\n")];
     assert_eq!(get(nowhere, 10).await, Err(FetchError::Redirect));
     let round: Act = |_| vec![say("HTTP/1.1 302 X\r\nLocation: /again\r\nContent-Length: 0\r\n\r\n")];
-    assert_eq!(get(round, 10).await, Err(FetchError::Redirect));
+    assert_eq!(get(round, 10).await, Err(FetchError::Redirects { limit: limits::REDIRECTS }));
 }
 
 #[tokio::test]
@@ -249,5 +249,33 @@ async fn encoded_role_names_and_brackets_stay_as_they_are() {
         transport.fetch(file, 10).await.unwrap();
         let line = seen.lock().unwrap().pop().unwrap();
         assert!(line.starts_with(&format!("GET /test%5B1%5D/{file} HTTP/1.1\r\n")), "{line}");
+    }
+}
+
+#[tokio::test]
+async fn the_time_that_the_last_answer_said_is_known_whatever_its_status_and_caches_count_with_their_age() {
+    let act: Act = |request| {
+        let header = match request.split(' ').nth(1).unwrap_or_default() {
+            "/date" => "Date: Sun, 01 Jun 2031 00:00:00 GMT\r\n",
+            "/cached" => "Date: Sun, 01 Jun 2031 00:00:00 GMT\r\nAge: 3600\r\n",
+            "/nonsense" => "Date: tomorrow\r\nAge: -1\r\n",
+            "/far" => "Date: Fri, 31 Dec 9999 23:59:59 GMT\r\nAge: 4294967295\r\n",
+            _ => "",
+        };
+        vec![say(&format!("HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n{header}\r\n"))]
+    };
+    let (address, _) = serve(act).await;
+    let transport = HttpTransport::new(&address, quick()).unwrap();
+    assert_eq!(transport.server_time(), None);
+    for (path, said) in [
+        ("date", Some("2031-06-01T00:00:00Z")),
+        ("cached", Some("2031-06-01T01:00:00Z")),
+        ("nonsense", None),
+        ("date", Some("2031-06-01T00:00:00Z")),
+        ("far", None),
+        ("none", None),
+    ] {
+        assert_eq!(transport.fetch(path, 10).await, Err(FetchError::NotFound));
+        assert_eq!(transport.server_time(), said.map(|text| UtcTime::parse(text).unwrap()), "{path}");
     }
 }

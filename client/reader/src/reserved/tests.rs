@@ -80,7 +80,7 @@ async fn a_content_that_is_changed_missing_or_away_is_an_error_and_never_left_ou
     assert_eq!(policy(&repo).await.unwrap_err().code, Code::MetadataDiffers);
     repo.server.put(&file, b"short".to_vec());
     assert_eq!(policy(&repo).await.unwrap_err().code, Code::MetadataDiffers);
-    repo.server.fail(&file, FetchError::Timeout);
+    repo.server.fail(&file, FetchError::Timeout(crate::transport::TimeLimit::Unnamed));
     assert_eq!(policy(&repo).await.unwrap_err().code, Code::Timeout);
     repo.server.remove(&file);
     assert_eq!(policy(&repo).await.unwrap_err().code, Code::FileMissing);

@@ -23,8 +23,9 @@ const LOCK_PAUSE: Duration = Duration::from_millis(10);
 pub(super) struct Folder {
     path: PathBuf,
     fd: OwnedFd,
-    #[cfg(test)]
-    kill: std::cell::RefCell<Option<std::rc::Rc<std::cell::Cell<usize>>>>,
+    // How many steps are left until the process "dies"; the folders of one state share it.
+    #[cfg(any(test, feature = "fail-points"))]
+    steps_left: std::sync::Arc<std::sync::atomic::AtomicUsize>,
 }
 
 fn failed(path: &Path, errno: Errno) -> StateError {
@@ -59,7 +60,13 @@ impl Folder {
 
     /// Opens a folder in this one, made if missing.
     pub(super) fn subfolder(&self, name: &str) -> Result<Self, StateError> {
-        Self::open_in(self.fd.as_fd(), self.path(name), Path::new(name))
+        #[cfg_attr(not(any(test, feature = "fail-points")), expect(unused_mut, reason = "changed in tests alone"))]
+        let mut folder = Self::open_in(self.fd.as_fd(), self.path(name), Path::new(name))?;
+        #[cfg(any(test, feature = "fail-points"))]
+        {
+            folder.steps_left = std::sync::Arc::clone(&self.steps_left);
+        }
+        Ok(folder)
     }
 
     fn open_in(at: impl AsFd + Copy, path: PathBuf, name: &Path) -> Result<Self, StateError> {
@@ -76,8 +83,8 @@ impl Folder {
         Ok(Self {
             path,
             fd,
-            #[cfg(test)]
-            kill: Default::default(),
+            #[cfg(any(test, feature = "fail-points"))]
+            steps_left: std::sync::Arc::new(usize::MAX.into()),
         })
     }
 
@@ -204,28 +211,28 @@ impl Folder {
         }
     }
 
-    #[cfg(not(test))]
+    #[cfg(not(any(test, feature = "fail-points")))]
     #[expect(clippy::unused_self, clippy::unnecessary_wraps, reason = "a place where tests end the process")]
     fn step(&self, _: &Path) -> Result<(), StateError> {
         Ok(())
     }
 
-    #[cfg(test)]
+    #[cfg(any(test, feature = "fail-points"))]
     fn step(&self, path: &Path) -> Result<(), StateError> {
-        let kill = self.kill.borrow();
-        let Some(left) = kill.as_ref() else { return Ok(()) };
-        match left.get() {
+        use std::sync::atomic::Ordering::Relaxed;
+        match self.steps_left.load(Relaxed) {
+            usize::MAX => Ok(()),
             0 => Err(StateError::Io { path: path.to_owned(), kind: ErrorKind::Interrupted }),
             n => {
-                left.set(n - 1);
+                self.steps_left.store(n - 1, Relaxed);
                 Ok(())
             }
         }
     }
 
-    #[cfg(test)]
-    pub(super) fn kill_after(&self, steps: std::rc::Rc<std::cell::Cell<usize>>) {
-        *self.kill.borrow_mut() = Some(steps);
+    #[cfg(any(test, feature = "fail-points"))]
+    pub(super) fn kill_after(&self, steps: usize) {
+        self.steps_left.store(steps, std::sync::atomic::Ordering::Relaxed);
     }
 }
 

@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use tempfile::tempdir;
 use trust_tuf::model::Role;
 use trust_tuf::{Reason, UpdateError};
@@ -278,7 +280,7 @@ async fn only_a_404_ends_the_walk_of_roots() {
         FetchError::Status(410),
         FetchError::Unreachable("connection reset"),
         FetchError::Truncated,
-        FetchError::Timeout,
+        FetchError::Timeout(crate::transport::TimeLimit::Unnamed),
         FetchError::Redirect,
         FetchError::TooLarge { limit: 1 },
     ] {
@@ -423,7 +425,7 @@ async fn offline_uses_only_what_is_stored_and_says_when_it_has_expired() {
     assert!(repo.server.asked().is_empty());
     // An update that was interrupted after the timestamp leaves nothing that can be used offline.
     repo.bump();
-    repo.server.fail("2.snapshot.json", FetchError::Timeout);
+    repo.server.fail("2.snapshot.json", FetchError::Timeout(crate::transport::TimeLimit::Unnamed));
     repo.refresh(dir.path()).await.unwrap_err();
     assert_eq!(repo.offline_at(dir.path(), now()).unwrap_err().code, Code::StoredIncomplete);
 }

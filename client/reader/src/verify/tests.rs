@@ -327,7 +327,7 @@ async fn a_blocked_role_before_the_hit_does_not_promote_a_later_one() {
     repo.roles[1].targets.insert("api/v1".to_owned(), manifest(6));
     repo.bump();
     let dir = tempdir().unwrap();
-    repo.server.fail("2.alice.json", FetchError::Timeout);
+    repo.server.fail("2.alice.json", FetchError::Timeout(crate::transport::TimeLimit::Unnamed));
     let problem = repo.refresh(dir.path()).await.unwrap().verify(&image(":v1"), &Require::default()).await.unwrap_err();
     assert_eq!((problem.code, problem.exit()), (Code::Timeout, 30));
 }

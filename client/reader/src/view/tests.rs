@@ -54,7 +54,7 @@ async fn a_role_that_could_not_be_had_before_the_hit_refuses_with_its_reason_and
     let mut repo = repo();
     repo.roles[1].targets = [("api/v2".to_owned(), manifest(2))].into();
     repo.bump();
-    repo.server.fail("3.ci.json", FetchError::Timeout);
+    repo.server.fail("3.ci.json", FetchError::Timeout(crate::transport::TimeLimit::Unnamed));
     let view = repo.refresh(dir.path()).await.unwrap().view().await.unwrap();
     assert_eq!(look(&view, ":v2").unwrap_err().code, Code::Timeout, "never: not signed");
     let verified = look(&view, ":v1").unwrap();

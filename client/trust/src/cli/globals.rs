@@ -43,10 +43,13 @@ pub struct Globals {
     /// The server's address
     #[arg(long, global = true, value_name = "URL")]
     pub server: Option<String>,
+    /// A further address to read signed metadata from, beside the server (again for each; never for writing)
+    #[arg(long, global = true, value_name = "URL", hide_short_help = true)]
+    pub mirror: Vec<String>,
     /// The configuration file
     #[arg(long, global = true, value_name = "FILE", hide_short_help = true)]
     pub config: Option<PathBuf>,
-    /// Certificate authorities of the server (PEM), in place of the machine's own
+    /// Certificate authorities of server and mirrors (PEM), in place of the machine's own
     #[arg(long, global = true, value_name = "FILE", hide_short_help = true)]
     pub ca: Option<PathBuf>,
     /// Certificate authorities of registries (PEM), in place of the machine's own

@@ -8,6 +8,7 @@ use trust_tuf::{CollectionName, RoleName};
 use super::globals::Change;
 use super::keys::KeyOptions;
 use super::values;
+use crate::entries::Layout;
 
 /// `trust signer …`
 #[derive(Debug, Subcommand)]
@@ -17,11 +18,15 @@ pub enum SignerCommand {
         long_about = "Lets somebody sign in a collection: delegates to a role of this name.\n\n\
             The signer's own first file (it is empty) must be signed with the signer's key. If that private key is on this \
             machine, this happens at once. Else the signer runs `trust signer accept NAME COLLECTION --key URI --out FILE` on \
-            their machine and sends FILE, which is given here with --accept.",
+            their machine and sends FILE, which is given here with --accept.\n\n\
+            --bins N spreads what they sign over N files by the hash of its path: for signers of many tags, whose \
+            one file would be long to download after each change. `trust help signer bins` says when, and who can read it. \
+            Bins are made with the signer's key: where that is on another machine, they run `trust signer bins` there.",
         after_help = "Examples:\n  \
             trust signer add alice registry.example.com/pay --public-key alice.pub --accept alice.json\n  \
             trust signer add qa registry.example.com/pay --signer-key qa\n  \
-            trust signer add web registry.example.com/pay --signer-key web --paths 'web/*'"
+            trust signer add web registry.example.com/pay --signer-key web --paths 'web/*'\n  \
+            trust signer add ci registry.example.com/pay --signer-key ci --bins 256"
     )]
     Add(SignerAdd),
     /// On the signer's machine: sign the empty first file of my role
@@ -33,6 +38,32 @@ pub enum SignerCommand {
         trust signer remove alice registry.example.com/pay\n  \
         trust signer remove alice registry.example.com/pay --confirm registry.example.com/pay")]
     Remove(SignerRemove),
+    /// Spread what a signer signed over hash bins, or back into one file
+    #[command(
+        long_about = "Moves everything that a signer signed into N files (hash bins, TAP 15), by the hash of its path, or \
+            back into one file (`none`), in one publication. With the number that there is, all files are signed again.\n\n\
+            Without bins a signer has one file: every change makes every reader download all of it, and it may have 8 MB \
+            (some thousand tags). With bins a reader needs one of them for an image, and a change makes one or two new. \
+            Choose N so that a bin holds some tens of tags: 16 for a thousand, 256 for ten thousand.\n\n\
+            Readers: trust, python-tuf and go-tuf look into bins. sigstore-tuf does not, and finds nothing that this \
+            signer signed. tough cannot load a collection that has bins at all.\n\n\
+            The new files have new names, so that whoever reads meanwhile goes on with the old ones. The old ones stay in \
+            the list of files (the snapshot) until the snapshot key is rotated.",
+        after_help = "Examples:\n  \
+            trust signer bins ci registry.example.com/pay 256\n  \
+            trust signer bins ci registry.example.com/pay 2^10\n  \
+            trust signer bins ci registry.example.com/pay none"
+    )]
+    Bins(SignerBins),
+    /// Put a signer behind all others, as bins need it
+    #[command(
+        long_about = "Puts a signer behind all others in the order of the collection's signers. The order decides whose word \
+            counts first where several signed a tag.\n\n\
+            A signer with bins stands behind everybody who may sign the same images: some readers (python-tuf, go-tuf) \
+            look no further than into the bins. The key of `targets` signs this.",
+        after_help = "Examples:\n  trust signer last ci registry.example.com/pay"
+    )]
+    Last(SignerLast),
     /// List the signers of a collection, with their keys and paths
     #[command(
         after_help = "Examples:\n  trust signer list registry.example.com/pay\n  trust signer list registry.example.com/pay -o json"
@@ -64,6 +95,9 @@ pub struct SignerAdd {
     /// How many of their keys must sign
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
     pub threshold: u64,
+    /// Spread what they sign over N files: a power of two, 2 to 1024, also as 2^8
+    #[arg(long, value_name = "N", value_parser = values::bins, conflicts_with = "accept")]
+    pub bins: Option<Layout>,
     /// Keys and passphrases.
     #[command(flatten)]
     pub keys: KeyOptions,
@@ -89,6 +123,43 @@ pub struct SignerAccept {
 /// `trust signer remove`
 #[derive(Debug, Args)]
 pub struct SignerRemove {
+    /// Name of the signer
+    #[arg(value_name = "NAME", value_parser = values::signer)]
+    pub name: RoleName,
+    /// The collection
+    #[arg(value_name = "COLLECTION", value_parser = values::collection)]
+    pub collection: CollectionName,
+    /// Keys and passphrases.
+    #[command(flatten)]
+    pub keys: KeyOptions,
+    /// Changes.
+    #[command(flatten)]
+    pub change: Change,
+}
+
+/// `trust signer bins`
+#[derive(Debug, Args)]
+pub struct SignerBins {
+    /// Name of the signer
+    #[arg(value_name = "NAME", value_parser = values::signer)]
+    pub name: RoleName,
+    /// The collection
+    #[arg(value_name = "COLLECTION", value_parser = values::collection)]
+    pub collection: CollectionName,
+    /// How many: a power of two, 2 to 1024, also as 2^8; or `none`
+    #[arg(value_name = "N", value_parser = values::bins_or_none)]
+    pub layout: Layout,
+    /// Keys and passphrases.
+    #[command(flatten)]
+    pub keys: KeyOptions,
+    /// Changes.
+    #[command(flatten)]
+    pub change: Change,
+}
+
+/// `trust signer last`
+#[derive(Debug, Args)]
+pub struct SignerLast {
     /// Name of the signer
     #[arg(value_name = "NAME", value_parser = values::signer)]
     pub name: RoleName,

@@ -96,7 +96,7 @@ pub enum ContextCommand {
     #[command(after_help = "Examples:\n  \
         trust context add prod --server https://trust.example.com --identity 5f70bf18a086007016e948b04aed3b82103a36bea41755b6cddfaf10ace3c6ef\n  \
         trust context add dev --server http://127.0.0.1:4480 --token-file ./dev/admin.token\n  \
-        trust context add eu --server https://eu.example.com --ca ./ca.pem")]
+        trust context add eu --server https://eu.example.com --mirror https://mirror.example.com --ca ./ca.pem")]
     Add(ContextAdd),
     /// Use this context from now on
     #[command(after_help = "Examples:\n  trust context use prod")]
@@ -109,7 +109,7 @@ pub enum ContextCommand {
     Remove(ContextName),
 }
 
-/// `trust context add` (the server comes with the flag `--server`, its authorities with `--ca`)
+/// `trust context add` (the server comes with the flag `--server`, mirrors with `--mirror`, authorities with `--ca`)
 #[derive(Debug, Args)]
 pub struct ContextAdd {
     /// Name of the context

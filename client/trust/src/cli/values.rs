@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use trust_image::{Digest, Reference, target};
-use trust_tuf::{CollectionName, RoleName, UtcTime};
+use trust_tuf::{CollectionName, RoleName, UtcTime, limits};
+
+use crate::entries::Layout;
 
 /// Longest duration that is read, in seconds (a year).
 const MOST_SECONDS: u64 = 366 * 86_400;
@@ -68,6 +70,27 @@ pub fn signer(text: &str) -> Result<RoleName, String> {
         return Err("a signer's name is not `targets` and does not begin with `_`".to_owned());
     }
     Ok(name)
+}
+
+/// A number of hash bins: 2 to 1024 and a power of two, also as `2^8`.
+pub fn bins(text: &str) -> Result<Layout, String> {
+    let number = |text: &str| -> Option<u64> {
+        let plain = !text.is_empty() && text.len() <= 4 && text.bytes().all(|b| b.is_ascii_digit());
+        if plain { text.parse().ok() } else { None }
+    };
+    let bits = match text.strip_prefix("2^") {
+        Some(exponent) => number(exponent).and_then(|bits| u32::try_from(bits).ok()),
+        None => number(text).filter(|count| count.is_power_of_two()).map(u64::trailing_zeros),
+    };
+    match bits.filter(|bits| (1..=limits::PUBLISH_BIN_BITS).contains(bits)) {
+        Some(bits) => Ok(Layout::Bins(bits)),
+        None => Err("the number of bins is a power of two from 2 to 1024, for example 256 or 2^8".to_owned()),
+    }
+}
+
+/// A number of hash bins, or `none`: everything in one file.
+pub fn bins_or_none(text: &str) -> Result<Layout, String> {
+    if text == "none" { Ok(Layout::OneFile) } else { bins(text).map_err(|why| format!("{why}; or `none`")) }
 }
 
 /// A role that a person signs for: `targets`, a signer, or a reserved role.
@@ -184,6 +207,20 @@ mod tests {
         assert!(signer("alice").is_ok());
         assert!(rotated_role("signer:targets").is_err());
         assert!(rotated_role("alice").is_err());
+    }
+
+    #[test]
+    fn numbers_of_bins_that_are_not_published_are_refused() {
+        for (text, bits) in [("2", 1), ("256", 8), ("1024", 10), ("2^1", 1), ("2^10", 10)] {
+            assert_eq!(bins(text), Ok(Layout::Bins(bits)), "{text}");
+        }
+        for text in
+            ["", "0", "1", "3", "1000", "2048", "2^0", "2^11", "2^32", "2^", "^2", "-2", "+2", "2^+1", "none", "2 "]
+        {
+            assert!(bins(text).is_err(), "{text}");
+        }
+        assert_eq!(bins_or_none("none"), Ok(Layout::OneFile));
+        assert!(bins_or_none("1").is_err());
     }
 
     #[test]

@@ -52,6 +52,9 @@ fn report(settings: &Settings) -> ConfigReport {
     let mut all = vec![
         setting("context", settings.context.as_ref(), String::clone),
         setting("server", settings.server.as_ref(), |server| shown_address(server)),
+        setting("mirrors", settings.mirrors.as_ref(), |mirrors| {
+            mirrors.iter().map(|mirror| shown_address(mirror)).collect::<Vec<_>>().join(" ")
+        }),
         setting("ca", settings.ca.as_ref(), path),
         setting("registry_ca", settings.registry_ca.as_ref(), path),
         setting("token", settings.token.as_ref(), token),

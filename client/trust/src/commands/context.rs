@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 use trust_reader::http::shown_address;
+use trust_reader::sources::check_mirrors;
 use trust_reader::verdict::Problem;
 
 use crate::app::App;
@@ -44,6 +45,8 @@ fn add(app: &App, args: &ContextAdd) -> Result<Box<dyn Answer>, Problem> {
     if *server != shown_address(server) {
         return Err(fault::usage("a server's address holds no user name or password: it would be shown in messages"));
     }
+    let mirrors: Vec<String> = app.globals.mirror.iter().map(|m| m.trim_end_matches('/').to_owned()).collect();
+    check_mirrors(Some(server), &mirrors).map_err(|what| fault::usage(&what))?;
     let config = &app.settings.paths.config;
     let exists = app.settings.contexts.get(&args.name).is_some_and(|(_, file)| file == config);
     if exists && !args.replace {
@@ -51,6 +54,7 @@ fn add(app: &App, args: &ContextAdd) -> Result<Box<dyn Answer>, Problem> {
     }
     let new = NewContext {
         server: server.trim_end_matches('/').to_owned(),
+        mirrors,
         ca: absolute(app.globals.ca.as_ref())?,
         registry_ca: absolute(app.globals.registry_ca.as_ref())?,
         token_file: absolute(args.token_file.as_ref())?,
@@ -98,6 +102,7 @@ fn list(app: &App) -> Contexts {
     let entry = |(name, (context, file)): (&String, &(crate::settings::file::ContextEntry, PathBuf))| ContextEntry {
         name: name.clone(),
         server: context.server.as_deref().map(shown_address),
+        mirrors: context.mirrors.iter().map(|mirror| shown_address(mirror)).collect(),
         identity: context.identity.clone(),
         token_file: context.token_file.as_ref().map(|path| path.display().to_string()),
         in_use: used == Some(name),
@@ -125,6 +130,14 @@ impl Answer for Contexts {
             let server = context.server.as_deref().map_or("-".to_owned(), style::plain);
             let signer = context.identity.as_deref().map_or("-".to_owned(), style::short);
             rows.push(vec![mark.to_owned(), context.name.clone(), server, signer]);
+            for mirror in &context.mirrors {
+                rows.push(vec![
+                    String::new(),
+                    String::new(),
+                    format!("mirror {}", style::plain(mirror)),
+                    String::new(),
+                ]);
+            }
         }
         style::table(&rows)
     }

@@ -84,6 +84,10 @@ fn delegations(file: &Targets) -> BTreeMap<String, Delegation> {
     file.delegations().into_iter().flat_map(|d| d.roles()).map(|d| (d.name().to_owned(), d.clone())).collect()
 }
 
+fn bins(file: &Targets) -> Option<u64> {
+    file.delegations()?.succinct().map(|succinct| succinct.layout().count())
+}
+
 fn compare(args: &Diff, (from, older): (u64, &Targets), (to, newer): (u64, &Targets)) -> Difference {
     let (old, new) = (digests(older), digests(newer));
     let (old_signers, new_signers) = (delegations(older), delegations(newer));
@@ -112,6 +116,8 @@ fn compare(args: &Diff, (from, older): (u64, &Targets), (to, newer): (u64, &Targ
         signers_added: missing(&new_signers, &old_signers),
         signers_removed: missing(&old_signers, &new_signers),
         signers_changed: differ.map(|(name, _)| name.clone()).collect(),
+        bins_before: bins(older),
+        bins: bins(newer),
     }
 }
 
@@ -137,6 +143,14 @@ impl Answer for Difference {
         }
         for (path, [before, after]) in &self.changed {
             line("~", path, &format!("{} to {}", style::short(before), style::short(after)));
+        }
+        if self.bins_before.or(self.bins).is_some() {
+            let layout = |bins: Option<u64>| bins.map_or("one file".to_owned(), |bins| format!("{bins} bins"));
+            line(
+                "~",
+                "files",
+                &format!("{} to {}; what stands in bins is not compared", layout(self.bins_before), layout(self.bins)),
+            );
         }
         for (mark, names) in [("-", &self.signers_removed), ("+", &self.signers_added), ("~", &self.signers_changed)] {
             for name in names {

@@ -10,7 +10,9 @@ use serde_json::Value;
 use trust_image::Reference;
 use trust_reader::anchor;
 use trust_reader::catalogue::Code;
+use trust_reader::sources::{SourceReport, SourceState};
 use trust_reader::verdict::Problem;
+use trust_tuf::Version;
 use trust_tuf::model::Role;
 
 use crate::anchors;
@@ -121,6 +123,38 @@ impl Findings {
                 let place = session.server.as_deref().map_or("offline".to_owned(), trust_reader::http::shown_address);
                 let text = format!("{}: {place}, timestamp v{}", pin.collection, timestamp.version());
                 self.add("collection", Ok(text), "");
+                self.sources(session.reader.sources(), timestamp.version());
+            }
+        }
+    }
+
+    /// The server and its mirrors one by one, where there are mirrors: another one hides that one does not help.
+    fn sources(&mut self, sources: &[SourceReport], newest: Version) {
+        if sources.len() < 2 {
+            return;
+        }
+        for (at, source) in sources.iter().enumerate() {
+            let name = if at == 0 { "server" } else { "mirror" };
+            let fix = "correct or remove the address where it is configured, or ask the people who run it";
+            match &source.state {
+                SourceState::Timestamp(version) if *version >= newest => {
+                    self.add(name, Ok(format!("{}: timestamp v{version}", source.address)), "");
+                }
+                SourceState::Timestamp(version) => {
+                    let found = format!("{}: timestamp v{version}, behind v{newest}", source.address);
+                    self.add(
+                        name,
+                        Err(("warning", found)),
+                        "nothing, if it catches up; else ask the people who run it",
+                    );
+                }
+                SourceState::Unheard => {
+                    let found = format!("{}: no answer in the time that the others left", source.address);
+                    self.add(name, Err(("warning", found)), fix);
+                }
+                SourceState::Failed(failure) => {
+                    self.add(name, Err(("problem", format!("{}: {failure}", source.address))), fix);
+                }
             }
         }
     }

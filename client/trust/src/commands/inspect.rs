@@ -42,7 +42,7 @@ fn inspect(app: &App, subject: &Subject) -> Result<InspectedSubject, Problem> {
         }
     };
     let mut session = Session::open(app, pin)?;
-    session.load_all(app)?;
+    session.load_all_with_bins(app)?;
     let (statements, revoked, undecided) = match &image {
         None => (None, None, None),
         Some(image) => {
@@ -51,7 +51,7 @@ fn inspect(app: &App, subject: &Subject) -> Result<InspectedSubject, Problem> {
         }
     };
     let roles = roles(app, &mut session);
-    let tags = count_tags(app, &mut session);
+    let tags = count_tags(&session);
     Ok(InspectedSubject {
         subject: name,
         collection: session.collection.to_string(),
@@ -161,10 +161,9 @@ fn roles(app: &App, session: &mut Session) -> Vec<InspectedRole> {
     roles
 }
 
-fn count_tags(app: &App, session: &mut Session) -> u64 {
+fn count_tags(session: &Session) -> u64 {
     let mut paths = std::collections::BTreeSet::new();
-    for role in session.signers() {
-        let Ok(file) = session.role(app, role.as_str()) else { continue };
+    for file in session.signers().iter().flat_map(|signer| session.files_of(signer)) {
         paths.extend(file.paths().filter(|p| !p.contains('@') && !target::is_reserved(p)).map(str::to_owned));
     }
     u64::try_from(paths.len()).unwrap_or(u64::MAX)

@@ -52,22 +52,15 @@ struct Statements {
 /// The entries, and what stood in the way of deciding about some of them: each cause once.
 fn listed(app: &App, collection: &CollectionName, digests: bool) -> Result<(Listed, Vec<Problem>), Problem> {
     let mut session = Session::open(app, anchors::pin_of(app, collection)?)?;
-    let unusable = session.load_all(app)?;
+    let unusable = session.load_all_with_bins(app)?;
     // Every path that some role lists; what counts for it is asked of the search itself, as verify does.
     let mut paths: BTreeSet<String> = BTreeSet::new();
-    for role in session.signers() {
-        let Ok(file) = session.role(app, role.as_str()) else { continue };
-        for path in file.paths() {
-            match target::image_of(collection.as_str(), path) {
-                Ok(image) if digests || matches!(image.entry, Entry::Tag(_)) => {
-                    paths.insert(path.to_owned());
-                }
-                _ => {}
-            }
-        }
+    for file in session.signers().iter().flat_map(|signer| session.files_of(signer)) {
+        let wanted = |path: &&str| {
+            target::image_of(collection.as_str(), path).is_ok_and(|i| digests || matches!(i.entry, Entry::Tag(_)))
+        };
+        paths.extend(file.paths().filter(wanted).map(str::to_owned));
     }
-    let nested: Vec<String> = nested_paths(&session, collection, digests);
-    paths.extend(nested);
     let mut entries = Vec::new();
     let mut undecided = BTreeMap::new();
     // A role that cannot be used may list more than can be shown here.
@@ -119,38 +112,6 @@ fn decided(
         app.wait(session.reader.check_parts(&image, &digest, facts.as_ref()))?;
     }
     Ok(Some(entry))
-}
-
-/// Paths in roles below the direct delegations.
-fn nested_paths(session: &Session, collection: &CollectionName, digests: bool) -> Vec<String> {
-    let set = session.reader.trusted();
-    let mut found = Vec::new();
-    let mut waiting: Vec<String> = session.signers().iter().skip(1).map(|role| role.as_str().to_owned()).collect();
-    let mut seen: BTreeSet<String> = BTreeSet::new();
-    while let Some(name) = waiting.pop() {
-        if !seen.insert(name.clone()) {
-            continue;
-        }
-        let Some(file) = set.delegated("targets", &name).or_else(|| delegated_anywhere(session, &name)) else {
-            continue;
-        };
-        for child in file.delegations().into_iter().flat_map(|d| d.roles()) {
-            if let Some(file) = set.delegated(&name, child.name()) {
-                let wanted = |path: &&str| {
-                    target::image_of(collection.as_str(), path)
-                        .is_ok_and(|image| digests || matches!(image.entry, Entry::Tag(_)))
-                };
-                found.extend(file.paths().filter(wanted).map(str::to_owned));
-            }
-            waiting.push(child.name().to_owned());
-        }
-    }
-    found
-}
-
-fn delegated_anywhere<'a>(session: &'a Session, name: &str) -> Option<&'a trust_tuf::Verified<trust_tuf::Targets>> {
-    let set = session.reader.trusted();
-    session.signers().iter().find_map(|signer| set.delegated(signer.as_str(), name))
 }
 
 fn entry(collection: &CollectionName, path: &str, statements: &Statements) -> Option<ListedEntry> {

@@ -48,8 +48,7 @@ impl Answer for LogReport {
     fn text(&self, _: Style) -> String {
         let mut rows = vec![["#", "TIME", "TOKEN", "ROOT", "SNAPSHOT", "ROLES"].map(str::to_owned).to_vec()];
         for entry in &self.entries {
-            let roles: Vec<String> =
-                entry.roles.iter().map(|(role, v)| format!("{} v{v}", style::plain(role))).collect();
+            let roles = style::role_versions(&entry.roles);
             let time = UtcTime::parse(&entry.time).map_or_else(|| style::plain(&entry.time), style::minute);
             let root = format!("v{}{}", entry.root, if entry.new_root { " new" } else { "" });
             rows.push(vec![

@@ -22,6 +22,7 @@ pub mod revoke;
 pub mod rotate;
 pub mod sign;
 pub mod signer;
+pub mod signer_bins;
 pub mod status;
 pub mod unsign;
 pub mod verify;

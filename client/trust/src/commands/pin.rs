@@ -84,6 +84,7 @@ pub fn pin(app: &App, collection: &str, root: &[u8]) -> Result<(), Problem> {
     let written = Written {
         collection: collection.to_owned(),
         fingerprint: anchor::fingerprint(root),
+        mirrors: if of_flag.is_some() { app.globals.mirror.clone() } else { Vec::new() },
         server: of_flag.map(|server| server.value.clone()),
     };
     edit::edit(&app.settings.paths.config, |document| edit::set_pin(document, &written))?;
@@ -93,11 +94,11 @@ pub fn pin(app: &App, collection: &str, root: &[u8]) -> Result<(), Problem> {
 fn fetched(app: &App, args: &PinAdd, fingerprint: &str) -> Result<Anchor, Problem> {
     app.need_network("fetching the root")?;
     let address = server::address(app, None)?;
-    let transport = server::anonymous(app, &address)?;
-    app.wait(anchor::fetch_pinned(&transport, &args.collection, fingerprint))
+    let sources = server::with_mirrors(app, server::anonymous(app, &address)?, &server::mirrors(app, None))?;
+    app.wait(anchor::fetch_pinned_from(&sources, &args.collection, fingerprint))
 }
 
-/// Whatever root the server shows first. A person has to want this, by the flag.
+/// Whatever root the server shows first; never a mirror, which nobody trusts with this. A person has to want this, by the flag.
 fn first_use(app: &App, args: &PinAdd) -> Result<Vec<u8>, Problem> {
     app.need_network("fetching the root")?;
     let address = server::address(app, None)?;
@@ -121,6 +122,7 @@ pub fn entry(app: &App, pin: &Pin) -> PinEntry {
         collection: pin.collection.clone(),
         fingerprint: pin.fingerprint.clone(),
         server: pin.server.clone(),
+        mirrors: pin.mirrors.clone(),
         file: pin.file.display().to_string(),
         root_stored: anchors::root_file(app, pin).is_some(),
     }

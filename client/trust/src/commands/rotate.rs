@@ -20,6 +20,7 @@ use crate::app::App;
 use crate::cli::collections::Rotate;
 use crate::cli::values::RotatedRole;
 use crate::drafts;
+use crate::entries::Entries;
 use crate::fault;
 use crate::keyring::{self, Keyring, Kind};
 use crate::online_keys;
@@ -308,11 +309,12 @@ impl Work<'_, '_> {
         let targets_keys = self.role_keys(RoleType::Targets);
         let mine = self.keyring.for_role("targets", &targets_keys, Kind::Other, false)?;
         let targets = keyring::sign(&targets, &mine)?;
-        let file = self.session.role(self.app, name.as_str())?;
-        let file = signing::next_version(self.app, &file)?;
-        let file = self.sign_anew(name.as_str(), &file, &keys, &publics, &new)?;
-        let roles = [(RoleName::targets(), targets), (name.clone(), file)].into();
-        let change = Change { roles, ..Change::default() };
+        // What hangs below the signer is signed with the signer's keys too.
+        let drafts = Entries::of(self.app, &mut self.session, name)?.renewed(&publics, keys.threshold())?;
+        let mut change = Change { roles: [(RoleName::targets(), targets)].into(), ..Change::default() };
+        for (role, draft) in &drafts {
+            change.roles.insert(role.clone(), self.sign_anew(name.as_str(), draft, &keys, &publics, &new)?);
+        }
         let told =
             Told { role: format!("signer:{name}"), old: ids(&keys), new: id_texts(&publics), finish_after: None };
         self.finish(&change, told)

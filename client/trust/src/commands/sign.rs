@@ -10,10 +10,11 @@ use trust_image::{Digest, ImageFacts, Reference, target};
 use trust_reader::catalogue::Code;
 use trust_reader::registry::{ImageContent, RegistryClient};
 use trust_reader::verdict::Problem;
-use trust_tuf::{Hashes, RoleName, TargetInfo, Targets, json};
+use trust_tuf::{Hashes, RoleName, TargetInfo, json};
 
 use crate::app::App;
 use crate::cli::images::Sign;
+use crate::entries::Entries;
 use crate::fault;
 use crate::keyring::{Keyring, Kind};
 use crate::output::{Publication, Signed, SignedImage};
@@ -185,23 +186,22 @@ fn sign_collection(
         }
     }
     let role = signing::choose_role(&session, keyring, args.signer.as_ref(), &paths)?;
-    let file = session.role(app, role.as_str())?;
-    let mut draft = signing::next_version(app, &file)?;
+    let mut entries = Entries::of(app, &mut session, &role)?;
     let signed_at = app.now()?.to_string();
     let mut change = Change::default();
     let mut tags_of: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for (_, subject) in subjects {
         let tags = tags_of.entry(format!("{}@{}", subject.image.name(), subject.digest)).or_default();
         tags.extend(subject.image.tag().map(str::to_owned));
-        let info = subject.target(&file, &signed_at, tags, &args.annotation)?;
+        let info = subject.target(&mut entries, &signed_at, tags, &args.annotation)?;
         for path in subject.paths()? {
-            draft.set_target(&path, &info);
+            entries.set(&path, &info)?;
             change.blobs.retain(|(known, _)| *known != path);
             change.blobs.push((path, subject.content.manifest.clone()));
         }
     }
-    let bytes = signing::sign_as(&session, keyring, &role, &draft, true)?;
-    change.roles.insert(role.clone(), bytes);
+    let drafts = entries.drafts()?;
+    change.roles = signing::sign_files(&session, keyring, &role, &drafts, true)?;
     if args.change.dry_run {
         return Ok((role, None));
     }
@@ -229,15 +229,15 @@ impl Subject {
     /// What is signed: length, hash and facts. The tags of the role's old entry for this digest stay listed.
     fn target(
         &self,
-        file: &Targets,
+        entries: &mut Entries<'_>,
         signed_at: &str,
         tags: &[String],
         annotations: &[(String, String)],
     ) -> Result<TargetInfo, Problem> {
         let facts_fault = |error: trust_image::FactsError| fault::facts(&self.image, &error);
         let path = target::digest_path(&self.collection, &self.image, &self.digest).map_err(|e| fault::target(&e))?;
-        let old = file
-            .target(&path)
+        let old = entries
+            .published(&path)?
             .and_then(|info| info.custom)
             .and_then(|custom| ImageFacts::from_custom(&custom.to_json()).ok().flatten());
         let mut facts = self.content.facts(signed_at, std::iter::empty()).map_err(facts_fault)?;
@@ -297,7 +297,7 @@ impl Answer for Signed {
 
 /// The versions of a publication, for people.
 pub fn published_text(publication: &Publication) -> String {
-    let mut parts: Vec<String> = publication.roles.iter().map(|(role, version)| format!("{role} v{version}")).collect();
+    let mut parts = style::role_versions(&publication.roles);
     parts.push(format!("snapshot v{}", publication.snapshot));
     parts.push(format!("timestamp v{}", publication.timestamp));
     parts.join(", ")

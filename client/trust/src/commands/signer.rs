@@ -3,6 +3,7 @@
 //! A delegation and the first file of its role become current together, and that file is signed by the signer. So either
 //! the signer's private key is here, or the signer made the file with `accept` on their own machine.
 
+use std::collections::BTreeMap;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
@@ -17,10 +18,12 @@ use trust_tuf::envelope::Unverified;
 use trust_tuf::model::{Paths, Role};
 use trust_tuf::{CollectionName, PublicKey, RoleName, Targets, Version, json, limits};
 
+use super::signer_bins;
 use crate::anchors;
 use crate::app::App;
 use crate::cli::keys::KeyOptions;
 use crate::cli::people::{SignerAccept, SignerAdd, SignerCommand, SignerList, SignerRemove};
+use crate::entries::{self, Layout};
 use crate::fault;
 use crate::keyring::{self, Keyring, Kind};
 use crate::output::{SignerAccepted, SignerChange, SignerEntry, Signers};
@@ -41,6 +44,8 @@ pub fn run(app: &App, printer: &Printer, command: &SignerCommand) -> Result<Box<
         SignerCommand::Add(args) => add(app, printer, args),
         SignerCommand::Accept(args) => accept(app, args),
         SignerCommand::Remove(args) => remove(app, printer, args),
+        SignerCommand::Bins(args) => Ok(Box::new(signer_bins::lay_out(app, printer, args)?)),
+        SignerCommand::Last(args) => Ok(Box::new(signer_bins::last(app, printer, args)?)),
         SignerCommand::List(args) => list(app, args),
     }
 }
@@ -113,15 +118,24 @@ fn add(app: &App, printer: &Printer, args: &SignerAdd) -> Result<Box<dyn Answer>
         ]));
     }
     let due = first_version(&session, &args.name);
-    let file = match accepted {
-        Some(file) => checked(file, &args.name, &new, due)?,
-        None => first_file(app, args, &own, due)?,
+    let mut roles = match accepted {
+        Some(file) => [(args.name.clone(), checked(file, &args.name, &new, due)?)].into(),
+        None => first_files(app, args, &own, &new, due)?,
     };
     let mut draft = signing::next_version(app, session.reader.trusted().targets())?;
-    draft.set_delegation(&new);
+    match signer_bins::place(&session, &new, args.bins.is_some())? {
+        None => draft.set_delegation(&new),
+        Some(other) => {
+            printer.note(&format!("  before    {other}, whose bins some readers look no further than"));
+            draft.set_delegation_before(&new, &other);
+        }
+    }
+    if args.bins.is_some() {
+        signer_bins::note_readers(printer);
+    }
     let targets = signing::sign_as(&session, &mut keyring, &RoleName::targets(), &draft, false)?;
-    let change =
-        Change { roles: [(RoleName::targets(), targets), (args.name.clone(), file)].into(), ..Change::default() };
+    roles.insert(RoleName::targets(), targets);
+    let change = Change { roles, ..Change::default() };
     for key in keyring.new_keys() {
         printer.note(&format!("  {}   {key}", if args.change.dry_run { "would make" } else { "new key" }));
     }
@@ -136,6 +150,7 @@ fn add(app: &App, printer: &Printer, args: &SignerAdd) -> Result<Box<dyn Answer>
         name: args.name.to_string(),
         collection: args.collection.to_string(),
         paths: new.patterns,
+        bins: args.bins.map(Layout::files),
         publication,
     }))
 }
@@ -148,32 +163,36 @@ fn first_version(session: &Session, name: &RoleName) -> Version {
 
 /// An empty file of a role with this version.
 fn empty_file(app: &App, version: Version) -> Result<Draft, Problem> {
-    let expires = publish::expires(app, TARGETS_LIFE)?;
-    let first = Draft::targets(expires);
-    let Some(before) = version.get().checked_sub(1).filter(|v| *v > 0) else { return Ok(first) };
-    // Drafts count on from a file: this one stands for the version before.
-    let mut signed = first.signed().clone();
-    if let Some(members) = signed.as_object_mut() {
-        members.insert("version".to_owned(), json::Value::from(before));
-    }
-    let file = json::Value::object([("signatures", json::Value::Array(Vec::new())), ("signed", signed)]).to_json();
-    Draft::next(&file, expires).map_err(|e| fault::draft(&e))
+    Ok(Draft::targets_at(version, publish::expires(app, TARGETS_LIFE)?))
 }
 
-fn first_file(app: &App, args: &SignerAdd, own: &[Rc<LocalKey>], due: Version) -> Result<Vec<u8>, Problem> {
+/// The signer's own first file, and the bins if there are to be some.
+fn first_files(
+    app: &App,
+    args: &SignerAdd,
+    own: &[Rc<LocalKey>],
+    new: &NewDelegation,
+    due: Version,
+) -> Result<BTreeMap<RoleName, Vec<u8>>, Problem> {
     let enough = u64::try_from(own.len()).is_ok_and(|n| n >= args.threshold);
     if !enough {
         let out = format!("{}.json", args.name);
+        let accept =
+            format!("the signer runs: trust signer accept {} {} --key URI --out {out}", args.name, args.collection);
+        let add = format!("then add --accept {out} to this command");
+        let bins = args.bins.map(|layout| {
+            let (name, collection, count) = (&args.name, &args.collection, layout.files());
+            format!("without --bins; those the signer makes then: trust signer bins {name} {collection} {count}")
+        });
         return Err(Problem::new(Code::KeyMissing)
             .headline("the signer's first file is missing, and their private key is not on this machine")
             .fact("signer", &args.name)
             .cause("a delegation becomes current together with the first file of its role, which the signer signs")
-            .remedy([
-                format!("the signer runs: trust signer accept {} {} --key URI --out {out}", args.name, args.collection),
-                format!("then add --accept {out} to this command"),
-            ]));
+            .remedy([accept, add].into_iter().chain(bins)));
     }
-    keyring::sign(&empty_file(app, due)?, own)
+    let layout = args.bins.unwrap_or(Layout::OneFile);
+    let drafts = entries::first_files(app, &args.name, due, layout, &new.keys, new.threshold)?;
+    drafts.into_iter().map(|(name, draft)| Ok((name, keyring::sign(&draft, own)?))).collect()
 }
 
 fn read_accepted(path: &Path) -> Result<Vec<u8>, Problem> {
@@ -307,6 +326,7 @@ fn remove(app: &App, printer: &Printer, args: &SignerRemove) -> Result<Box<dyn A
         name: args.name.to_string(),
         collection: args.collection.to_string(),
         paths: Vec::new(),
+        bins: None,
         publication,
     }))
 }
@@ -323,6 +343,7 @@ fn list(app: &App, args: &SignerList) -> Result<Box<dyn Answer>, Problem> {
             threshold: keys.threshold(),
             keys: keys.keyids().iter().map(|id| id.as_str().to_owned()).collect(),
             paths,
+            bins: session.bins_of(&name).map(|bins| bins.count()),
             version: file.as_ref().map(|file| file.version().get()),
             expires: file.as_ref().map(|file| file.expires().to_string()),
         });
@@ -330,7 +351,7 @@ fn list(app: &App, args: &SignerList) -> Result<Box<dyn Answer>, Problem> {
     Ok(Box::new(Signers { collection: args.collection.to_string(), signers }))
 }
 
-fn paths_of(session: &Session, name: &RoleName) -> Vec<String> {
+pub(super) fn paths_of(session: &Session, name: &RoleName) -> Vec<String> {
     if name.is_targets() {
         return vec!["everything".to_owned()];
     }
@@ -343,12 +364,10 @@ fn paths_of(session: &Session, name: &RoleName) -> Vec<String> {
 }
 
 /// Patterns for people.
-fn paths_text(paths: &[String]) -> String {
-    if paths.iter().map(String::as_str).eq(EVERY_IMAGE.iter().copied()) {
-        "every image".to_owned()
-    } else {
-        paths.join(" ")
-    }
+fn paths_text(paths: &[String], bins: Option<u64>) -> String {
+    let is_every = paths.iter().map(String::as_str).eq(EVERY_IMAGE.iter().copied());
+    let text = if is_every { "every image".to_owned() } else { paths.join(" ") };
+    bins.map_or(text.clone(), |bins| format!("{text}, in {bins} bins"))
 }
 
 impl Answer for Signers {
@@ -368,7 +387,7 @@ impl Answer for Signers {
                 style::plain(&signer.name),
                 signer.version.map_or("cannot be used".to_owned(), |v| format!("v{v}")),
                 format!("{} of {}: {}", signer.threshold, keys.len(), keys.join(", ")),
-                style::plain(&paths_text(&signer.paths)),
+                style::plain(&paths_text(&signer.paths, signer.bins)),
             ]);
         }
         style::table(&rows)
@@ -377,7 +396,11 @@ impl Answer for Signers {
 
 impl Answer for SignerChange {
     fn command(&self) -> &'static str {
-        if self.change == "added" { "signer add" } else { "signer remove" }
+        match self.change.as_str() {
+            "added" => "signer add",
+            "moved" => "signer last",
+            _ => "signer remove",
+        }
     }
 
     fn json(&self) -> Value {
@@ -407,7 +430,7 @@ impl Answer for SignerChange {
         if self.paths.is_empty() {
             head
         } else {
-            format!("{head}{}", style::facts([("may sign", paths_text(&self.paths))]))
+            format!("{head}{}", style::facts([("may sign", paths_text(&self.paths, self.bins))]))
         }
     }
 }

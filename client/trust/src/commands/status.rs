@@ -4,6 +4,7 @@
 
 use serde_json::Value;
 use trust_reader::catalogue::{Code, exit};
+use trust_reader::sources::{SourceReport, SourceState};
 use trust_reader::verdict::Problem;
 use trust_tuf::model::Role;
 use trust_tuf::{RoleKeys, RoleName, RoleType, UtcTime, Version};
@@ -12,7 +13,7 @@ use crate::anchors;
 use crate::app::App;
 use crate::cli::operations::Status;
 use crate::fault;
-use crate::output::{CollectionStatus, RoleStatus, StatusReport};
+use crate::output::{CollectionStatus, RoleStatus, SourceStatus, StatusReport};
 use crate::printer::Answer;
 use crate::session::Session;
 use crate::settings::Pin;
@@ -37,10 +38,11 @@ pub fn run(app: &App, args: &Status) -> Result<Box<dyn Answer>, Problem> {
     let (mut collections, mut problems) = (Vec::new(), Vec::new());
     for pin in pins {
         let (status, problem) = match roles(app, pin, now) {
-            Ok(roles) => finding(pin, roles),
+            Ok((roles, sources)) => finding(pin, roles, sources),
             Err(problem) => {
                 let fault = Some(format!("{}: {}", problem.id(), problem.headline));
-                let status = CollectionStatus { collection: pin.collection.clone(), roles: Vec::new(), fault };
+                let (roles, sources) = (Vec::new(), Vec::new());
+                let status = CollectionStatus { collection: pin.collection.clone(), roles, sources, fault };
                 (status, Some(overdue(pin, problem)))
             }
         };
@@ -50,8 +52,8 @@ pub fn run(app: &App, args: &Status) -> Result<Box<dyn Answer>, Problem> {
     Ok(Box::new(Shown { report: StatusReport { collections }, problems, now }))
 }
 
-/// Every role, the top-level ones first.
-fn roles(app: &App, pin: &Pin, now: UtcTime) -> Result<Vec<RoleStatus>, Problem> {
+/// Every role, the top-level ones first, and who gave them.
+fn roles(app: &App, pin: &Pin, now: UtcTime) -> Result<(Vec<RoleStatus>, Vec<SourceStatus>), Problem> {
     let mut session = Session::open(app, pin)?;
     let unloaded = session.load_all(app)?;
     let set = session.reader.trusted();
@@ -94,7 +96,18 @@ fn roles(app: &App, pin: &Pin, now: UtcTime) -> Result<Vec<RoleStatus>, Problem>
             });
         }
     }
-    Ok(rows)
+    let newest = session.reader.trusted().timestamp().version();
+    Ok((rows, session.reader.sources().iter().map(|source| source_status(source, newest)).collect()))
+}
+
+fn source_status(source: &SourceReport, newest: Version) -> SourceStatus {
+    let (state, timestamp, fault) = match &source.state {
+        SourceState::Timestamp(version) if *version >= newest => ("current", Some(version.get()), None),
+        SourceState::Timestamp(version) => ("behind", Some(version.get()), None),
+        SourceState::Failed(failure) => ("failed", None, Some(style::plain(&failure.to_string()))),
+        SourceState::Unheard => ("unheard", None, None),
+    };
+    SourceStatus { address: style::plain(&source.address), state: state.to_owned(), timestamp, fault }
 }
 
 fn people(keys: &str, role: &str) -> String {
@@ -127,7 +140,7 @@ fn row(role: &str, file: Option<(Version, UtcTime)>, keys: &RoleKeys, renewed_by
 }
 
 /// What of it needs somebody.
-fn finding(pin: &Pin, roles: Vec<RoleStatus>) -> (CollectionStatus, Option<Problem>) {
+fn finding(pin: &Pin, roles: Vec<RoleStatus>, sources: Vec<SourceStatus>) -> (CollectionStatus, Option<Problem>) {
     let mut problem = Problem::new(Code::Findings)
         .headline(format!("roles of {} need to be renewed", pin.collection))
         .fact("collection", &pin.collection)
@@ -139,7 +152,7 @@ fn finding(pin: &Pin, roles: Vec<RoleStatus>) -> (CollectionStatus, Option<Probl
         found = true;
     }
     let problem = problem.remedy(["let the people who are named beside each role renew it"]);
-    (CollectionStatus { collection: pin.collection.clone(), roles, fault: None }, found.then_some(problem))
+    (CollectionStatus { collection: pin.collection.clone(), roles, sources, fault: None }, found.then_some(problem))
 }
 
 /// An expiry that stands in the way of the update is a finding; everything else is what it is.
@@ -186,6 +199,14 @@ impl Answer for Shown {
                 rows.push(vec![style::plain(&role.role), version, when, mark, style::plain(&role.renewed_by)]);
             }
             text.push_str(&style::table(&rows));
+            // Without mirrors there is nothing to tell: the table came from the server.
+            for (at, source) in collection.sources.iter().enumerate().filter(|_| collection.sources.len() > 1) {
+                let what = if at == 0 { "server" } else { "mirror" };
+                let version = source.timestamp.map_or(String::new(), |version| format!(", timestamp v{version}"));
+                let fault = source.fault.as_deref().map_or(String::new(), |fault| format!(": {fault}"));
+                let state = if source.state == "current" { source.state.clone() } else { style.warn(&source.state) };
+                text.push_str(&format!("{what} {}: {state}{version}{fault}\n", source.address));
+            }
             text.push('\n');
         }
         text

@@ -7,6 +7,7 @@ use trust_reader::verify::digest_of;
 
 use crate::app::App;
 use crate::cli::images::Unsign;
+use crate::entries::Entries;
 use crate::fault;
 use crate::keyring::{Keyring, Kind};
 use crate::output::Unsigned;
@@ -40,8 +41,8 @@ fn attempt(app: &App, keyring: &mut Keyring<'_>, mut session: Session, args: &Un
     let image = &args.image;
     let main = main_path(&collection, image)?;
     let role = signing::choose_role(&session, keyring, args.signer.as_ref(), std::slice::from_ref(&main))?;
-    let file = session.role(app, role.as_str())?;
-    let Some(entry) = file.target(&main) else {
+    let mut entries = Entries::of(app, &mut session, &role)?;
+    let Some(entry) = entries.published(&main)? else {
         return Err(fault::not_signed_by_me(image, role.as_str()));
     };
     if let (Some(given), Some(signed)) = (image.digest(), digest_of(&entry))
@@ -54,16 +55,16 @@ fn attempt(app: &App, keyring: &mut Keyring<'_>, mut session: Session, args: &Un
         && let Some(digest) = digest_of(&entry)
     {
         let path = target::digest_path(&collection, image, &digest).map_err(|e| fault::target(&e))?;
-        if path != main && file.target(&path).is_some() {
+        if path != main && entries.published(&path)?.is_some() {
             removed.push(path);
         }
     }
-    let mut draft = signing::next_version(app, &file)?;
     for path in &removed {
-        draft.remove_target(path);
+        entries.remove(path)?;
     }
-    let bytes = signing::sign_as(&session, keyring, &role, &draft, true)?;
-    let change = Change { roles: [(role.clone(), bytes)].into(), ..Change::default() };
+    let drafts = entries.drafts()?;
+    let roles = signing::sign_files(&session, keyring, &role, &drafts, true)?;
+    let change = Change { roles, ..Change::default() };
     let publication = if args.change.dry_run {
         None
     } else {

@@ -62,16 +62,18 @@ pub struct SignerEntry {
     pub keys: Vec<String>,
     /// What they may sign.
     pub paths: Vec<String>,
+    /// Over how many hash bins it is spread; null if it stands in one file.
+    pub bins: Option<u64>,
     /// The version of their file; null if it is not there or not usable.
     pub version: Option<u64>,
     /// When it expires.
     pub expires: Option<String>,
 }
 
-/// `trust signer add | remove`
+/// `trust signer add | remove | last`
 #[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct SignerChange {
-    /// `added` or `removed`.
+    /// `added`, `removed` or `moved`.
     pub change: String,
     /// The signer.
     pub name: String,
@@ -79,6 +81,25 @@ pub struct SignerChange {
     pub collection: String,
     /// What they may sign; empty after removal.
     pub paths: Vec<String>,
+    /// Over how many hash bins it is spread; null if it stands in one file, and after removal.
+    pub bins: Option<u64>,
+    /// What was published; null with `--dry-run`.
+    pub publication: Option<Publication>,
+}
+
+/// `trust signer bins`
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+pub struct SignerLaidOut {
+    /// The signer.
+    pub name: String,
+    /// The collection.
+    pub collection: String,
+    /// Over how many hash bins it was spread before; null if it stood in one file.
+    pub bins_before: Option<u64>,
+    /// Over how many it is now.
+    pub bins: Option<u64>,
+    /// How many entries (tags and digests) were moved; 0 if all files were only signed again.
+    pub moved: u64,
     /// What was published; null with `--dry-run`.
     pub publication: Option<Publication>,
 }
@@ -239,4 +260,9 @@ pub struct Difference {
     pub signers_removed: Vec<String>,
     /// Signers whose keys, threshold or paths changed.
     pub signers_changed: Vec<String>,
+    /// Over how many hash bins the role was spread in the older version; null if it stood in one file. What stands in bins
+    /// is not compared.
+    pub bins_before: Option<u64>,
+    /// The same in the newer version.
+    pub bins: Option<u64>,
 }

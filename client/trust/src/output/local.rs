@@ -71,6 +71,8 @@ pub struct ContextEntry {
     pub name: String,
     /// The server.
     pub server: Option<String>,
+    /// Its mirrors.
+    pub mirrors: Vec<String>,
     /// Fingerprint of the signer's identity key.
     pub identity: Option<String>,
     /// Where the token is.
@@ -177,6 +179,8 @@ pub struct PinEntry {
     pub fingerprint: String,
     /// The server, if it is another one than the context's.
     pub server: Option<String>,
+    /// Mirrors of that server.
+    pub mirrors: Vec<String>,
     /// The file in which it stands.
     pub file: String,
     /// Whether the root file is on this machine; else the server delivers it.

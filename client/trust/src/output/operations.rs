@@ -17,7 +17,22 @@ pub struct CollectionStatus {
     pub collection: String,
     /// Its roles; empty if it could not be updated.
     pub roles: Vec<RoleStatus>,
+    /// What the server and each mirror gave, the server first; empty without network.
+    pub sources: Vec<SourceStatus>,
     /// Why it could not be updated: an id and what happened.
+    pub fault: Option<String>,
+}
+
+/// What a server or mirror gave.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+pub struct SourceStatus {
+    /// Its address.
+    pub address: String,
+    /// `current`, `behind` (it has an older timestamp), `failed`, or `unheard` (no answer in the time that the others left).
+    pub state: String,
+    /// The version of its timestamp; null if it gave none that could be used.
+    pub timestamp: Option<u64>,
+    /// Why it failed.
     pub fault: Option<String>,
 }
 
@@ -48,7 +63,7 @@ pub struct DoctorReport {
 /// One thing that was looked at.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct DoctorCheck {
-    /// What: `client`, `keys`, `collection`, `registry`, `policy`, `docker`.
+    /// What: `client`, `keys`, `collection`, `server` and `mirror` (where there are mirrors), `registry`, `policy`, `docker`.
     pub name: String,
     /// `ok`, `warning` or `problem`.
     pub state: String,

@@ -72,6 +72,10 @@ pub fn set_pin(document: &mut DocumentMut, pin: &PinEntry) -> Result<(), Setting
             Some(server) => table.insert("server", value(server.as_str())),
             None => table.remove("server"),
         };
+        match pin.mirrors.is_empty() {
+            false => table.insert("mirrors", list(&pin.mirrors)),
+            true => table.remove("mirrors"),
+        };
     }
     Ok(())
 }
@@ -93,7 +97,9 @@ pub fn remove_pin(document: &mut DocumentMut, collection: &str) -> bool {
 pub struct NewContext {
     /// The server's address.
     pub server: String,
-    /// Its certificate authorities.
+    /// Its mirrors.
+    pub mirrors: Vec<String>,
+    /// Certificate authorities of both.
     pub ca: Option<PathBuf>,
     /// The certificate authorities of registries.
     pub registry_ca: Option<PathBuf>,
@@ -107,10 +113,17 @@ pub struct NewContext {
     pub require_digest: bool,
 }
 
+fn list(items: &[String]) -> Item {
+    value(items.iter().map(String::as_str).collect::<toml_edit::Array>())
+}
+
 /// Writes a context, in place of another one of this name.
 pub fn set_context(document: &mut DocumentMut, name: &str, new: &NewContext) -> Result<(), SettingsError> {
     let mut table = Table::new();
     table.insert("server", value(new.server.as_str()));
+    if !new.mirrors.is_empty() {
+        table.insert("mirrors", list(&new.mirrors));
+    }
     for (key, path) in [("ca", &new.ca), ("registry_ca", &new.registry_ca), ("token_file", &new.token_file)] {
         if let Some(path) = path {
             let text = path.to_str().ok_or_else(|| SettingsError::PathText { path: path.clone() })?;
@@ -121,7 +134,7 @@ pub fn set_context(document: &mut DocumentMut, name: &str, new: &NewContext) -> 
         table.insert("identity", value(identity.as_str()));
     }
     if !new.plain_http.is_empty() {
-        table.insert("plain_http", value(new.plain_http.iter().map(String::as_str).collect::<toml_edit::Array>()));
+        table.insert("plain_http", list(&new.plain_http));
     }
     if new.require_digest {
         let mut sign = Table::new();
@@ -184,7 +197,7 @@ mod tests {
     use super::*;
 
     fn pin(collection: &str, digit: &str) -> PinEntry {
-        PinEntry { collection: collection.to_owned(), fingerprint: digit.repeat(64), server: None }
+        PinEntry { collection: collection.to_owned(), fingerprint: digit.repeat(64), server: None, mirrors: Vec::new() }
     }
 
     #[test]

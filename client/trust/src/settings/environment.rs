@@ -33,6 +33,7 @@ const fn secret(name: &'static str, meaning: &'static str, aliases: &'static [&'
 /// Every variable that counts, in the order in which `trust env` prints them.
 pub const VARIABLES: &[Variable] = &[
     plain("TRUST_SERVER", "address of the server", &["DOCKER_CONTENT_TRUST_SERVER"]),
+    plain("TRUST_MIRRORS", "addresses of mirrors, separated by white space, as --mirror", &[]),
     plain("TRUST_CONTEXT", "name of the context", &[]),
     plain("TRUST_CONFIG", "path of the configuration file", &[]),
     secret("TRUST_TOKEN", "token for publishing", &[]),

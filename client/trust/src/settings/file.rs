@@ -10,6 +10,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
+use trust_reader::sources::check_mirrors;
 
 use super::SettingsError;
 use crate::cli::values;
@@ -45,7 +46,10 @@ pub struct ConfigFile {
 pub struct ContextEntry {
     /// The server's address.
     pub server: Option<String>,
-    /// Its certificate authorities.
+    /// Mirrors of the server: further addresses to read from.
+    #[serde(default)]
+    pub mirrors: Vec<String>,
+    /// Certificate authorities of server and mirrors.
     pub ca: Option<PathBuf>,
     /// The certificate authorities of registries.
     pub registry_ca: Option<PathBuf>,
@@ -82,6 +86,9 @@ pub struct PinEntry {
     pub fingerprint: String,
     /// The server of this collection, if it is another than the context's.
     pub server: Option<String>,
+    /// Mirrors of that server.
+    #[serde(default)]
+    pub mirrors: Vec<String>,
 }
 
 /// `.trust.toml`: display only.
@@ -111,6 +118,8 @@ pub fn read_config(path: &Path) -> Result<Option<ConfigFile>, SettingsError> {
         if let Some(identity) = &context.identity {
             values::fingerprint(identity).map_err(|e| wrong(format!("contexts.{name}.identity: {e}")))?;
         }
+        check_mirrors(context.server.as_deref(), &context.mirrors)
+            .map_err(|e| wrong(format!("contexts.{name}.mirrors: {e}")))?;
         // Relative to the file, so that it does not matter where the command is run.
         for path_in in [&mut context.ca, &mut context.registry_ca, &mut context.token_file].into_iter().flatten() {
             if let Some(folder) = path.parent() {
@@ -122,6 +131,11 @@ pub fn read_config(path: &Path) -> Result<Option<ConfigFile>, SettingsError> {
     for pin in &file.pins {
         values::collection(&pin.collection).map_err(|e| wrong(format!("pins: {e}")))?;
         values::fingerprint(&pin.fingerprint).map_err(|e| wrong(format!("pins: {}: {e}", pin.collection)))?;
+        check_mirrors(pin.server.as_deref(), &pin.mirrors)
+            .map_err(|e| wrong(format!("pins: {}: mirrors: {e}", pin.collection)))?;
+        if pin.server.is_none() && !pin.mirrors.is_empty() {
+            return Err(wrong(format!("pins: {}: `mirrors` go with a `server`", pin.collection)));
+        }
         if seen.contains(&&pin.collection) {
             return Err(wrong(format!("pins: {} is pinned twice", pin.collection)));
         }
@@ -231,6 +245,8 @@ mod tests {
             "[contexts.a]\nsever = 'x'",
             "[contexts.a.sign]\nrequire = true",
             "[contexts.a]\npolicies = 'r.example/policy'",
+            "[contexts.a]\nmirror = ['https://m.example']",
+            "[contexts.a]\nmirrors = 'https://m.example'",
             "[[pins]]\ncollection = 'r.example/a'\nfingerprint = '00'\nfoo = 1",
         ] {
             assert!(matches!(config(text), Err(SettingsError::Syntax { .. })), "{text}");
@@ -258,6 +274,31 @@ mod tests {
             assert!(matches!(config(text), Err(SettingsError::Value { .. })), "{text}");
         }
         assert!(config("policy = 'r.example/policy'").is_ok());
+    }
+
+    #[test]
+    fn mirrors_that_cannot_be_used_are_errors_and_never_left_out() {
+        let pin = format!("[[pins]]\ncollection = 'r.example/a'\nfingerprint = '{}'\n", "a".repeat(64));
+        let many = format!(
+            "[contexts.a]\nmirrors = [{}]",
+            (0..9).map(|n| format!("'https://m{n}.example',")).collect::<String>()
+        );
+        for text in [
+            "[contexts.a]\nmirrors = ['ftp://m.example']".to_owned(),
+            "[contexts.a]\nmirrors = ['https://user:word@m.example']".to_owned(),
+            "[contexts.a]\nmirrors = ['https://m.example', 'https://m.example/']".to_owned(),
+            "[contexts.a]\nserver = 'https://s.example/'\nmirrors = ['https://s.example']".to_owned(),
+            many,
+            format!("{pin}mirrors = ['https://m.example']"),
+            format!("{pin}server = 'https://s.example'\nmirrors = ['x']"),
+        ] {
+            let refused = config(&text);
+            assert!(matches!(refused, Err(SettingsError::Value { .. })), "{text}: {refused:?}");
+            assert!(!refused.unwrap_err().to_string().contains("word"), "{text}");
+        }
+        let file =
+            config("[contexts.a]\nserver = 'https://s.example'\nmirrors = ['https://m.example']").unwrap().unwrap();
+        assert_eq!(file.contexts["a"].mirrors, ["https://m.example"]);
     }
 
     #[test]

@@ -16,6 +16,7 @@ use std::time::Duration;
 
 pub use environment::Environment;
 pub use paths::Paths;
+use trust_reader::sources::check_mirrors;
 
 use crate::cli::Globals;
 use crate::cli::globals::{ColorWhen, Format};
@@ -79,6 +80,8 @@ pub struct Pin {
     pub fingerprint: String,
     /// The server of this collection, if it is another than the context's.
     pub server: Option<String>,
+    /// Mirrors of that server.
+    pub mirrors: Vec<String>,
     /// The file in which it is written.
     pub file: PathBuf,
 }
@@ -114,7 +117,9 @@ pub struct Settings {
     pub context: Option<Sourced<String>>,
     /// The server.
     pub server: Option<Sourced<String>>,
-    /// Its certificate authorities.
+    /// Mirrors that were typed, whatever the server; else those of the context, which go with its server.
+    pub mirrors: Option<Sourced<Vec<String>>>,
+    /// Certificate authorities of server and mirrors.
     pub ca: Option<Sourced<PathBuf>>,
     /// The certificate authorities of registries.
     pub registry_ca: Option<Sourced<PathBuf>>,
@@ -223,6 +228,7 @@ impl Resolver<'_> {
             output: self.output(&paths)?,
             color: self.color(&paths)?,
             server: self.server(entry.as_ref())?,
+            mirrors: self.mirrors(entry.as_ref())?,
             token: self.token(entry.as_ref())?,
             offline: self.switch(self.globals.offline, "--offline", "TRUST_OFFLINE")?,
             non_interactive: self.non_interactive()?,
@@ -272,6 +278,23 @@ impl Resolver<'_> {
             return Ok(Some(Sourced::new(server, Origin::Variable(name))));
         }
         Ok(entry.and_then(|(e, file)| e.server.clone().map(|s| Sourced::new(s, Origin::File(file.clone())))))
+    }
+
+    fn mirrors(&self, entry: Option<&(ContextEntry, PathBuf)>) -> Result<Option<Sourced<Vec<String>>>, SettingsError> {
+        let typed = match self.environment.text("TRUST_MIRRORS")? {
+            _ if !self.globals.mirror.is_empty() => {
+                check_mirrors(None, &self.globals.mirror).map_err(|what| SettingsError::Mirrors { what })?;
+                return Ok(Some(Sourced::new(self.globals.mirror.clone(), Origin::Flag("--mirror"))));
+            }
+            Some(text) => text.split_whitespace().map(str::to_owned).collect::<Vec<_>>(),
+            None => {
+                let of_context = entry.filter(|(e, _)| !e.mirrors.is_empty());
+                return Ok(of_context.map(|(e, file)| Sourced::new(e.mirrors.clone(), Origin::File(file.clone()))));
+            }
+        };
+        check_mirrors(None, &typed)
+            .map_err(|what| SettingsError::Mirrors { what: format!("TRUST_MIRRORS: {what}") })?;
+        Ok(Some(Sourced::new(typed, Origin::Variable("TRUST_MIRRORS"))))
     }
 
     fn token(&self, entry: Option<&(ContextEntry, PathBuf)>) -> Result<Option<Sourced<TokenPlace>>, SettingsError> {
@@ -377,6 +400,7 @@ impl Resolver<'_> {
                 collection: p.collection.clone(),
                 fingerprint: p.fingerprint.clone(),
                 server: p.server.clone(),
+                mirrors: p.mirrors.clone(),
                 file: file.clone(),
             };
             pins.iter().map(pin).collect()
@@ -524,6 +548,12 @@ pub enum SettingsError {
     Both {
         /// The variable without `_FILE`.
         name: &'static str,
+    },
+    /// Mirrors that cannot be used.
+    #[error("{what}")]
+    Mirrors {
+        /// What is wrong.
+        what: String,
     },
     /// A context that is not there.
     #[error("there is no context `{name}`")]

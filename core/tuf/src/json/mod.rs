@@ -6,9 +6,12 @@
 //! surrogates, a byte order mark, trailing bytes, control characters in strings, nesting over 32.
 
 mod cursor;
+mod members;
+mod scan;
 mod value;
 
 pub(crate) use cursor::Cursor;
+pub(crate) use members::Members;
 pub use value::Value;
 
 /// Why a document is not read, and where (byte offset).

@@ -16,6 +16,23 @@ pub enum Paths {
     HashPrefixes(Vec<String>),
 }
 
+impl Paths {
+    /// Whether a path may be for both; never a no where one is. `None` once the work (one step for each comparison) is
+    /// used up.
+    pub fn may_meet(&self, other: &Self, work: &mut u64) -> Option<bool> {
+        let (Self::Patterns(ours), Self::Patterns(theirs)) = (self, other) else { return Some(true) };
+        for a in ours {
+            for b in theirs {
+                *work = work.checked_sub(u64::try_from(a.len().max(b.len())).unwrap_or(u64::MAX).saturating_add(8))?;
+                if patterns_may_meet(a, b) {
+                    return Some(true);
+                }
+            }
+        }
+        Some(false)
+    }
+}
+
 /// One delegation: a role, its keys and the paths it may name.
 #[derive(Debug, Clone)]
 pub struct Delegation {
@@ -67,12 +84,70 @@ impl Delegation {
     }
 }
 
-/// A family of 2^bits roles, one for each range of path hashes (TAP 15).
+/// How 2^bits bins share the paths and what they are called (TAP 15): by the first bits of a path's SHA-256.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Bins {
+    // INVARIANT: 1 to 32.
+    bit_length: u32,
+    name_prefix: String,
+}
+
+impl Bins {
+    /// Bins called `PREFIX-` and a hexadecimal number; `None` unless there are 1 to 32 bits and a prefix.
+    pub fn new(name_prefix: &str, bit_length: u32) -> Option<Self> {
+        let fits = (1..=32).contains(&bit_length) && !name_prefix.is_empty();
+        fits.then(|| Self { bit_length, name_prefix: name_prefix.to_owned() })
+    }
+
+    /// How many bits of the hash count: 1 to 32.
+    pub fn bit_length(&self) -> u32 {
+        self.bit_length
+    }
+
+    /// How many bins there are.
+    pub fn count(&self) -> u64 {
+        1 << self.bit_length
+    }
+
+    /// What all their names begin with, before the `-`.
+    pub fn name_prefix(&self) -> &str {
+        &self.name_prefix
+    }
+
+    /// The number of the bin for this path.
+    pub fn number_for(&self, path: &str) -> u64 {
+        let [a, b, c, d, ..] = sha256(path.as_bytes());
+        u64::from(u32::from_be_bytes([a, b, c, d])) >> (32 - self.bit_length)
+    }
+
+    /// The name of the bin for this path.
+    pub fn name_for(&self, path: &str) -> String {
+        self.name(self.number_for(path))
+    }
+
+    /// The names of all bins, in order: up to 2^32, so that the caller takes as many as it can use.
+    pub fn names(&self) -> impl Iterator<Item = String> + '_ {
+        (0..self.count()).map(|number| self.name(number))
+    }
+
+    /// The number of the bin with this name; `None` if no bin is called so.
+    pub fn number_of(&self, role: &str) -> Option<u64> {
+        let digits = role.strip_prefix(self.name_prefix.as_str())?.strip_prefix('-')?;
+        let number = u64::from_str_radix(digits, 16).ok()?;
+        (number < self.count() && self.name(number) == role).then_some(number)
+    }
+
+    fn name(&self, number: u64) -> String {
+        let digits = format!("{:x}", self.count() - 1).len();
+        format!("{}-{number:0digits$x}", self.name_prefix)
+    }
+}
+
+/// A delegation to a family of roles, one for each range of path hashes.
 #[derive(Debug, Clone)]
 pub struct Succinct {
     keys: RoleKeys,
-    bit_length: u32,
-    name_prefix: String,
+    layout: Bins,
 }
 
 impl Succinct {
@@ -81,27 +156,24 @@ impl Succinct {
         &self.keys
     }
 
+    /// Which bins there are.
+    pub fn layout(&self) -> &Bins {
+        &self.layout
+    }
+
     /// The name of the bin for this path.
     pub fn bin_for(&self, path: &str) -> String {
-        let [a, b, c, d, ..] = sha256(path.as_bytes());
-        self.bin(u64::from(u32::from_be_bytes([a, b, c, d])) >> (32 - self.bit_length))
+        self.layout.name_for(path)
     }
 
     /// The names of all bins, in order: up to 2^32, so that the caller takes as many as it can use.
     pub fn bins(&self) -> impl Iterator<Item = String> + '_ {
-        (0..1_u64 << self.bit_length).map(|number| self.bin(number))
+        self.layout.names()
     }
 
     /// Whether a role of this name is one of the bins.
     pub fn is_bin(&self, role: &str) -> bool {
-        let digits = role.strip_prefix(self.name_prefix.as_str()).and_then(|rest| rest.strip_prefix('-'));
-        let number = digits.and_then(|digits| u64::from_str_radix(digits, 16).ok());
-        number.is_some_and(|number| number < 1 << self.bit_length && self.bin(number) == role)
-    }
-
-    fn bin(&self, number: u64) -> String {
-        let digits = format!("{:x}", (1_u64 << self.bit_length) - 1).len();
-        format!("{}-{number:0digits$x}", self.name_prefix)
+        self.layout.number_of(role).is_some()
     }
 }
 
@@ -218,7 +290,9 @@ impl DelegationDraft {
 
     fn resolve(self, table: &KeyTable) -> Result<Delegation, MetadataError> {
         let name = self.name.ok_or(MetadataError::Missing("name"))?;
-        if name.is_empty() || RoleType::from_name(&name).is_some() {
+        // Without consistent names a role called `7.root` would be asked for where the seventh root lies.
+        let of_a_root = name.strip_suffix(".root").is_some_and(|v| v.bytes().all(|b| b.is_ascii_digit()));
+        if name.is_empty() || RoleType::from_name(&name).is_some() || of_a_root {
             return Err(MetadataError::RoleName(name));
         }
         let keys = self.keys.resolve(&name, table)?;
@@ -269,14 +343,12 @@ impl SuccinctDraft {
     fn resolve(self, table: &KeyTable) -> Result<Succinct, MetadataError> {
         let name_prefix = self.name_prefix.ok_or(MetadataError::Missing("name_prefix"))?;
         let bits = self.bit_length.ok_or(MetadataError::Missing("bit_length"))?;
-        let bit_length = u32::try_from(bits)
-            .ok()
-            .filter(|b| (1..=32).contains(b))
-            .ok_or_else(|| MetadataError::HashPrefix(name_prefix.clone()))?;
         if name_prefix.is_empty() {
             return Err(MetadataError::RoleName(name_prefix));
         }
-        Ok(Succinct { keys: self.keys.resolve(&name_prefix, table)?, bit_length, name_prefix })
+        let layout = u32::try_from(bits).ok().and_then(|bits| Bins::new(&name_prefix, bits));
+        let layout = layout.ok_or_else(|| MetadataError::HashPrefix(name_prefix.clone()))?;
+        Ok(Succinct { keys: self.keys.resolve(&name_prefix, table)?, layout })
     }
 }
 
@@ -292,6 +364,27 @@ pub(crate) fn pattern_matches(pattern: &str, path: &str) -> bool {
             _ => return false,
         }
     }
+}
+
+/// Whether a path may match both patterns: as many segments, and what stands before the first and behind the last `*` or
+/// `?` of each pair of segments does not exclude the other.
+fn patterns_may_meet(a: &str, b: &str) -> bool {
+    const WILD: [char; 2] = ['*', '?'];
+    if a.contains('[') || b.contains('[') {
+        return true;
+    }
+    let fits = |(a, b): (&str, &str)| {
+        let is_wild = |text: &str| text.contains(WILD);
+        if !is_wild(a) || !is_wild(b) {
+            return segment_matches(a, b) || segment_matches(b, a);
+        }
+        let start = |text: &'_ str| text.split(WILD).next().unwrap_or_default().to_owned();
+        let end = |text: &'_ str| text.rsplit(WILD).next().unwrap_or_default().to_owned();
+        let ((a_start, b_start), (a_end, b_end)) = ((start(a), start(b)), (end(a), end(b)));
+        (a_start.starts_with(&b_start) || b_start.starts_with(&a_start))
+            && (a_end.ends_with(&b_end) || b_end.ends_with(&a_end))
+    };
+    a.split('/').count() == b.split('/').count() && a.split('/').zip(b.split('/')).all(fits)
 }
 
 fn segment_matches(pattern: &str, text: &str) -> bool {
@@ -354,6 +447,37 @@ mod tests {
     }
 
     #[test]
+    fn patterns_that_share_a_path_are_never_told_apart() {
+        let meets = [
+            ("*", "*"),
+            ("api/*", "*/*"),
+            ("api/*", "api/v1"),
+            ("api/v?", "api/v1"),
+            ("a*", "*b"),
+            ("a*c", "ab*"),
+            ("*/x*", "y/*z"),
+            ("[a]", "b"),
+        ];
+        let apart = [("*", "*/*"), ("api/*", "web/*"), ("api/*", "web/v1"), ("*-a", "*-b"), ("v?", "w?"), ("a", "b")];
+        for (cases, meet) in [(&meets[..], true), (&apart[..], false)] {
+            for (a, b) in cases {
+                assert_eq!((patterns_may_meet(a, b), patterns_may_meet(b, a)), (meet, meet), "{a} {b}");
+            }
+        }
+        // Whatever matches two patterns, they meet.
+        let patterns = ["*", "a*", "*a", "?", "a?", "ab", "a*b", "??", "b*a", "*b*"];
+        let paths = ["a", "b", "ab", "ba", "aa", "aab", "bab"];
+        for (a, b) in patterns.iter().flat_map(|a| patterns.iter().map(move |b| (a, b))) {
+            let shared = paths.iter().any(|path| pattern_matches(a, path) && pattern_matches(b, path));
+            assert!(!shared || patterns_may_meet(a, b), "{a} {b}");
+        }
+        let (ours, prefixes) = (Paths::Patterns(vec!["a".into()]), Paths::HashPrefixes(vec!["0".into()]));
+        assert_eq!(ours.may_meet(&prefixes, &mut 100), Some(true));
+        assert_eq!(ours.may_meet(&Paths::Patterns(vec!["b".into()]), &mut 100), Some(false));
+        assert_eq!(ours.may_meet(&ours, &mut 8), None);
+    }
+
+    #[test]
     fn a_bomb_of_stars_ends_in_time() {
         let pattern = "*a".repeat(400);
         let path = "a".repeat(900) + "b";
@@ -362,9 +486,7 @@ mod tests {
 
     #[test]
     fn bins_of_the_reference_vectors() {
-        let table = KeyTable::new();
-        let keys = || RoleKeys::resolve("bin", 1, Vec::new(), &table).unwrap();
-        let bin = |bit_length, path| Succinct { keys: keys(), bit_length, name_prefix: "bin".to_owned() }.bin_for(path);
+        let bin = |bits, path| Bins::new("bin", bits).unwrap().name_for(path);
         for (bits, first, second) in [
             (1, "bin-1", "bin-0"),
             (3, "bin-7", "bin-0"),
@@ -380,14 +502,14 @@ mod tests {
 
     #[test]
     fn every_bin_has_one_name_and_no_other_name_is_a_bin() {
-        let keys = RoleKeys::resolve("bin", 1, Vec::new(), &KeyTable::new()).unwrap();
-        let bins = Succinct { keys, bit_length: 5, name_prefix: "bin".to_owned() };
-        let names: Vec<String> = bins.bins().collect();
+        let bins = Bins::new("bin", 5).unwrap();
+        let names: Vec<String> = bins.names().collect();
         assert_eq!((names.len(), names[0].as_str(), names[31].as_str()), (32, "bin-00", "bin-1f"));
-        assert!(names.iter().all(|name| bins.is_bin(name)));
-        assert!(["a", "b", "c"].iter().all(|path| names.contains(&bins.bin_for(path))));
+        assert!((0..).zip(&names).all(|(number, name)| bins.number_of(name) == Some(number)));
+        assert!(["a", "b", "c"].iter().all(|path| names.contains(&bins.name_for(path))));
         for name in ["bin-20", "bin-1", "bin-001", "bin-1F", "bin-+1", "bin-", "bin", "other-01", "bin--1"] {
-            assert!(!bins.is_bin(name), "{name}");
+            assert_eq!(bins.number_of(name), None, "{name}");
         }
+        assert_eq!((Bins::new("bin", 0), Bins::new("bin", 33), Bins::new("", 5)), (None, None, None));
     }
 }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use aws_lc_rs::digest;
 
-pub use delegation::{Delegation, Delegations, Paths, Succinct};
+pub use delegation::{Bins, Delegation, Delegations, Paths, Succinct};
 pub use root::{RoleKeys, Root};
 pub use snapshot::{Snapshot, Timestamp};
 pub use targets::{TargetInfo, Targets};
@@ -155,10 +155,26 @@ impl Hashes {
     }
 }
 
+/// Exactly `N` bytes in hex of either case. A large file has very many of these.
 fn hex_array<const N: usize>(text: &str) -> Result<[u8; N], MetadataError> {
+    const NONE: u8 = 0x80;
+    let digit = |byte: u8| {
+        let (number, letter) = (byte.wrapping_sub(b'0'), (byte | 0x20).wrapping_sub(b'a'));
+        let letter = if letter < 6 { letter + 10 } else { NONE };
+        if number < 10 { number } else { letter }
+    };
     let mut out = [0; N];
-    hex::decode_to_slice(text, &mut out).map_err(|_| MetadataError::Hashes)?;
-    Ok(out)
+    let (pairs, []) = text.as_bytes().as_chunks::<2>() else { return Err(MetadataError::Hashes) };
+    if pairs.len() != N {
+        return Err(MetadataError::Hashes);
+    }
+    let mut seen = 0;
+    for (byte, [high, low]) in out.iter_mut().zip(pairs) {
+        let (high, low) = (digit(*high), digit(*low));
+        seen |= high | low;
+        *byte = high << 4 | (low & 0xf);
+    }
+    if seen & NONE == 0 { Ok(out) } else { Err(MetadataError::Hashes) }
 }
 
 /// SHA-256 of these bytes.
@@ -213,7 +229,30 @@ impl MetaEntry {
 
 #[cfg(test)]
 mod tests {
-    use super::spec_version_fits;
+    use super::{hex_array, spec_version_fits};
+
+    #[test]
+    fn a_hash_is_hex_of_its_length_and_nothing_else() {
+        assert_eq!(hex_array::<4>("00fFaB19").ok(), Some([0, 0xff, 0xab, 0x19]));
+        for text in [
+            "",
+            "00fFaB1",
+            "00fFaB190",
+            "00fFaB19 0",
+            "00fFaB1g",
+            "@0fFaB19",
+            ":0fFaB19",
+            "/0fFaB19",
+            "`0fFaB19",
+            "00fFaB1é",
+        ] {
+            assert!(hex_array::<4>(text).is_err(), "{text}");
+        }
+        for byte in 0..=0x7f_u8 {
+            let text = format!("0{}", char::from(byte));
+            assert_eq!(hex_array::<1>(&text).is_ok(), byte.is_ascii_hexdigit(), "{text}");
+        }
+    }
 
     #[test]
     fn another_major_version_is_refused() {

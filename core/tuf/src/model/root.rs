@@ -14,9 +14,12 @@ use crate::time::UtcTime;
 /// Keys of a file by id. A key of a kind that is not known stands here as `None`: it cannot count, and spoils nothing.
 pub(crate) type KeyTable = BTreeMap<KeyId, Option<PublicKey>>;
 
-/// The keys that speak for a role, and how many of them must.
+/// The keys that speak for a role, and how many of them must. Cheap to clone.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RoleKeys {
+pub struct RoleKeys(Arc<Listed>);
+
+#[derive(Debug, PartialEq, Eq)]
+struct Listed {
     threshold: u64,
     keyids: Vec<KeyId>,
     keys: Vec<(KeyId, PublicKey)>,
@@ -25,27 +28,27 @@ pub struct RoleKeys {
 impl RoleKeys {
     /// How many distinct keys must have signed; at least 1.
     pub fn threshold(&self) -> u64 {
-        self.threshold
+        self.0.threshold
     }
 
     /// The ids listed, also of keys that are missing or cannot be used.
     pub fn keyids(&self) -> &[KeyId] {
-        &self.keyids
+        &self.0.keyids
     }
 
     /// The keys that can be used, by the id under which the file lists them.
     pub fn keys(&self) -> impl Iterator<Item = (&KeyId, &PublicKey)> {
-        self.keys.iter().map(|(id, key)| (id, key))
+        self.0.keys.iter().map(|(id, key)| (id, key))
     }
 
     /// The key listed under this id, if it can be used.
     pub fn key(&self, id: &KeyId) -> Option<&PublicKey> {
-        self.keys.iter().find(|(listed, _)| listed == id).map(|(_, key)| key)
+        self.0.keys.iter().find(|(listed, _)| listed == id).map(|(_, key)| key)
     }
 
     /// Whether this key, under whatever id, speaks for the role.
     pub fn holds(&self, key: &PublicKey) -> bool {
-        self.keys.iter().any(|(_, listed)| listed == key)
+        self.0.keys.iter().any(|(_, listed)| listed == key)
     }
 
     pub(crate) fn resolve(
@@ -63,7 +66,7 @@ impl RoleKeys {
             return Err(MetadataError::DuplicateKeyId(name.to_owned()));
         }
         let keys = keyids.iter().filter_map(|id| Some((id.clone(), table.get(id)?.clone()?))).collect();
-        Ok(Self { threshold, keyids, keys })
+        Ok(Self(Arc::new(Listed { threshold, keyids, keys })))
     }
 }
 
@@ -112,15 +115,32 @@ pub(crate) fn parse_keys(cursor: &mut Cursor<'_>) -> Result<KeyTable, MetadataEr
         if table.len() >= limits::KEYS_PER_FILE {
             return Err(MetadataError::TooMany { what: "keys", limit: limits::KEYS_PER_FILE });
         }
-        let offset = c.position();
-        let value = c.value()?;
-        if value.as_object().is_none() {
-            return Err(MetadataError::expected(offset, "a key object"));
-        }
-        table.insert(KeyId::new(id), PublicKey::from_value(&value).ok());
+        table.insert(KeyId::new(id), parse_key(c)?);
         Ok(())
     })?;
     Ok(table)
+}
+
+/// Reads a key without a tree of what else it holds, which may be much.
+fn parse_key(cursor: &mut Cursor<'_>) -> Result<Option<PublicKey>, MetadataError> {
+    let (mut key_type, mut scheme, mut public) = (None, None, None);
+    cursor.object(|c, name| {
+        match name {
+            "keytype" => key_type = c.string_if_any()?,
+            "scheme" => scheme = c.string_if_any()?,
+            "keyval" if c.is_at(b'{') => c.object(|c, name| {
+                match name {
+                    "public" => public = c.string_if_any()?,
+                    _ => _ = c.skip()?,
+                }
+                Ok::<(), MetadataError>(())
+            })?,
+            _ => _ = c.skip()?,
+        }
+        Ok::<(), MetadataError>(())
+    })?;
+    let (Some(key_type), Some(scheme), Some(public)) = (key_type, scheme, public) else { return Ok(None) };
+    Ok(PublicKey::from_parts(&key_type, &scheme, &public).ok())
 }
 
 /// The root role.

@@ -1,14 +1,14 @@
 //! Targets: which paths have which length and hashes, and to whom the rest is delegated.
 //!
 //! A targets file can be large, and a look-up wants one entry. So the whole document is checked once, and an entry is
-//! built only when it is asked for: the index holds where each entry lies, in byte order of the paths.
+//! built only when it is asked for: what is kept of it is where its path stands.
 
 use std::ops::Range;
 use std::sync::Arc;
 
 use super::{Delegations, Hashes, Header, Role, sealed};
 use crate::error::MetadataError;
-use crate::json::{Cursor, Value};
+use crate::json::{Cursor, Members, Value};
 use crate::names::{RoleType, Version};
 use crate::time::UtcTime;
 
@@ -38,67 +38,59 @@ impl TargetInfo {
     }
 }
 
-struct Entry {
-    path: Box<str>,
-    span: Range<usize>,
-}
-
 /// The targets role, top-level or delegated.
 pub struct Targets {
     version: Version,
     expires: UtcTime,
-    document: Arc<[u8]>,
-    // INVARIANT: in byte order of the paths; every span is a checked entry of the document.
-    index: Vec<Entry>,
+    // INVARIANT: the value of each is a checked entry.
+    entries: Box<Members>,
     delegations: Option<Delegations>,
 }
 
 impl Targets {
     /// What the role says of this path.
     pub fn target(&self, path: &str) -> Option<TargetInfo> {
-        let at = self.index.binary_search_by(|e| e.path.as_bytes().cmp(path.as_bytes())).ok()?;
-        self.build(self.index.get(at)?)
+        build(&mut self.entries.find(path)?)
     }
 
     /// How many targets the role lists.
     pub fn len(&self) -> usize {
-        self.index.len()
+        self.entries.len()
     }
 
     /// Whether the role lists none.
     pub fn is_empty(&self) -> bool {
-        self.index.is_empty()
+        self.len() == 0
     }
 
     /// All paths, in byte order.
     pub fn paths(&self) -> impl Iterator<Item = &str> {
-        self.index.iter().map(|e| &*e.path)
+        self.entries.names()
     }
 
     /// The paths that begin with this text, in byte order: found by halving, so that a folder of a large file costs little.
     pub fn paths_below<'a>(&'a self, prefix: &'a str) -> impl Iterator<Item = &'a str> + 'a {
-        let start = self.index.partition_point(|e| e.path.as_bytes() < prefix.as_bytes());
-        let paths = self.index.iter().skip(start).map(|e| &*e.path);
-        paths.take_while(move |path| path.starts_with(prefix))
+        self.entries.names_below(prefix)
     }
 
     /// All targets, in byte order of their paths.
     pub fn targets(&self) -> impl Iterator<Item = (&str, TargetInfo)> {
-        self.index.iter().filter_map(|e| Some((&*e.path, self.build(e)?)))
+        let info = |at| self.entries.value(at).and_then(|mut cursor| build(&mut cursor));
+        self.paths().enumerate().filter_map(move |(at, path)| Some((path, info(at)?)))
     }
 
     /// The delegations, if there are any.
     pub fn delegations(&self) -> Option<&Delegations> {
         self.delegations.as_ref()
     }
+}
 
-    fn build(&self, entry: &Entry) -> Option<TargetInfo> {
-        let mut cursor = Cursor::within(&self.document, entry.span.clone());
-        // The span was read once with the document: it is read again, not checked again.
-        let (length, hashes, custom) = parse_entry(&mut cursor).ok()?;
-        let custom = custom.and_then(|span| Cursor::within(&self.document, span).value().ok());
-        Some(TargetInfo { length, hashes, custom })
-    }
+fn build(cursor: &mut Cursor<'_>) -> Option<TargetInfo> {
+    // The entry was read once with the document: it is read again, not checked again.
+    let mut facts = *cursor;
+    let (length, hashes, custom) = parse_entry(cursor).ok()?;
+    let custom = custom.and_then(|span| facts.value_at(span.start).ok());
+    Some(TargetInfo { length, hashes, custom })
 }
 
 impl std::fmt::Debug for Targets {
@@ -106,7 +98,7 @@ impl std::fmt::Debug for Targets {
         f.debug_struct("Targets")
             .field("version", &self.version)
             .field("expires", &self.expires)
-            .field("targets", &self.index.len())
+            .field("targets", &self.len())
             .finish_non_exhaustive()
     }
 }
@@ -136,7 +128,7 @@ impl sealed::Parse for Targets {
     #[allow(private_interfaces)]
     fn parse(cursor: &mut Cursor<'_>, document: &Arc<[u8]>) -> Result<Self, MetadataError> {
         let mut header = Header::default();
-        let mut index: Option<Vec<Entry>> = None;
+        let mut entries = None;
         let mut delegations = None;
         cursor.object(|c, name| {
             if header.member(RoleType::Targets, c, name)? {
@@ -144,18 +136,14 @@ impl sealed::Parse for Targets {
             }
             match name {
                 "targets" => {
-                    let mut entries = Vec::new();
-                    c.object(|c, path| {
+                    entries = Some(Members::read(c, document, |c| {
                         let start = c.position();
                         let (_, _, custom) = parse_entry(c)?;
                         if custom.is_some_and(|span| document.get(span.start) != Some(&b'{')) {
                             return Err(MetadataError::expected(start, "`custom` to be an object"));
                         }
-                        entries.push(Entry { path: path.into(), span: start..c.position() });
-                        Ok::<(), MetadataError>(())
-                    })?;
-                    entries.sort_unstable_by(|a, b| a.path.as_bytes().cmp(b.path.as_bytes()));
-                    index = Some(entries);
+                        Ok(())
+                    })?);
                 }
                 "delegations" => delegations = Some(Delegations::parse(c)?),
                 _ => {
@@ -165,8 +153,8 @@ impl sealed::Parse for Targets {
             Ok::<(), MetadataError>(())
         })?;
         let (version, expires) = header.finish()?;
-        let index = index.ok_or(MetadataError::Missing("targets"))?;
-        Ok(Self { version, expires, document: Arc::clone(document), index, delegations })
+        let entries = entries.ok_or(MetadataError::Missing("targets"))?;
+        Ok(Self { version, expires, entries: Box::new(entries), delegations })
     }
 }
 

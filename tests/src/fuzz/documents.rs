@@ -1,0 +1,116 @@
+//! What registries, clusters and people hand in: references, manifests, configurations, facts, workloads, policies.
+
+use trust_image::{Digest, ImageConfig, ImageFacts, Manifest, Reference, json, workload};
+use trust_policy::{Cloud, Environment, Policy, PolicyIdentity, Source};
+
+/// An image reference, and the target names that it makes.
+pub fn image_reference(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    if let Ok(digest) = Digest::parse(text) {
+        assert_eq!(digest.to_string(), text, "one digest, two spellings");
+    }
+    let Ok(reference) = Reference::parse(text) else { return };
+    let written = reference.to_string();
+    let again = Reference::parse(&written).expect("written and read again");
+    assert_eq!((again.name(), again.tag(), again.digest()), (reference.name(), reference.tag(), reference.digest()));
+    assert_eq!(again.to_string(), written);
+    assert_eq!(again.canonical_domain(), reference.canonical_domain());
+    assert!(!reference.path().split('/').any(|part| matches!(part, "" | "." | "..")), "a name leaves its registry");
+    let collection = format!("{}/{}", reference.canonical_domain(), reference.canonical_path());
+    for collection in [collection.as_str(), "docker.io/library", "registry.example.com/pay"] {
+        if let Ok(path) = trust_image::target::tag_path(collection, &reference) {
+            assert!(trust_tuf::names::is_target_path(&path), "{path:?}");
+            assert!(!trust_image::target::is_reserved(&path), "an image is called like a reserved target: {path:?}");
+        }
+    }
+    for collection in ["docker.io/library", "registry.example.com/pay"] {
+        let _ = trust_image::target::image_of(collection, text);
+        let _ = trust_image::target::revoked_of(collection, text);
+    }
+}
+
+/// A manifest or an index of a registry.
+pub fn manifest(data: &[u8]) {
+    let Ok(manifest) = Manifest::parse(data) else { return };
+    let other: serde_json::Value = serde_json::from_slice(data).expect("what is a manifest is JSON");
+    assert!(other.is_object());
+    assert_eq!(
+        manifest.annotations().len(),
+        other.get("annotations").and_then(|a| a.as_object()).map_or(0, |a| a.len())
+    );
+    if let Manifest::Index(index) = &manifest {
+        assert!(manifest.media_type().is_index());
+        for entry in &index.manifests {
+            let _ = (entry.is_attestation(), entry.is_image_config());
+        }
+    }
+}
+
+/// The configuration of an image: its labels.
+pub fn image_config(data: &[u8]) {
+    let Ok(config) = ImageConfig::parse(data) else { return };
+    let other: serde_json::Value = serde_json::from_slice(data).expect("what is a configuration is JSON");
+    let labels = other.get("config").and_then(|c| c.get("Labels")).and_then(|l| l.as_object());
+    for (key, value) in &config.labels {
+        assert_eq!(labels.and_then(|l| l.get(key)).and_then(|v| v.as_str()), Some(value.as_str()), "{key}");
+    }
+    assert_eq!(config.labels.len(), labels.map_or(0, |l| l.len()));
+}
+
+/// Signed facts of an image.
+pub fn facts(data: &[u8]) {
+    let Ok(Some(facts)) = ImageFacts::from_custom(data) else { return };
+    // What is read may be more than what we would sign; what we would sign is read as the same.
+    let Ok(written) = facts.to_custom() else { return };
+    let again = ImageFacts::from_custom(&written).expect("written by us").expect("facts");
+    assert_eq!(again.to_custom().expect("written before"), written, "facts change when they are written again");
+    assert!(again.agrees_with(&again));
+}
+
+/// An object of a cluster: where its images are.
+pub fn workload(data: &[u8]) {
+    let Ok(object) = json::parse(data) else { return };
+    let strictly = workload::images(&object);
+    let anywhere = workload::images_anywhere(&object);
+    if let Ok(places) = strictly {
+        let also = anywhere.expect("a known kind is searched the same way");
+        assert_eq!(format!("{places:?}"), format!("{also:?}"), "two answers for one object");
+        assert!(places.len() <= workload::MAX_PLACES);
+    }
+}
+
+fn source(path: &str, bytes: &[u8]) -> Source {
+    Source { path: path.to_owned(), bytes: bytes.to_vec() }
+}
+
+const RULE: &[u8] = b"@id(\"all\")\npermit (principal, action, resource);\n";
+
+/// A dictionary of labels.
+pub fn dictionary(data: &[u8]) {
+    let rules = source("_policy/main.cedar", RULE);
+    let labels = source("_labels/main.json", data);
+    if Policy::load(&[rules.clone(), labels.clone()], PolicyIdentity::folder()).is_ok() {
+        serde_json::from_slice::<serde_json::Value>(data).expect("what is a dictionary is JSON");
+        let twice = source("_labels/other.json", data);
+        // The same key in two files is one too many, unless there is none.
+        let _ = Policy::load(&[rules, labels, twice], PolicyIdentity::folder());
+    }
+}
+
+/// A rule file.
+pub fn policy(data: &[u8]) {
+    let load = || Policy::load(&[source("_policy/main.cedar", data)], PolicyIdentity::folder());
+    let (first, second) = (load(), load());
+    assert_eq!(first.is_ok(), second.is_ok(), "one file, two answers");
+}
+
+/// The file that describes an environment.
+pub fn environment(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    let Ok(environment) = Environment::from_toml(text, "environment.toml") else { return };
+    let again = Environment::from_toml(text, "environment.toml").expect("read before");
+    assert_eq!(format!("{environment:?}"), format!("{again:?}"));
+    // It says where it is; nothing fills that in.
+    assert!(text.contains("cloud"), "an environment without its kind is read");
+    let _ = Environment::new(text, Cloud::Public);
+}

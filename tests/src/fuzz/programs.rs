@@ -1,0 +1,22 @@
+//! What the programs read beside the libraries: admission reviews of a cluster, manifests as YAML.
+
+use trust::manifests::yaml::Tree;
+use trust_gate::admission::review::{Review, uid_of};
+
+/// A question of the Kubernetes API server.
+pub fn admission_review(data: &[u8]) {
+    let uid = uid_of(data);
+    let Ok(review) = Review::parse(data) else { return };
+    assert_eq!(uid.as_deref(), Some(review.uid.as_str()), "the question is answered under another name");
+    let other: serde_json::Value = serde_json::from_slice(data).expect("what is a review is JSON");
+    assert_eq!(other["request"]["uid"].as_str(), Some(review.uid.as_str()));
+    let _ = (review.is_pod(), review.is_deletion());
+}
+
+/// A manifest file.
+pub fn yaml_manifest(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    let Ok(tree) = Tree::read(text) else { return };
+    let again = Tree::read(text).expect("read before");
+    assert_eq!(format!("{tree:?}"), format!("{again:?}"));
+}
