@@ -87,7 +87,11 @@ def peak() -> int:
 
 
 def main(moment: str, folder: str, state: str) -> int:
-    reader = Reader(moment, folder, state)
+    try:
+        reader = Reader(moment, folder, state)
+    except Exception as error:  # noqa: BLE001 (whatever it is, the other side must hear of it)
+        print(f"error: {error!r}", flush=True)
+        return 1
     print("ready", flush=True)
     for line in sys.stdin:
         words = line.split()
@@ -98,8 +102,8 @@ def main(moment: str, folder: str, state: str) -> int:
                 answer = version("tuf")
             else:
                 answer = peak()
-        except Exception as error:  # noqa: BLE001 (whatever it is, the other side must hear of it)
-            answer = f"error: {type(error).__name__}: {error}".replace("\n", " ")
+        except Exception as error:  # noqa: BLE001 (as above)
+            answer = f"error: {error!r}"
         print(answer, flush=True)
     return 0
 

@@ -140,12 +140,15 @@ pub fn ok(bytes: &[u8]) -> Vec<Step> {
 
 /// 200 with these bytes, and this length said of them.
 pub fn stated(length: u64, bytes: &[u8]) -> Vec<Step> {
-    vec![say(&format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n")), Step::Say(bytes.to_vec())]
+    vec![
+        say(&format!("HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n")),
+        Step::Say(bytes.to_vec()),
+    ]
 }
 
 /// An empty answer with this status.
 pub fn status(code: u16) -> Vec<Step> {
-    vec![say(&format!("HTTP/1.1 {code} X\r\nContent-Length: 0\r\n\r\n"))]
+    vec![say(&format!("HTTP/1.1 {code} X\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"))]
 }
 
 /// 200 with these bytes, whose end is the end of the connection.
@@ -169,7 +172,7 @@ pub fn drip(pause: Duration) -> Vec<Step> {
 
 /// A redirect.
 pub fn redirect(to: &str) -> Vec<Step> {
-    vec![say(&format!("HTTP/1.1 302 X\r\nLocation: {to}\r\nContent-Length: 0\r\n\r\n"))]
+    vec![say(&format!("HTTP/1.1 302 X\r\nConnection: close\r\nLocation: {to}\r\nContent-Length: 0\r\n\r\n"))]
 }
 
 /// This text.

@@ -1,6 +1,6 @@
 //! Advisories about files on disk, tried on the real programs: modes under a careless umask, planted links (tuf.md 10).
 
-use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, symlink};
+use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -29,14 +29,18 @@ fn tuf_cr_22_01_keys_tokens_stores_and_state_are_for_their_owner_alone_under_uma
     let stack = Stack::start(dir.path(), Options { registry: false, ..Options::default() }).unwrap();
     let token = stack.token("admin", "*=read,publish,admin").unwrap();
     let person = stack.person("ann", Some(&token)).unwrap();
+    // Written by the test, not by a program: with this umask it would be refused.
+    let config = person.home.join("config/trust/config.toml");
+    std::fs::set_permissions(&config, std::fs::Permissions::from_mode(0o600)).unwrap();
     stack.create(&person, COLLECTION).unwrap();
     let generated = run(person.trust().args(["key", "generate", "spare"])).unwrap();
     assert!(generated.status.success(), "{}", String::from_utf8_lossy(&generated.stderr));
     let listed = run(person.trust().args(["list", COLLECTION])).unwrap();
-    assert!(listed.status.success(), "{}", String::from_utf8_lossy(&listed.stderr));
+    assert_eq!(listed.status.code(), Some(10), "nothing is signed yet, and the state is kept");
 
     let mut private_keys = 0;
     let mut files = 0;
+    assert_eq!(config.metadata().unwrap().mode() & 0o022, 0, "pins were written into it");
     let folders = [stack.signer_data(), stack.server_data(), person.home.join("data"), person.home.join("state")];
     for path in folders.iter().flat_map(|f| below(f)).chain([token]) {
         let meta = path.symlink_metadata().unwrap();

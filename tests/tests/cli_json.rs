@@ -334,6 +334,9 @@ fn people(judge: &mut Judge) {
     judge.judge(&ops, &["verify", &api_v1, "--signer", "qa"], 12);
     judge.judge(&alice, &["unsign", &api_v1, "--as", "alice", "--no-passphrase"], 40);
     judge.judge(&alice, &["unsign", &api_v1, "--as", "alice", "--no-passphrase", "--yes"], 0);
+    judge.judge(&alice, &["signer", "bins", "alice", &demo, "2", "--dry-run"], 0);
+    judge.judge(&alice, &["signer", "bins", "alice", &demo, "2"], 0);
+    judge.judge(&alice, &["signer", "last", "alice", &demo], 0);
     judge.judge(&alice, &["signer", "remove", "alice", &demo], 40);
     judge.judge(&alice, &["signer", "remove", "alice", &demo, "--confirm", &demo], 0);
     judge.judge(&alice, &["revoke", &api_v1, "--reason", "a test"], 40);

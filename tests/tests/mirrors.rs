@@ -18,6 +18,7 @@ use trust_tests::hostile::{self, Hostile, Step};
 use trust_tests::simulator::reader::WireTransport;
 use trust_tests::simulator::{Delegate, Fault, Repository, Wire, days, now};
 use trust_tuf::CollectionName;
+use trust_tuf::model::Role;
 
 const SERVER: &str = "https://server.example";
 const MIRROR: &str = "https://mirror.example";

@@ -6,7 +6,7 @@
 use trust_tests::property::check;
 
 /// Stories in `make test`.
-const STORIES: u64 = 250;
+const STORIES: u64 = 200;
 
 fn kept() -> Vec<u64> {
     let text = include_str!("../corpus/seeds/property_client.txt");

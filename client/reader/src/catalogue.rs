@@ -327,7 +327,7 @@ catalogue! {
         example ["trust verify registry.example.com/pay/api:v1"];
     ClockBack "E1315" EXPIRED: "the clock of this machine went back",
         "it is earlier than at the last successful update, so that nothing can be said to be fresh",
-        ["set the clock, then try again"], by READ;
+        ["set the clock, then try again", "if it is right now, it was ahead at the last update: try again after the time that is named above"], by READ;
     RefreshOverdue "E1316" EXPIRED: "what is known of the collection was not refreshed in time",
         "the server could not be reached, or what it sent was refused, for longer than max_staleness allows",
         ["ask the gate: GET /readyz?verbose names what the refresh failed with", "check the server and the network between it and the gate"],

@@ -124,7 +124,8 @@ struct Place {
     late: bool,
 }
 
-type Running<'a> = (usize, Pin<Box<dyn Future<Output = Result<Bytes, FetchError>> + Send + 'a>>);
+type Fetching<'a> = Pin<Box<dyn Future<Output = Result<Bytes, FetchError>> + Send + 'a>>;
+type Running<'a> = (usize, Fetching<'a>);
 
 /// One piece of work: places, a deadline, and what each place has done so far.
 pub(crate) struct Remote<'a, T> {
@@ -202,13 +203,7 @@ impl<'a, T: Transport> Remote<'a, T> {
         left.min(share.saturating_sub(spent))
     }
 
-    fn request(
-        &self,
-        place: usize,
-        path: &str,
-        limit: u64,
-        caches: Caches,
-    ) -> Option<Pin<Box<dyn Future<Output = Result<Bytes, FetchError>> + Send + 'a>>> {
+    fn request(&self, place: usize, path: &str, limit: u64, caches: Caches) -> Option<Fetching<'a>> {
         let transport = *self.transports.get(place)?;
         let (time, path) = (self.time_for(place), path.to_owned());
         Some(Box::pin(async move {

@@ -19,6 +19,7 @@ mod record;
 
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use trust_tuf::envelope::Unverified;
@@ -204,24 +205,24 @@ impl StateStore {
     }
 
     /// The stored root of this version. It is trusted only as a link of the chain.
-    pub fn root(&self, version: Version) -> Result<Option<Vec<u8>>, StateError> {
+    pub fn root(&self, version: Version) -> Result<Option<Arc<[u8]>>, StateError> {
         self.history.read(&history_name(version), limits::ROOT_BYTES)
     }
 
     /// `root.json` as it lies there.
-    pub fn newest_root_file(&self) -> Result<Option<Vec<u8>>, StateError> {
+    pub fn newest_root_file(&self) -> Result<Option<Arc<[u8]>>, StateError> {
         self.read(StateFile::Root)
     }
 
     /// The stored timestamp. Missing or damaged although one was stored: an error.
-    pub fn timestamp(&self) -> Result<Option<Vec<u8>>, StateError> {
+    pub fn timestamp(&self) -> Result<Option<Arc<[u8]>>, StateError> {
         let version =
             |bytes: &[u8]| Unverified::<Timestamp>::read(bytes, limits::TIMESTAMP_BYTES).map(|f| f.claimed_version());
         self.floor(StateFile::Timestamp, self.record.timestamp.as_ref(), version)
     }
 
     /// The stored snapshot. Missing or damaged although one was stored: an error.
-    pub fn snapshot(&self) -> Result<Option<Vec<u8>>, StateError> {
+    pub fn snapshot(&self) -> Result<Option<Arc<[u8]>>, StateError> {
         let version =
             |bytes: &[u8]| Unverified::<Snapshot>::read(bytes, limits::STATED_BYTES).map(|f| f.claimed_version());
         self.floor(StateFile::Snapshot, self.record.snapshot.as_ref(), version)
@@ -229,11 +230,11 @@ impl StateStore {
 
     /// A stored targets file, top-level or delegated. Its versions are guarded by the snapshot, so that one which does not
     /// fit is simply fetched again.
-    pub fn targets(&self, role: &str) -> Result<Option<Vec<u8>>, StateError> {
+    pub fn targets(&self, role: &str) -> Result<Option<Arc<[u8]>>, StateError> {
         self.read(targets_file(role))
     }
 
-    fn read(&self, file: StateFile<'_>) -> Result<Option<Vec<u8>>, StateError> {
+    fn read(&self, file: StateFile<'_>) -> Result<Option<Arc<[u8]>>, StateError> {
         self.folder.read(&file.name(), file.limit())
     }
 
@@ -243,7 +244,7 @@ impl StateStore {
         file: StateFile<'_>,
         mark: Option<&Mark>,
         version: impl FnOnce(&[u8]) -> Result<Version, MetadataError>,
-    ) -> Result<Option<Vec<u8>>, StateError> {
+    ) -> Result<Option<Arc<[u8]>>, StateError> {
         let path = || self.folder.path(&file.name());
         let damaged = |why| StateError::Damaged { path: path(), why };
         let Some(bytes) = self.read(file)? else {

@@ -81,9 +81,14 @@ fn expected(session: &Session, change: &Change) -> Versions {
         // Of a role that was delegated before the snapshot still lists the last version: the next one counts on from it.
         set.snapshot().entry(role.as_str()).map(|entry| entry.version.get())
     };
-    // A hash bin is built on the signer's own file too, which says that there is such a bin.
-    let signers: BTreeSet<RoleName> = change.roles.keys().filter_map(|role| session.signer_of_bin(role)).collect();
-    let named = change.roles.keys().chain(&signers);
+    // A hash bin is built on the signer's own file too, which says that there is such a bin; and that file on all of its
+    // bins, whose entries it may move.
+    let signers = change.roles.keys().filter_map(|role| session.signer_of_bin(role));
+    let bins = change.roles.keys().filter_map(|role| session.bins_of(role));
+    let bins = bins.flat_map(|bins| bins.names().collect::<Vec<_>>());
+    let below = bins.filter_map(|bin| RoleName::parse(&bin).ok());
+    let others: BTreeSet<RoleName> = signers.chain(below).collect();
+    let named = change.roles.keys().chain(&others);
     let roles = named.filter_map(|role| Some((role.as_str().to_owned(), version(role)?)));
     Versions { root: Some(set.root().version().get()), roles: roles.collect() }
 }

@@ -93,7 +93,7 @@ impl<R: Role> Unverified<R> {
         if self.canonical {
             return Ok(check(slice));
         }
-        Ok(check(&crate::json::parse(slice)?.canonical()))
+        Ok(check(&crate::json::canonical(slice)?))
     }
 }
 

@@ -31,7 +31,7 @@ pub(crate) struct Known {
 impl Known {
     /// The first root, if these are its bytes.
     pub(crate) fn first_root(&self, bytes: &[u8]) -> Option<&Verified<Root>> {
-        self.roots.first().filter(|root| root.is_again(bytes) && root.was_first())
+        self.roots.first().filter(|root| root.is_again(bytes))
     }
 
     /// The root in this place of the chain, if these are its bytes and the root before it is the one that judged it.

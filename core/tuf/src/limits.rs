@@ -32,6 +32,8 @@ pub const SIGNATURES_PER_FILE: usize = 1_000;
 pub const KEYS_PER_FILE: usize = 10_000;
 /// Delegations in one role.
 pub const DELEGATIONS_PER_ROLE: usize = 100_000;
+/// Patterns and hash prefixes of all delegations of one role together, and key ids likewise: two for each delegation.
+pub const DELEGATED_PER_ROLE: usize = 200_000;
 /// Highest version that is read.
 pub const VERSION: u64 = (1 << 63) - 1;
 /// Highest version that a repository of ours publishes (the largest integer every JSON reader holds exactly).

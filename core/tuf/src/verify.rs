@@ -77,10 +77,6 @@ impl<R> Verified<R> {
         matches!(&self.0.judges, Judges::Role(judges) if judges == keys)
     }
 
-    pub(crate) fn was_first(&self) -> bool {
-        matches!(&self.0.judges, Judges::Itself)
-    }
-
     pub(crate) fn was_judged_after(&self, old: &Root) -> bool {
         matches!(&self.0.judges, Judges::Next(judges) if judges == old.role(RoleType::Root))
     }

@@ -3,6 +3,19 @@
 //!
 //! The files are those of `tests/`, included. Only the shipped reader is not here; what is meant for it runs on the stages.
 
+#![allow(
+    unreachable_pub,
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::unreachable,
+    clippy::indexing_slicing,
+    clippy::string_slice,
+    clippy::print_stdout,
+    reason = "the included files are tests and their support"
+)]
+
 extern crate self as trust_tests;
 
 #[path = "../../../tests/src/simulator"]
@@ -34,4 +47,10 @@ mod attacks {
     mod attacks_root;
     mod attacks_update;
     mod repository_rules;
+}
+
+#[path = "rules"]
+mod rules {
+    mod names;
+    mod said;
 }

@@ -27,8 +27,8 @@ const BUSY: Duration = Duration::from_secs(5);
 /// The largest row or value, in bytes: a publication at its limit.
 const VALUE_BYTES: i32 = 64 * 1024 * 1024;
 
-#[expect(clippy::cast_possible_wrap, reason = "a flag of the operating system, which has it as an int")]
-const NOFOLLOW: i32 = rustix::fs::OFlags::NOFOLLOW.bits() as i32;
+// The standard library takes the flags of the operating system as what they are there, an int.
+const NOFOLLOW: i32 = rustix::fs::OFlags::NOFOLLOW.bits().cast_signed();
 
 /// The SQLite store.
 pub struct SqliteStore {

@@ -125,7 +125,7 @@ fn pinned(store: &StateStore) -> Result<Anchor, Failed> {
     while let Some(at) = version {
         let Some(root) = store.root(at)? else { break };
         if Some(fingerprint(&root).as_str()) == store.anchor() {
-            return Ok(Anchor { collection, root });
+            return Ok(Anchor { collection, root: root.to_vec() });
         }
         version = at.get().checked_sub(1).and_then(Version::new);
     }

@@ -1,6 +1,7 @@
 //! One case: a seed, its repository, its changes, and what the readers say of it.
 
 use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::{Arc, Mutex};
 
 use super::explain::{self, Difference, Further, Kind};
@@ -124,8 +125,16 @@ impl Facts {
     }
 }
 
-/// Runs one case.
+/// Runs one case. Whoever panics is a difference of no kind.
 pub fn run(case: &Case) -> Report {
+    let report = catch_unwind(AssertUnwindSafe(|| played(case)));
+    report.unwrap_or_else(|_| {
+        let one = Unexplained { seed: case.seed, text: "ours panicked, or the generator".to_owned() };
+        Report { cases: 1, unexplained: vec![one], ..Report::default() }
+    })
+}
+
+fn played(case: &Case) -> Report {
     let mut dice = Dice::new(case.seed);
     let mut scene = Scene::new(&mut dice);
     let mut report = Report { cases: 1, ..Report::default() };
@@ -143,8 +152,13 @@ pub fn run(case: &Case) -> Report {
     };
 
     let (pinned, wire) = (scene.repo.pinned.clone(), Arc::clone(&scene.repo.wire));
-    let mut facts =
-        Facts { features: scene.features.clone(), applied: [first, Vec::new()], publication: 0, warm: false, same_version: Vec::new() };
+    let mut facts = Facts {
+        features: scene.features.clone(),
+        applied: [first, Vec::new()],
+        publication: 0,
+        warm: false,
+        same_version: Vec::new(),
+    };
     let mut readers = oracles(case, &pinned, &wire);
     let mut same: Vec<bool> = judge(case, &mut readers, &paths(&scene), &facts, &mut report);
 
@@ -217,7 +231,7 @@ fn judge(
     facts: &Facts,
     report: &mut Report,
 ) -> Vec<bool> {
-    let mut observed = readers.iter_mut().map(|reader| (reader.who(), reader.observe(paths)));
+    let mut observed = readers.iter_mut().map(|reader| (reader.who(), watched(reader.as_mut(), paths)));
     let Some((_, ours)) = observed.next() else { return Vec::new() };
     let others: Vec<(Who, Observed)> = observed.collect();
     report.verdicts[usize::from(ours.refresh.is_err())] += 1;
@@ -229,20 +243,28 @@ fn judge(
         for difference in differences {
             match explain::explain(&difference, facts) {
                 Some(Kind { id, .. }) => *report.kinds.entry(id).or_default() += 1,
-                None => report.unexplained.push(Unexplained {
-                    seed: case.seed,
-                    text: describe(&difference, facts),
-                }),
+                None => report.unexplained.push(Unexplained { seed: case.seed, text: describe(&difference, facts) }),
             }
         }
     }
     same
 }
 
+/// What a reader says; the others may panic (sigstore-tuf does at version 2^64−1), and then they refuse. Ours may not.
+fn watched(reader: &mut dyn Oracle, paths: &[String]) -> Observed {
+    let who = reader.who();
+    match catch_unwind(AssertUnwindSafe(|| reader.observe(paths))) {
+        Ok(observed) => observed,
+        Err(panic) if matches!(who, Who::Ours | Who::Reader) => resume_unwind(panic),
+        Err(_) => Observed { refresh: Err(format!("{who} panicked")), kept: None, found: Vec::new() },
+    }
+}
+
 fn compare<'a>(who: Who, ours: &'a Observed, theirs: &'a Observed, paths: &'a [String]) -> Vec<Difference<'a>> {
     let mut differences = Vec::new();
     let reason = |observed: &'a Observed| observed.refresh.as_ref().err().map(String::as_str);
-    let whole = |further| Difference { who, path: None, further, ours: reason(ours), theirs: reason(theirs), found: None };
+    let whole =
+        |further| Difference { who, path: None, further, ours: reason(ours), theirs: reason(theirs), found: None };
     match (&ours.refresh, &theirs.refresh) {
         (Ok(()), Err(_)) => differences.push(whole(Further::Ours)),
         (Err(_), Ok(())) => differences.push(whole(Further::Theirs)),
@@ -263,7 +285,14 @@ fn compare<'a>(who: Who, ours: &'a Observed, theirs: &'a Observed, paths: &'a [S
             _ => (Further::Neither, None, None),
         };
         let found = Some((ours, theirs));
-        differences.push(Difference { who, path: Some(path), further, ours: ours_failed, theirs: theirs_failed, found });
+        differences.push(Difference {
+            who,
+            path: Some(path),
+            further,
+            ours: ours_failed,
+            theirs: theirs_failed,
+            found,
+        });
     }
     differences
 }
@@ -274,7 +303,8 @@ fn describe(difference: &Difference<'_>, facts: &Facts) -> String {
         (_, true) => "second publication, warm",
         _ => "second publication, cold",
     };
-    format!("{when}\n  {difference:?}\n  first {:?}\n  second {:?}\n  {:?}\n  same version: {:?}",
+    format!(
+        "{when}\n  {difference:?}\n  first {:?}\n  second {:?}\n  {:?}\n  same version: {:?}",
         facts.applied[0], facts.applied[1], facts.features, facts.same_version
     )
 }

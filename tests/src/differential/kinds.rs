@@ -60,7 +60,12 @@ pub const KINDS: &[Kind] = &[
     laxer("tough-bins", TOUGH, &["missing field `roles`"], |_, f| f.is(Feature::Succinct)),
     // Ours stops.
     stricter("duplicate-member", ALL, &["DuplicateMember"], always),
-    stricter("root-status", &[Who::Tough, Who::Python], &[".root.json\", error: Status(", ".root.json\", error: Reset"], always),
+    stricter(
+        "root-status",
+        &[Who::Tough, Who::Python],
+        &[".root.json\", error: Status(", ".root.json\", error: Reset"],
+        always,
+    ),
     stricter("spec-version", ALL, &["Metadata(SpecVersion)"], always),
     stricter("timestamp-meta", ALL, &["Metadata(Meta)"], always),
     stricter("version-range", ALL, &["Metadata(Version)"], always),
@@ -72,6 +77,7 @@ pub const KINDS: &[Kind] = &[
     stricter("tough-reserialises", TOUGH, &["Signatures {"], |_, f| f.did("file-flip")),
     stricter("tough-hashes", TOUGH, &["reason: Hash }"], |_, f| f.did("entry-hash-sha512-wrong")),
     stricter("tough-length", TOUGH, &["reason: Length {"], always),
+    laxer("tough-equal-timestamp", TOUGH, &[], |d, f| d.path.is_none() && f.warm && equal_timestamp(f)),
     stricter("tough-equal-timestamp", TOUGH, &[], |_, f| f.warm && equal_timestamp(f)),
     other("tough-equal-timestamp", TOUGH, |_, f| f.warm && equal_timestamp(f)),
     stricter("hash-form", ALL, &["Metadata(Hashes)"], always),
@@ -85,16 +91,19 @@ pub const KINDS: &[Kind] = &[
     stricter("target-path", ALL, &["Undecided(Path {"], always),
     stricter("not-in-snapshot", ALL, &["NotInSnapshot"], always),
     stricter("json-depth", ALL, &["kind: TooDeep"], always),
-    stricter("json-number", ALL, &["kind: Number", "kind: Integer", "kind: Float", "kind: NotInteger"], always),
+    stricter("json-number", ALL, &["kind: NotAnInteger"], always),
     stricter("member-shape", ALL, &["Metadata(Missing(", "kind: Expected("], always),
     // Theirs stops.
     laxer("python-role-set", PYTHON, &["Role names must be the top-level metadata roles"], always),
     laxer("python-key-kinds", PYTHON, &["Unsupported public key"], always),
     laxer("python-hash-algorithms", PYTHON, &["Unsupported algorithm"], always),
     laxer("pattern-three-stars", SIGSTORE, &["invalid delegation path pattern"], always),
-    laxer("key-object", ALL, &["missing field `keytype`", "missing field `scheme`", "missing field `keyval`"], |_, f| {
-        f.did("key-junk")
-    }),
+    laxer(
+        "key-object",
+        ALL,
+        &["missing field `keytype`", "missing field `scheme`", "missing field `keyval`"],
+        |_, f| f.did("key-junk"),
+    ),
     laxer("tough-hashes", TOUGH, &["missing field `sha256`"], always),
     laxer("tough-outside", TOUGH, &["Target file not delegated"], |_, f| {
         f.is(Feature::Outside) || f.is(Feature::Diamond) || f.is(Feature::Cycle) || f.did_any(&["target-path"])
@@ -105,20 +114,26 @@ pub const KINDS: &[Kind] = &[
     laxer("tough-consistent", TOUGH, &["missing field `consistent_snapshot`"], always),
     laxer("tough-nfc", TOUGH, &["Signature threshold"], |_, f| f.did_any(TEXTS)),
     laxer("tough-reserialises", TOUGH, &["Signature threshold"], |_, f| f.did_any(MEMBERS)),
-    laxer("tough-eager", TOUGH, &[], |d, f| d.path.is_none() && in_targets(d) && (f.delegated() || f.above_delegated())),
+    laxer("tough-eager", TOUGH, &[], |d, f| {
+        d.path.is_none() && in_targets(d) && (f.delegated() || f.above_delegated())
+    }),
     laxer("tough-diamond", TOUGH, &["Signature threshold"], |_, f| f.is(Feature::Diamond) || f.is(Feature::Cycle)),
     laxer("local-file", &[Who::Sigstore, Who::Tough], &[], |_, f| f.warm && f.changed_under_its_version()),
     stricter("local-file", &[Who::Sigstore, Who::Tough], &[], |_, f| f.warm && f.changed_under_its_version()),
     stricter("tough-diamond", TOUGH, &["Signatures {"], |_, f| f.is(Feature::Diamond) || f.is(Feature::Cycle)),
     other("local-file", &[Who::Sigstore, Who::Tough], |_, f| f.warm && f.changed_under_its_version()),
-    laxer("local-file", &[Who::Sigstore, Who::Tough], &[], |_, f| f.warm && f.made("entry-version-lower", "snapshot")),
-    stricter("rotation-floor", SIGSTORE, &["RoleLowered", "RoleRemoved", "Rollback"], |_, f| {
+    laxer("local-file", &[Who::Sigstore, Who::Tough], &[], |_, f| {
+        let by_version = ["snapshot", "timestamp"].iter().any(|role| f.made("entry-version-lower", role));
+        f.warm && (by_version || equal_timestamp(f))
+    }),
+    stricter("rotation-floor", &[Who::Sigstore, Who::Tough], &["RoleLowered", "RoleRemoved", "Rollback"], |_, f| {
         f.warm && f.is(Feature::Rotated)
     }),
+    laxer("version-range", TOUGH, &["Found version"], |_, f| f.did("version-over")),
     laxer("version-range", SIGSTORE, &[], |d, f| d.path.is_none() && d.ours.is_some() && f.did("version-zero")),
     laxer("tough-target-names", TOUGH, &["The target name"], |_, f| f.did("target-path")),
     stricter("sigstore-local-snapshot", SIGSTORE, &["snapshot"], |_, f| {
-        f.warm && f.made("entry-version-lower", "timestamp")
+        f.warm && f.all().any(|a| a.role == "timestamp" && a.what.starts_with("entry-version"))
     }),
     laxer("python-hash-case", PYTHON, &["does not match expected hash"], |_, f| f.did("entry-hash-upper")),
     other("not-in-snapshot", TOUGH, |_, f| f.did_any(&["delegation-ghost", "entry-lost"])),
@@ -132,5 +147,5 @@ pub const KINDS: &[Kind] = &[
 
 /// Whether the timestamp says something new under a version that was trusted before.
 fn equal_timestamp(facts: &Facts) -> bool {
-    facts.all().any(|a| a.role == "timestamp" && ["version-lower", "file-old"].contains(&a.what))
+    facts.all().any(|a| a.role == "timestamp" && ["version-lower", "version-ahead", "file-old"].contains(&a.what))
 }

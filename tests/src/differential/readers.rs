@@ -8,9 +8,7 @@ use std::sync::{Arc, Mutex};
 use sigstore_tuf::cache::MetadataStore;
 use sigstore_tuf::{Repository as SigstoreRepository, Updater, UpdaterConfig};
 use tempfile::TempDir;
-use tough::{
-    RepositoryLoader, TargetName, Transport, TransportError, TransportErrorKind, TransportStream,
-};
+use tough::{RepositoryLoader, TargetName, Transport, TransportError, TransportErrorKind, TransportStream};
 use url::Url;
 
 use crate::simulator::reader::ReaderClient;
@@ -283,12 +281,7 @@ impl Tough {
     pub fn new(pinned: &[u8], wire: &Arc<Wire>) -> Self {
         let memory = Path::new("/dev/shm");
         let folder = if memory.is_dir() { TempDir::new_in(memory) } else { TempDir::new() };
-        Self {
-            pinned: pinned.to_vec(),
-            wire: Arc::clone(wire),
-            folder: folder.expect("a folder"),
-            runtime: runtime(),
-        }
+        Self { pinned: pinned.to_vec(), wire: Arc::clone(wire), folder: folder.expect("a folder"), runtime: runtime() }
     }
 }
 

@@ -113,14 +113,17 @@ impl Scene {
                 repo.role(role).signers = keys;
             }
         }
-        let mut scene =
-            Self { repo, features, edges: Vec::new(), paths: Vec::new(), nominal: BTreeMap::new() };
+        let mut scene = Self { repo, features, edges: Vec::new(), paths: Vec::new(), nominal: BTreeMap::new() };
         for path in ["v1", "top"] {
             if dice.once_in(3) {
                 scene.add_target(dice, "targets", path);
             }
         }
-        if dice.once_in(14) { scene.add_bins(dice) } else { scene.add_delegations(dice) }
+        if dice.once_in(14) {
+            scene.add_bins(dice)
+        } else {
+            scene.add_delegations(dice)
+        }
         scene.paths.extend(ELSEWHERE.map(str::to_owned));
         scene.paths.sort_unstable();
         scene.paths.dedup();

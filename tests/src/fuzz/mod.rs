@@ -6,6 +6,7 @@
 
 pub mod documents;
 pub mod mutate;
+pub mod policies;
 pub mod programs;
 pub mod stored;
 pub mod tuf;
@@ -46,9 +47,9 @@ targets! {
     documents::image_config 3000,
     documents::facts 3000,
     documents::workload 3000,
-    documents::dictionary 300,
-    documents::environment 2000,
-    documents::policy 150,
+    policies::dictionary 300,
+    policies::environment 2000,
+    policies::policy 150,
     stored::wire_frames 3000,
     stored::state_record 400,
     stored::private_key 1500,

@@ -168,11 +168,13 @@ fn set(root: &mut Value, path: &[String], value: Option<Value>) {
 /// What a publisher sends: files in place of good ones, each after a line `== ROLE`. What the repository's rules accept,
 /// they load again, and a client accepts.
 pub fn publication(data: &[u8]) {
-    let repo = repository();
+    let mut repo = Repository::new();
+    let key = repo.new_key();
+    repo.delegate("targets", &Delegate::new("alice", &key, &["a/*"]));
     let collection = CollectionName::parse("registry.example.com/pay").expect("a name");
     let rules = Rules { now: now(), allow_example_keys: true };
     let role = |name: &str| RoleName::parse(name).expect("a name");
-    let names = ["targets", "alice", "deep", "bob", "carol"];
+    let names = ["targets", "alice"];
     let mut sent = Publication {
         roots: vec![repo.pinned.clone()],
         roles: names.iter().map(|name| (role(name), repo.roles[*name].bytes())).collect(),

@@ -81,9 +81,12 @@ impl Scene {
         repo.publish_same_versions();
         let wire = Arc::new(Wire::default());
         let client = Box::new(Stages::new(repo.pinned.clone(), Arc::clone(&wire)));
+        let reader = ReaderClient::new(repo.pinned.clone(), Arc::clone(&wire));
+        // One that starts anew for every update, or one that stays up and knows what it verified before.
+        let reader = if dice.once_in(2) { reader.staying_up() } else { reader };
         let mut scene = Self {
             stages: Pair { client, plain: Plain::new(&repo.pinned) },
-            reader: ReaderClient::new(repo.pinned.clone(), Arc::clone(&wire)),
+            reader,
             reader_plain: Plain::new(&repo.pinned),
             published: BTreeMap::new(),
             moments: Vec::new(),

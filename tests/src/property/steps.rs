@@ -346,6 +346,8 @@ fn damage(scene: &mut Scene, dice: &mut Dice) -> Broken {
     let name = format!("{role}.json");
     let whole = kept[&name].clone();
     let cut = whole[..dice.below(whole.len())].to_vec();
+    // What a running process knows, it does not read from the disk.
+    scene.reader.restart();
     scene.reader.plant(&name, &cut);
     if !matches!(role.as_str(), "timestamp" | "snapshot") {
         scene.reader_plain.set_file(&role, Some(cut));

@@ -1,5 +1,6 @@
 //! The shipped reader, on a real folder, fed from a [`Wire`].
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
@@ -14,6 +15,7 @@ use trust_reader::reader::{Options, Reader};
 use trust_reader::state::StateStore;
 use trust_reader::transport::{FetchError, Transport};
 use trust_reader::verdict::Problem;
+use trust_tuf::trusted::TrustedSet;
 use trust_tuf::{CollectionName, UtcTime};
 
 use super::{Answer, Client, Failure, Wire, WireError};
@@ -35,6 +37,10 @@ impl Transport for WireTransport {
         })
     }
 
+    fn describe(&self) -> String {
+        "https://trust.example.com".to_owned()
+    }
+
     fn server_time(&self) -> Option<UtcTime> {
         self.0.time()
     }
@@ -46,6 +52,8 @@ pub struct ReaderClient {
     wire: Arc<Wire>,
     folder: TempDir,
     runtime: Runtime,
+    // What the process still knows, if it stays up between updates.
+    earlier: Option<RefCell<Option<TrustedSet>>>,
 }
 
 impl ReaderClient {
@@ -60,6 +68,25 @@ impl ReaderClient {
             wire,
             folder: folder.expect("a folder"),
             runtime: tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime"),
+            earlier: None,
+        }
+    }
+
+    /// The same in a process that stays up: each update is told what the one before it verified.
+    pub fn staying_up(self) -> Self {
+        Self { earlier: Some(RefCell::default()), ..self }
+    }
+
+    /// The process ends, and what it knew with it.
+    pub fn restart(&self) {
+        if let Some(earlier) = &self.earlier {
+            earlier.take();
+        }
+    }
+
+    fn remember(&self, reader: &Reader<WireTransport>) {
+        if let Some(earlier) = &self.earlier {
+            earlier.replace(Some(reader.trusted().clone()));
         }
     }
 
@@ -73,7 +100,9 @@ impl ReaderClient {
 
     fn updated_with(&self, store: StateStore, now: UtcTime) -> Result<Reader<WireTransport>, Problem> {
         let transport = WireTransport(Arc::clone(&self.wire));
-        let reader = Reader::refresh_with(self.anchor.clone(), store, transport, now, Self::options());
+        let earlier = self.earlier.as_ref().and_then(|earlier| earlier.borrow().clone());
+        let options = Options { earlier, ..Self::options() };
+        let reader = Reader::refresh_with(self.anchor.clone(), store, transport, now, options);
         self.runtime.block_on(reader)
     }
 
@@ -82,6 +111,7 @@ impl ReaderClient {
         if let Ok(store) = self.store() {
             store.kill_after(steps);
             let _ = self.updated_with(store, now);
+            self.restart();
         }
     }
 
@@ -153,7 +183,9 @@ impl Client for ReaderClient {
             let outcome = self.runtime.block_on(reader.lookup(path)).map_err(|problem| failure(&problem))?;
             Ok(Answer { outcome })
         };
-        Ok(paths.iter().map(search).collect())
+        let answers = paths.iter().map(search).collect();
+        self.remember(&reader);
+        Ok(answers)
     }
 
     fn files(&self) -> BTreeMap<String, Vec<u8>> {

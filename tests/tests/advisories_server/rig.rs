@@ -61,6 +61,7 @@ pub(crate) struct Rig {
     /// What is current, as somebody who only knows the rules holds it.
     pub(crate) state: RepositoryState,
     core: Arc<Mutex<SignerCore>>,
+    app: Arc<App>,
     router: Router,
     runtime: Runtime,
     admin: String,
@@ -89,7 +90,7 @@ fn publication(roots: &[Vec<u8>], roles: &[(&str, Vec<u8>)]) -> Publication {
     Publication { roots: roots.to_vec(), roles }
 }
 
-async fn open(dir: &std::path::Path, core: &Arc<Mutex<SignerCore>>) -> (Router, Arc<SqliteStore>) {
+async fn open(dir: &std::path::Path, core: &Arc<Mutex<SignerCore>>) -> (Arc<App>, Router, Arc<SqliteStore>) {
     let store = Arc::new(SqliteStore::open(&dir.join("server")).unwrap());
     let options = Options {
         access: AccessRules { anonymous_read: true },
@@ -99,7 +100,7 @@ async fn open(dir: &std::path::Path, core: &Arc<Mutex<SignerCore>>) -> (Router, 
     let link = Arc::new(Link(Arc::clone(core)));
     let app = App::open(Arc::clone(&store) as _, link, Arc::new(now), options).await.unwrap();
     app.round().await;
-    (trust_server::api::router(app), store)
+    (Arc::clone(&app), trust_server::api::router(app), store)
 }
 
 impl Rig {
@@ -115,8 +116,8 @@ impl Rig {
         Store::create(&signer, &identity).unwrap();
         let vault = Arc::new(Vault::open(&identity, &passphrase).unwrap());
         // The time stands still here: a rate would never be given back.
-        let config =
-            Config { publications_per_second: 1_000_000, signatures_per_second: 1_000_000, ..Config::default() };
+        let mut config = Config::default();
+        (config.publications_per_second, config.signatures_per_second) = (1_000_000, 1_000_000);
         let store = Store::open(&signer).unwrap();
         let mut core = SignerCore::new(store, vault, Box::new(OsEntropy), config, false);
         let [root, targets, alice] = [1, 2, 3].map(TestKey::ed25519);
@@ -131,7 +132,7 @@ impl Rig {
         Store::open(&signer).unwrap().admit(&collection(), &admission, now()).unwrap();
 
         let core = Arc::new(Mutex::new(core));
-        let (router, store) = runtime.block_on(open(dir.path(), &core));
+        let (app, router, store) = runtime.block_on(open(dir.path(), &core));
         let (admin, sha256) = new_token().unwrap();
         let scope = Scope::parse("*=read,publish,admin").unwrap().to_string();
         let row = TokenRow { name: "admin".to_owned(), sha256, scope, created: 0, expires: None, revoked: None };
@@ -141,7 +142,7 @@ impl Rig {
 
         let first = publication(&[root_file], &[("targets", sign(&Draft::targets(later()), &[&targets]))]);
         let state = RepositoryState::first(collection(), &first, &rules()).unwrap().state;
-        let mut rig = Self { dir, root, targets, alice, state, core, router, runtime, admin, number: 0 };
+        let mut rig = Self { dir, root, targets, alice, state, core, app, router, runtime, admin, number: 0 };
         let (status, text) = rig.send("POST", "/v1/_collections", format!("{{\"name\":\"{NAME}\"}}").into_bytes());
         assert_eq!(status, StatusCode::OK, "{text}");
         let roles = first.roles.iter().map(|(n, b)| (n.as_str().to_owned(), b.clone())).collect::<Vec<_>>();
@@ -154,9 +155,10 @@ impl Rig {
         rig
     }
 
-    /// Another process on the same stores.
+    /// The server is told to end, and another one starts on its store.
     pub(crate) fn restart_server(&mut self) {
-        self.router = self.runtime.block_on(open(self.dir.path(), &self.core)).0;
+        self.runtime.block_on(self.app.flush()).unwrap();
+        (self.app, self.router, _) = self.runtime.block_on(open(self.dir.path(), &self.core));
     }
 
     /// One request to the server, as the admin.

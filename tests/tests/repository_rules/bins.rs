@@ -4,7 +4,7 @@ use trust_tests::simulator::{RoleDocument, TestKey, days, now};
 use trust_tuf::draft::Draft;
 use trust_tuf::error::{MetadataError, Reason};
 use trust_tuf::json::Value;
-use trust_tuf::model::{Role, TargetInfo};
+use trust_tuf::model::TargetInfo;
 use trust_tuf::repository::{BinsRule, Checked, Publication, Refusal, RepositoryState, Rule};
 use trust_tuf::{Bins, RoleName, RoleType, limits};
 
@@ -306,7 +306,7 @@ fn other_bins_need_a_prefix_that_was_not_in_use() {
     assert_eq!(tombstones, ["alice.b1-0", "alice.b1-1", "alice.b1-2", "alice.b1-3"], "they stay in the snapshot");
     assert_eq!(state.meta().len(), 2 + 4 + 8);
     // Nor one that only removed bins had.
-    let back = resplit(&house, &state, &bins("alice.b1", 4), &["api/v1"]);
+    let back = resplit(&house, &state, &bins("alice.b1", 5), &["api/v1"]);
     refused(publish(&state, &back), "alice", BinsRule::PrefixInUse("alice.b1".into()).into());
 }
 

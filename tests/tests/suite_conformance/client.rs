@@ -1,8 +1,11 @@
 //! The program that the public conformance suite drives, as a process against a server on loopback: exit codes, the
 //! command line, the clock of the machine. What its commands do is asserted in the modules beside this one.
 
+use std::io::{BufRead, BufReader, Write};
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::sync::mpsc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use tempfile::TempDir;
@@ -204,4 +207,78 @@ fn two_programs_at_once_take_turns() {
     });
     assert_eq!(codes, [Some(0); 4]);
     assert_eq!(names_in(&site.path("t")), ["b", "dir"]);
+}
+
+/// Serves one target of zeros on a server of its own. Before its last byte it says so, and waits.
+fn zeros(length: usize) -> (String, mpsc::Receiver<()>, mpsc::Sender<()>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = format!("http://{}/", listener.local_addr().unwrap());
+    let (almost, nearly_all_is_sent) = mpsc::channel();
+    let (go_on, wait) = mpsc::channel();
+    std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let mut request = BufReader::new(stream.try_clone().unwrap()).lines();
+        while request.next().is_some_and(|line| line.is_ok_and(|line| !line.is_empty())) {}
+        write!(stream, "HTTP/1.0 200 OK\r\nContent-Length: {length}\r\n\r\n").unwrap();
+        let mut left = length - 1;
+        while left > 0 {
+            let now = left.min(1 << 20);
+            stream.write_all(&vec![0; now]).unwrap();
+            left -= now;
+        }
+        almost.send(()).unwrap();
+        wait.recv().unwrap();
+        stream.write_all(&[0]).unwrap();
+    });
+    (address, nearly_all_is_sent, go_on)
+}
+
+/// The most memory that a process has had, in bytes.
+fn peak(process: u32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1024
+}
+
+#[test]
+fn a_large_target_passes_through_little_memory_and_has_no_name_before_it_is_whole() {
+    const LENGTH: usize = 64 << 20;
+    let mut site = Site::new();
+    site.repo.add_target("targets", "big", &vec![0; LENGTH]);
+    site.repo.publish();
+    exits(&site.init(), 0);
+    let (address, nearly_all_is_sent, go_on) = zeros(LENGTH);
+    let mut line = site.download(&["big"]);
+    let place = line.iter().position(|argument| argument == "--target-base-url").unwrap() + 1;
+    line[place] = address;
+    let mut child = Command::new(CLIENT).args(&line).spawn().unwrap();
+    nearly_all_is_sent.recv().unwrap();
+    let (peak, seen) = (peak(child.id()), names_in(&site.path("t")));
+    go_on.send(()).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+    // The program alone, unoptimised, has about a third of this.
+    assert!(peak < (LENGTH as u64) * 3 / 4, "{peak} bytes");
+    assert!(seen.iter().all(|name| name.ends_with(".part")), "{seen:?}");
+    assert_eq!(names_in(&site.path("t")), ["big"]);
+    assert_eq!(std::fs::metadata(site.path("t").join("big")).unwrap().len(), LENGTH as u64);
+}
+
+#[test]
+fn a_program_that_is_killed_in_a_download_leaves_nothing_under_the_name() {
+    let mut site = Site::new();
+    site.repo.add_target("targets", "big", &vec![0; 1 << 20]);
+    site.repo.publish();
+    exits(&site.init(), 0);
+    let (address, nearly_all_is_sent, _go_on) = zeros(1 << 20);
+    let mut line = site.download(&["big"]);
+    let place = line.iter().position(|argument| argument == "--target-base-url").unwrap() + 1;
+    let good = std::mem::replace(&mut line[place], address);
+    let mut child = Command::new(CLIENT).args(&line).spawn().unwrap();
+    nearly_all_is_sent.recv().unwrap();
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(!site.path("t").join("big").exists());
+    line[place] = good;
+    exits(&line, 0);
+    assert_eq!(std::fs::metadata(site.path("t").join("big")).unwrap().len(), 1 << 20);
 }

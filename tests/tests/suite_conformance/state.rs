@@ -115,6 +115,8 @@ fn bump_below_root(repo: &mut Repository) {
 fn at_fault(failure: &Failure) -> String {
     match failure {
         Failure::Fetch { file, .. } => file.trim_end_matches(".json").rsplit('.').next().unwrap_or_default().to_owned(),
+        // The reader knows the collection, and the server says that it does not.
+        Failure::Other(text) if text.contains("CollectionGone") => "timestamp".to_owned(),
         Failure::Undecided(LookupError::Unavailable { role }) => role.clone(),
         other => other.refusal().map(|(role, _)| role.to_owned()).unwrap_or_else(|| panic!("{other:?}")),
     }

@@ -9,6 +9,7 @@ type Act = fn(String) -> Vec<Step>;
 enum Step {
     Say(Vec<u8>),
     Repeat(Vec<u8>, Duration),
+    Times(usize, Vec<u8>, Duration),
     Hold,
 }
 
@@ -56,6 +57,14 @@ async fn answer(mut stream: TcpStream, act: Act, log: &std::sync::Mutex<Vec<Stri
                     tokio::time::sleep(pause).await;
                 }
             },
+            Step::Times(times, bytes, pause) => {
+                for _ in 0..times {
+                    if stream.write_all(&bytes).await.is_err() {
+                        return;
+                    }
+                    tokio::time::sleep(pause).await;
+                }
+            }
             Step::Hold => tokio::time::sleep(Duration::from_secs(60)).await,
         }
     }
@@ -278,4 +287,41 @@ async fn the_time_that_the_last_answer_said_is_known_whatever_its_status_and_cac
         assert_eq!(transport.fetch(path, 10).await, Err(FetchError::NotFound));
         assert_eq!(transport.server_time(), said.map(|text| UtcTime::parse(text).unwrap()), "{path}");
     }
+}
+
+#[tokio::test]
+async fn a_body_in_pieces_has_the_limits_of_a_whole_one_and_is_not_ended_by_the_time_of_the_whole() {
+    async fn read(act: Act, limit: u64, options: HttpOptions) -> Result<usize, FetchError> {
+        let (address, _) = serve(act).await;
+        let mut body = HttpTransport::new(&address, options).unwrap().open("x", limit).await?;
+        let mut len = 0;
+        while let Some(piece) = body.next().await? {
+            len += piece.len();
+        }
+        Ok(len)
+    }
+    let endless: Act = |_| vec![say("HTTP/1.1 200 OK\r\n\r\n"), Step::Repeat(vec![b'a'; 16_384], Duration::ZERO)];
+    assert_eq!(read(endless, 100_000, quick()).await, Err(FetchError::TooLarge { limit: 100_000 }));
+    let cut: Act = |_| vec![say("HTTP/1.1 200 OK\r\nContent-Length: 100\r\nConnection: close\r\n\r\nshort")];
+    assert_eq!(read(cut, 1_000, quick()).await, Err(FetchError::Truncated));
+    let drip: Act = |_| vec![say("HTTP/1.1 200 OK\r\n\r\n"), Step::Repeat(b"a".to_vec(), Duration::from_millis(50))];
+    assert!(matches!(read(drip, 1_000_000, quick()).await, Err(FetchError::Timeout(_))));
+    let none: Act = |_| vec![say("HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n")];
+    assert_eq!(read(none, 1_000, quick()).await, Err(FetchError::NotFound));
+    // Ten pieces, a second in all: long after the time that a whole file may take.
+    let steady: Act = |_| {
+        let mut chunk = b"4000\r\n".to_vec();
+        chunk.extend(vec![b'a'; 0x4000]);
+        chunk.extend(b"\r\n");
+        vec![
+            say("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"),
+            Step::Times(10, chunk, Duration::from_millis(100)),
+            say("0\r\n\r\n"),
+        ]
+    };
+    let short = HttpOptions { whole: Duration::from_millis(300), ..quick() };
+    assert_eq!(read(steady, 1_000_000, short.clone()).await, Ok(10 * 0x4000));
+    let (address, _) = serve(steady).await;
+    let whole = HttpTransport::new(&address, short).unwrap().fetch("x", 1_000_000).await;
+    assert!(matches!(whole, Err(FetchError::Timeout(_))));
 }

@@ -12,7 +12,8 @@ const CONTENT: &str = "content";
 impl StateStore {
     /// A kept content of at most `limit` bytes; `None` if there is none.
     pub(crate) fn content(&self, kind: &str, name: &str, limit: u64) -> Result<Option<Vec<u8>>, StateError> {
-        self.folder.subfolder(CONTENT)?.subfolder(kind)?.read(name, limit)
+        let content = self.folder.subfolder(CONTENT)?.subfolder(kind)?.read(name, limit)?;
+        Ok(content.map(|bytes| bytes.to_vec()))
     }
 
     /// Keeps a content that was checked.

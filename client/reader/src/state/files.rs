@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::{ErrorKind, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rustix::fs::{AtFlags, CWD, Dir, FileType, FlockOperation, Mode, OFlags};
@@ -115,8 +116,8 @@ impl Folder {
         }
     }
 
-    /// The whole file, at most `limit` bytes; `None` if there is none.
-    pub(super) fn read(&self, name: &str, limit: u64) -> Result<Option<Vec<u8>>, StateError> {
+    /// The whole file, at most `limit` bytes; `None` if there is none. It lies in memory once, where it stays.
+    pub(super) fn read(&self, name: &str, limit: u64) -> Result<Option<Arc<[u8]>>, StateError> {
         let path = self.path(name);
         // Without NONBLOCK the open of a FIFO would wait for ever.
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
@@ -130,15 +131,12 @@ impl Folder {
         if size > limit {
             return Err(too_large());
         }
-        let mut bytes = Vec::new();
-        File::from(fd)
-            .take(limit.saturating_add(1))
-            .read_to_end(&mut bytes)
-            .map_err(|error| failed_io(&path, &error))?;
-        match u64::try_from(bytes.len()) {
-            Ok(len) if len <= limit => Ok(Some(bytes)),
-            _ => Err(too_large()),
-        }
+        let size = usize::try_from(size).map_err(|_| too_large())?;
+        let mut bytes: Arc<[u8]> = std::iter::repeat_n(0, size).collect();
+        // Nobody else has it yet. A file is never changed where it lies: one that ends early is broken.
+        let room = Arc::get_mut(&mut bytes).unwrap_or_default();
+        File::from(fd).read_exact(room).map_err(|error| failed_io(&path, &error))?;
+        Ok(Some(bytes))
     }
 
     /// Puts a file in place of the one of this name, which is there in full until then.

@@ -3,11 +3,15 @@
 //! INVARIANT: whoever has walked to the end without an error has seen a strict document; parts of it can be walked again
 //! without a new check of the whole.
 
+mod canonical;
+
 use std::borrow::Cow;
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::hash::Hasher;
 use std::ops::Range;
+
+pub(crate) use canonical::canonical;
 
 use super::scan::{self, Characters};
 use super::{JsonError, JsonErrorKind, Value};

@@ -10,7 +10,7 @@ mod members;
 mod scan;
 mod value;
 
-pub(crate) use cursor::Cursor;
+pub(crate) use cursor::{Cursor, canonical};
 pub(crate) use members::Members;
 pub use value::Value;
 

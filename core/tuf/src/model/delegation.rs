@@ -209,6 +209,7 @@ impl Delegations {
                 "keys" => table = Some(parse_keys(c)?),
                 "roles" => {
                     let mut roles: Vec<DelegationDraft> = Vec::new();
+                    let (mut patterns, mut keyids) = (0_usize, 0_usize);
                     c.array(|c| {
                         if roles.len() >= limits::DELEGATIONS_PER_ROLE {
                             return Err(MetadataError::TooMany {
@@ -216,7 +217,13 @@ impl Delegations {
                                 limit: limits::DELEGATIONS_PER_ROLE,
                             });
                         }
-                        roles.push(DelegationDraft::parse(c)?);
+                        let draft = DelegationDraft::parse(c, &mut patterns)?;
+                        keyids = keyids.saturating_add(draft.keys.len());
+                        if keyids > limits::DELEGATED_PER_ROLE {
+                            let limit = limits::DELEGATED_PER_ROLE;
+                            return Err(MetadataError::TooMany { what: "key ids in delegations", limit });
+                        }
+                        roles.push(draft);
                         Ok(())
                     })?;
                     drafts = Some(roles);
@@ -259,9 +266,14 @@ struct DelegationDraft {
     prefixes: Option<Vec<String>>,
 }
 
-fn strings(cursor: &mut Cursor<'_>) -> Result<Vec<String>, MetadataError> {
+fn strings(cursor: &mut Cursor<'_>, count: &mut usize) -> Result<Vec<String>, MetadataError> {
     let mut out = Vec::new();
     cursor.array(|c| {
+        *count = count.saturating_add(1);
+        if *count > limits::DELEGATED_PER_ROLE {
+            let limit = limits::DELEGATED_PER_ROLE;
+            return Err(MetadataError::TooMany { what: "patterns or hash prefixes", limit });
+        }
         out.push(c.string()?.into_owned());
         Ok::<(), MetadataError>(())
     })?;
@@ -269,14 +281,14 @@ fn strings(cursor: &mut Cursor<'_>) -> Result<Vec<String>, MetadataError> {
 }
 
 impl DelegationDraft {
-    fn parse(cursor: &mut Cursor<'_>) -> Result<Self, MetadataError> {
+    fn parse(cursor: &mut Cursor<'_>, patterns: &mut usize) -> Result<Self, MetadataError> {
         let mut draft = Self::default();
         cursor.object(|c, member| {
             match member {
                 "name" => draft.name = Some(c.string()?.into_owned()),
                 "terminating" => draft.terminating = Some(c.bool()?),
-                "paths" => draft.patterns = Some(strings(c)?),
-                "path_hash_prefixes" => draft.prefixes = Some(strings(c)?),
+                "paths" => draft.patterns = Some(strings(c, patterns)?),
+                "path_hash_prefixes" => draft.prefixes = Some(strings(c, patterns)?),
                 other => {
                     if !draft.keys.member("of a delegation", c, other)? {
                         c.skip()?;

@@ -101,6 +101,11 @@ impl RoleKeysDraft {
         Ok(true)
     }
 
+    /// How many key ids were read.
+    pub(crate) fn len(&self) -> usize {
+        self.keyids.as_ref().map_or(0, Vec::len)
+    }
+
     pub(crate) fn resolve(self, name: &str, table: &KeyTable) -> Result<RoleKeys, MetadataError> {
         let keyids = self.keyids.ok_or(MetadataError::Missing("keyids"))?;
         let threshold = self.threshold.ok_or(MetadataError::Missing("threshold"))?;

@@ -342,6 +342,21 @@ fn a_root_is_recognised_only_after_the_root_that_judged_it() {
 }
 
 #[test]
+fn a_root_is_not_recognised_after_another_root_with_other_keys_in_the_place_of_the_one_that_judged_it() {
+    let mut repo = Repo::new();
+    repo.next_root();
+    repo.next_root();
+    let set = repo.update(&repo.files(), now(), None).unwrap();
+    // Another second version, signed as it must be, that takes the root key away.
+    let mut other = Draft::next(&repo.roots[0], repo.expires).unwrap();
+    other.set_role(RoleType::Root, &[key(50)], 1);
+    let mut stage = RootStage::pinned_after(Arc::clone(&repo.roots[0]), now(), &set).unwrap();
+    stage.advance(signed(&other, &[ROOT, 50])).unwrap();
+    let error = stage.advance(Arc::clone(&repo.roots[2])).unwrap_err();
+    assert!(matches!(error.reason, Reason::RootSignatures { .. }), "{error}");
+}
+
+#[test]
 fn what_is_kept_does_not_grow_from_update_to_update_nor_beyond_its_limit() {
     let mut repo = Repo::new();
     let files = repo.files();

@@ -2,8 +2,8 @@
 //!
 //! So CPU time is that of the whole process with all its threads, peak memory is its own, and several contestants take
 //! turns. Lines in: `run N`, `peak`. Lines out: `ready` once, then `WALL CPU` in nanoseconds for N operations together, or
-//! the peak in bytes, or `error: …`. What an operation needs beforehand (an empty or an older state) is done outside of
-//! what is measured. `tests/python/bench_reader.py` is the same for python-tuf.
+//! the peak in bytes; or, in place of each, `error: …`. What an operation begins with (an empty or an older state) is made
+//! outside of what is measured. `tests/python/bench_reader.py` is the same for python-tuf.
 
 use std::ffi::OsString;
 use std::io::{self, BufRead, BufReader, Write};
@@ -68,7 +68,13 @@ pub fn serve(arguments: impl Iterator<Item = OsString>) -> io::Result<ExitCode> 
         return Err(io::Error::other("usage: --reader CONTESTANT MOMENT FOLDER STATE BASE"));
     };
     let moment = Moment::parse(moment).ok_or_else(|| io::Error::other("no such moment"))?;
-    let mut work = contestant(name, moment, Path::new(folder), Path::new(state), base)?;
+    let mut work = match contestant(name, moment, Path::new(folder), Path::new(state), base) {
+        Ok(work) => work,
+        Err(error) => {
+            println!("error: {error}");
+            return Ok(ExitCode::FAILURE);
+        }
+    };
     println!("ready");
     for line in io::stdin().lock().lines() {
         let line = line?;

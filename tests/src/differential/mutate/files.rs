@@ -3,7 +3,7 @@
 use trust_tuf::json::{self, Value};
 
 use super::super::text;
-use super::{Dice, File, Scene};
+use super::File;
 
 pub(super) const ALL: &[(&str, File)] = &[
     ("sig-none", |_, _, _, bytes| signatures(bytes, |list| list.clear())),
@@ -96,15 +96,21 @@ pub(super) const ALL: &[(&str, File)] = &[
         bytes.push(0);
         true
     }),
-    ("no-utf8", |_, _, _, bytes| text::replace(bytes, "\"spec_version\"", "\"spec_versio\u{e9}\"") && {
-        let at = bytes.iter().position(|b| *b == 0xc3);
-        at.is_some_and(|at| {
-            bytes.remove(at);
-            true
-        })
+    ("no-utf8", |_, _, _, bytes| {
+        text::replace(bytes, "\"spec_version\"", "\"spec_versio\u{e9}\"") && {
+            let at = bytes.iter().position(|b| *b == 0xc3);
+            at.is_some_and(|at| {
+                bytes.remove(at);
+                true
+            })
+        }
     }),
-    ("member-twice", |_, _, _, bytes| text::replace(bytes, "\"spec_version\":", "\"spec_version\":\"1.0.31\",\"spec_version\":")),
-    ("member-twice-first", |_, _, _, bytes| text::replace(bytes, "\"spec_version\":", "\"spec_version\":\"1.0.9\",\"spec_version\":")),
+    ("member-twice", |_, _, _, bytes| {
+        text::replace(bytes, "\"spec_version\":", "\"spec_version\":\"1.0.31\",\"spec_version\":")
+    }),
+    ("member-twice-first", |_, _, _, bytes| {
+        text::replace(bytes, "\"spec_version\":", "\"spec_version\":\"1.0.9\",\"spec_version\":")
+    }),
     ("member-twice-deep", |_, _, _, bytes| text::replace(bytes, "\"threshold\":", "\"threshold\":1,\"threshold\":")),
     ("number-float", |_, _, _, bytes| version(bytes, |n| format!("{n}.0"))),
     ("number-exponent", |_, _, _, bytes| version(bytes, |n| format!("{n}e0"))),

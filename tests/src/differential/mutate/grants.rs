@@ -70,7 +70,13 @@ fn first_key(scene: &Scene, name: &str, entry: &Value) -> Option<TestKey> {
 }
 
 /// Puts another spelling or another id of a role's first key in its place. The role signs under the new id.
-fn replace_key(scene: &mut Scene, name: &str, entry: &mut Value, keys: &mut Value, make: impl FnOnce(&TestKey) -> TestKey) {
+fn replace_key(
+    scene: &mut Scene,
+    name: &str,
+    entry: &mut Value,
+    keys: &mut Value,
+    make: impl FnOnce(&TestKey) -> TestKey,
+) {
     let Some(old) = first_key(scene, name, entry) else { return };
     let new = make(&old);
     let list = ids(entry).into_iter().map(|id| if id.as_str() == Some(old.id()) { Value::from(new.id()) } else { id });
@@ -163,10 +169,12 @@ pub(super) const KEYS: &[(&str, Tree)] = &[
             replace_key(s, n, e, k, |key| key.respelled(|v| set(v, "x-owner", Value::from("@somebody"))));
         })
     }),
-    ("key-junk", |d, s, r| grant(d, s, r, |d, _, _, e, k| {
-        let value = junk(d);
-        change_key(e, k, |key| *key = value);
-    })),
+    ("key-junk", |d, s, r| {
+        grant(d, s, r, |d, _, _, e, k| {
+            let value = junk(d);
+            change_key(e, k, |key| *key = value);
+        })
+    }),
     ("key-public-junk", |d, s, r| {
         grant(d, s, r, |d, _, _, e, k| {
             let public = *d.pick(&["", "00", "zz", "-----BEGIN PUBLIC KEY-----\nAA==\n-----END PUBLIC KEY-----\n"]);

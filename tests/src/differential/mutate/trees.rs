@@ -31,9 +31,7 @@ fn drop_member(scene: &mut Scene, role: &str, name: &str) -> bool {
 const COMMON: &[(&str, Tree)] = &[
     ("version-zero", |_, scene, role| put(scene, role, "version", 0_u64)),
     ("version-negative", |_, scene, role| put(scene, role, "version", Value::Int(-1))),
-    ("version-over", |dice, scene, role| {
-        put(scene, role, "version", *dice.pick(&[1_u64 << 63, u64::MAX]))
-    }),
+    ("version-over", |dice, scene, role| put(scene, role, "version", *dice.pick(&[1_u64 << 63, u64::MAX]))),
     ("version-huge", |dice, scene, role| {
         let version = *dice.pick(&[1_u64 << 31, 1 << 32, (1 << 53) + 1, (1 << 63) - 1]);
         if role != "root" {
@@ -58,8 +56,12 @@ const COMMON: &[(&str, Tree)] = &[
     ("expires-now", |_, scene, role| put(scene, role, "expires", NOW)),
     ("expires-form", |dice, scene, role| {
         let forms = [
-            "2099-01-01T00:00:00.000Z", "2099-01-01T00:00:00+00:00", "2099-01-01t00:00:00z", "2099-01-01 00:00:00Z",
-            "2099-01-01T00:00:00-01:00", "2099-01-01T00:00Z",
+            "2099-01-01T00:00:00.000Z",
+            "2099-01-01T00:00:00+00:00",
+            "2099-01-01t00:00:00z",
+            "2099-01-01 00:00:00Z",
+            "2099-01-01T00:00:00-01:00",
+            "2099-01-01T00:00Z",
         ];
         put(scene, role, "expires", *dice.pick(&forms))
     }),
@@ -154,7 +156,8 @@ fn sha256_of(hashes: &BTreeMap<String, Value>) -> String {
 /// What can be wrong with the hashes of a file or a target.
 fn odd_hash(dice: &mut Dice, hashes: &mut BTreeMap<String, Value>) {
     let real = sha256_of(hashes);
-    let odd = [real[..real.len() - 1].to_owned(), format!("{real}00"), "x".repeat(64), String::new(), format!(" {real}")];
+    let odd =
+        [real[..real.len() - 1].to_owned(), format!("{real}00"), "x".repeat(64), String::new(), format!(" {real}")];
     hashes.insert("sha256".to_owned(), Value::from(dice.pick(&odd).as_str()));
 }
 
@@ -268,8 +271,21 @@ const TARGETS: &[(&str, Tree)] = &[
     ("target-junk", |d, s, r| target(d, s, r, |d, t| *t = junk(d))),
     ("target-path", |dice, scene, role| {
         let odd = [
-            "../v1", "/v1", "x//v1", "./v1", "x/../v1", "x\\v1", "", "v1/", "x/.", "caf\u{e9}", "cafe\u{301}", "V1", "v%31",
-            "a\u{0}b", "v1\n",
+            "../v1",
+            "/v1",
+            "x//v1",
+            "./v1",
+            "x/../v1",
+            "x\\v1",
+            "",
+            "v1/",
+            "x/.",
+            "caf\u{e9}",
+            "cafe\u{301}",
+            "V1",
+            "v%31",
+            "a\u{0}b",
+            "v1\n",
         ];
         let path = *dice.pick(&odd);
         scene.add_target(dice, role, path);

@@ -1,6 +1,6 @@
 //! What a mirror does.
 
-use super::{Dice, Scene, Served, file_name, nominal};
+use super::{Scene, Served, file_name, nominal};
 use crate::simulator::Fault;
 
 pub(super) const ALL: &[(&str, Served)] = &[
