@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench soak tools
+.PHONY: help demo test lint bench soak conformance mutants tools
 MAKEFLAGS += --no-print-directory
 
 export TRUST_TOOLS := $(CURDIR)/target/tools
@@ -47,6 +47,12 @@ soak: ## the tests named *soak* with large numbers: make soak N=20000
 	@echo "==> soak, N=$(N)"
 	@SOAK=$(N) cargo test $(LOCKED) --workspace soak -- --nocapture 2>&1 | tee target/soak.log
 	@grep -q '^test result: ok. [1-9]' target/soak.log || { echo "failed: no test has soak in its name"; exit 1; }
+
+conformance: ## the public TUF conformance suite, ten times in a row: TUF_CONFORMANCE=DIR make conformance
+	@tests/tools/conformance.sh
+
+mutants: ## mutation testing of the verification rules (hours): what survives must be in docs/mutants.md
+	@tests/tools/mutants.sh
 
 tools: ## docker-registry, skopeo, faketime and python-tuf below target/tools; nothing is installed
 	@echo "==> tools"

@@ -337,7 +337,7 @@ catalogue! {
         "the clock of this machine is ahead; or the server's is behind, or somebody shows old metadata with a time that fits it",
         ["compare the clock with another one, set it if it is wrong, then try again",
          "if it is right, ask the people who run the server"], by READ,
-        example ["date --utc"];
+        example ["trust status"];
 
     NoSuchTag "E1401" NOT_THERE: "the registry does not have this tag",
         "it was never pushed, or deleted", ["check the name, or push the image"], by REGISTRY;

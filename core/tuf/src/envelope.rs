@@ -10,6 +10,56 @@ use crate::keys::{KeyId, Signature};
 use crate::limits;
 use crate::model::Role;
 
+/// The signatures of a file and where its signed part stands, of which nothing is built.
+pub(crate) struct Outline {
+    pub(crate) signatures: Vec<Signature>,
+    signed: Range<usize>,
+    canonical: bool,
+}
+
+impl Outline {
+    pub(crate) fn read(bytes: &[u8]) -> Result<Self, MetadataError> {
+        let (mut signatures, mut signed) = (None, None);
+        let mut cursor = Cursor::new(bytes)?;
+        cursor.object(|c, name| {
+            match name {
+                "signatures" => signatures = Some(parse_signatures(c)?),
+                "signed" => {
+                    c.watch_canonical();
+                    let span = c.skip()?;
+                    signed = Some((span, c.is_canonical()));
+                }
+                _ => {
+                    c.skip()?;
+                }
+            }
+            Ok::<(), MetadataError>(())
+        })?;
+        cursor.end()?;
+        let signatures = signatures.ok_or(MetadataError::Missing("signatures"))?;
+        let (signed, canonical) = signed.ok_or(MetadataError::Missing("signed"))?;
+        Ok(Self { signatures, signed, canonical })
+    }
+
+    /// Calls `check` with the canonical form of the signed part of these bytes, which were read.
+    pub(crate) fn with_message<T>(&self, bytes: &[u8], check: impl FnOnce(&[u8]) -> T) -> Result<T, MetadataError> {
+        with_message(bytes, &self.signed, self.canonical, check)
+    }
+}
+
+fn with_message<T>(
+    bytes: &[u8],
+    signed: &Range<usize>,
+    canonical: bool,
+    check: impl FnOnce(&[u8]) -> T,
+) -> Result<T, MetadataError> {
+    let slice = bytes.get(signed.clone()).unwrap_or(&[]);
+    if canonical {
+        return Ok(check(slice));
+    }
+    Ok(check(&crate::json::canonical(slice)?))
+}
+
 /// A file that was read, but whose signatures nobody has checked. It shows nothing but what is needed to check it.
 #[derive(Debug)]
 pub struct Unverified<R> {
@@ -89,11 +139,7 @@ impl<R: Role> Unverified<R> {
 
     /// Calls `check` with the canonical form of the signed part: the slice itself if it is canonical already.
     pub(crate) fn with_message<T>(&self, check: impl FnOnce(&[u8]) -> T) -> Result<T, MetadataError> {
-        let slice = self.bytes.get(self.signed.clone()).unwrap_or(&[]);
-        if self.canonical {
-            return Ok(check(slice));
-        }
-        Ok(check(&crate::json::canonical(slice)?))
+        with_message(&self.bytes, &self.signed, self.canonical, check)
     }
 }
 

@@ -31,7 +31,9 @@ pub mod verify;
 
 pub use error::{MetadataError, Reason, UpdateError};
 pub use keys::{KeyError, KeyId, PublicKey, Signature};
-pub use model::{Bins, Delegation, Delegations, Hashes, MetaEntry, RoleKeys, Root, Snapshot, TargetInfo, Targets, Timestamp};
+pub use model::{
+    Bins, Delegation, Delegations, Hashes, MetaEntry, RoleKeys, Root, Snapshot, TargetInfo, Targets, Timestamp,
+};
 pub use names::{CollectionName, NameError, RoleName, RoleType, Version};
 pub use time::UtcTime;
 pub use verify::Verified;

@@ -19,7 +19,7 @@ use crate::lookup::RoleRequest;
 use crate::model::{MetaEntry, Role, RoleKeys, Root, Snapshot, Targets, Timestamp};
 use crate::names::{RoleType, Version};
 use crate::time::UtcTime;
-use crate::verify::{Verified, check_entry};
+use crate::verify::{Verified, check_entry, check_signed};
 
 /// A file to be fetched: its version and the most bytes it may have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,6 +35,11 @@ impl Wanted {
         Self { version: entry.version, limit: entry.length.unwrap_or(default).min(limits::STATED_BYTES) }
     }
 }
+
+/// Bytes as they came: looked at before they become a file, which may take as much memory once more.
+pub trait Received: AsRef<[u8]> + Into<Arc<[u8]>> {}
+
+impl<T: AsRef<[u8]> + Into<Arc<[u8]>>> Received for T {}
 
 fn not_expired(role: &impl Role, now: UtcTime) -> Result<(), Reason> {
     let expires = role.expires();
@@ -268,15 +273,15 @@ impl SnapshotStage {
     }
 
     /// Accepts a received snapshot.
-    pub fn accept(self, bytes: impl Into<Arc<[u8]>>) -> Result<TargetsStage, UpdateError> {
-        let snapshot = self.check(bytes.into()).map_err(|reason| UpdateError::new("snapshot", reason))?;
+    pub fn accept(self, bytes: impl Received) -> Result<TargetsStage, UpdateError> {
+        let snapshot = self.check(bytes).map_err(|reason| UpdateError::new("snapshot", reason))?;
         Ok(TargetsStage { head: self.head, timestamp: self.timestamp, snapshot, local: None })
     }
 
-    fn check(&self, bytes: Arc<[u8]>) -> Result<Verified<Snapshot>, Reason> {
+    fn check(&self, bytes: impl Received) -> Result<Verified<Snapshot>, Reason> {
         let entry = self.timestamp.snapshot();
-        let hash = check_entry(entry, &bytes)?;
-        let snapshot = self.verify(bytes, self.wanted().limit)?.with_sha256(hash);
+        let hash = check_entry(entry, bytes.as_ref())?;
+        let snapshot = self.verify(bytes.into(), self.wanted().limit)?.with_sha256(hash);
         if snapshot.version() != entry.version {
             return Err(Reason::WrongVersion { expected: entry.version, got: snapshot.version() });
         }
@@ -321,8 +326,8 @@ impl TargetsStage {
     }
 
     /// Offers the stored file; kept only if it is the one that the snapshot names, and not expired.
-    pub fn offer_local(&mut self, bytes: impl Into<Arc<[u8]>>) -> bool {
-        self.local = self.check(bytes.into()).ok();
+    pub fn offer_local(&mut self, bytes: impl Received) -> bool {
+        self.local = self.check(bytes).ok();
         self.local.is_some()
     }
 
@@ -346,12 +351,12 @@ impl TargetsStage {
     }
 
     /// Accepts a received file.
-    pub fn accept(self, bytes: impl Into<Arc<[u8]>>) -> Result<TrustedSet, UpdateError> {
-        let targets = self.check(bytes.into()).map_err(|reason| UpdateError::new("targets", reason))?;
+    pub fn accept(self, bytes: impl Received) -> Result<TrustedSet, UpdateError> {
+        let targets = self.check(bytes).map_err(|reason| UpdateError::new("targets", reason))?;
         Ok(self.finish(targets))
     }
 
-    fn check(&self, bytes: Arc<[u8]>) -> Result<Verified<Targets>, Reason> {
+    fn check(&self, bytes: impl Received) -> Result<Verified<Targets>, Reason> {
         let Head { root, known, now, .. } = &self.head;
         check_targets(&self.snapshot, "targets", root.role(RoleType::Targets), bytes, known.targets.as_ref(), *now)
     }
@@ -363,20 +368,31 @@ impl TargetsStage {
     }
 }
 
+/// From this length on, in bytes, a targets file whose hash nobody states is built only once its signatures were checked.
+const UNVOUCHED: u64 = 256 * 1024;
+
 /// The same checks for every targets file, top-level or delegated: listed, length, hashes, threshold of the delegator's
 /// keys, version, expiry (5.6).
 fn check_targets(
     snapshot: &Snapshot,
     role: &str,
     keys: &RoleKeys,
-    bytes: Arc<[u8]>,
+    bytes: impl Received,
     known: Option<&Verified<Targets>>,
     now: UtcTime,
 ) -> Result<Verified<Targets>, Reason> {
     let entry = snapshot.entry(role).ok_or(Reason::NotInSnapshot)?;
-    let hash = check_entry(&entry, &bytes)?;
+    let received = bytes.as_ref();
+    let hash = check_entry(&entry, received)?;
     let limit = Wanted::of(&entry, limits::TARGETS_BYTES).limit;
-    let targets = verified(known, bytes, limit, keys)?.with_sha256(hash);
+    // What nobody vouches for by its hash may be built to take many times its length: first it must be signed.
+    if entry.hashes.is_none()
+        && (UNVOUCHED..=limit).contains(&(received.len() as u64))
+        && known.is_none_or(|known| !known.is_again(received))
+    {
+        check_signed(received, keys)?;
+    }
+    let targets = verified(known, bytes.into(), limit, keys)?.with_sha256(hash);
     check_version(&entry, &targets)?;
     not_expired(&*targets, now)?;
     Ok(targets)
@@ -517,11 +533,11 @@ impl TrustedSet {
     pub fn accept_role(
         &mut self,
         request: &RoleRequest,
-        bytes: impl Into<Arc<[u8]>>,
+        bytes: impl Received,
     ) -> Result<&Verified<Targets>, UpdateError> {
         let place = (request.delegator.clone(), request.role.clone());
         let known = self.known.get(&place);
-        let role = check_targets(&self.snapshot, &request.role, &request.keys, bytes.into(), known, self.now)
+        let role = check_targets(&self.snapshot, &request.role, &request.keys, bytes, known, self.now)
             .map_err(|reason| UpdateError::new(request.role.clone(), reason))?;
         Ok(self.take(place, role))
     }

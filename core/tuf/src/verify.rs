@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::ops::Deref;
 use std::sync::{Arc, OnceLock};
 
-use crate::envelope::Unverified;
+use crate::envelope::{Outline, Unverified};
 use crate::error::{Reason, RootSide};
 use crate::keys::{KeyId, Signature};
 use crate::model::{Hashes, MetaEntry, Role, RoleKeys, Root, sha256};
@@ -144,6 +144,14 @@ impl<R: Role> Unverified<R> {
         let (bytes, role) = self.into_parts();
         Ok(Verified::new(bytes, role, signers, judges))
     }
+}
+
+/// Whether enough of these keys signed a file, before anything of its content is built.
+pub(crate) fn check_signed(bytes: &[u8], keys: &RoleKeys) -> Result<(), Reason> {
+    let outline = Outline::read(bytes)?;
+    let signers = outline.with_message(bytes, |message| valid_signers(keys, &outline.signatures, message))?;
+    let (valid, needed) = (count(&signers), keys.threshold());
+    if valid < needed { Err(Reason::Signatures { valid, needed }) } else { Ok(()) }
 }
 
 impl Unverified<Root> {

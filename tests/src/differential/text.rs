@@ -22,7 +22,7 @@ pub fn respell(bytes: &mut Vec<u8>, dice: &mut Dice) {
             '"' => inside = !inside,
             ',' | ':' | '{' | '}' if !inside => {
                 out.push(c);
-                out.push_str(*dice.pick::<&str>(&["", " ", "\n", "\t", "\r\n"]));
+                out.push_str(dice.pick::<&str>(&["", " ", "\n", "\t", "\r\n"]));
                 continue;
             }
             'a'..='z' if inside && dice.once_in(40) => {

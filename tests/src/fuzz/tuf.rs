@@ -194,7 +194,7 @@ pub fn pattern(data: &[u8]) {
         ("version", Value::from(1_u64)),
     ]);
     let (file, _) = signed_by(&key, &part.to_json());
-    let read = Unverified::<Targets>::read(file, 1 << 20).and_then(|f| Ok(f.verify(keys(RoleType::Targets))));
+    let read = Unverified::<Targets>::read(file, 1 << 20).map(|f| f.verify(keys(RoleType::Targets)));
     let targets = read.expect("a well-formed file").expect("signed");
     let matches = targets.delegations().expect("some").roles()[0].matches(path);
     if pattern.contains('[') {

@@ -125,7 +125,10 @@ impl Floor {
         let before = || -> io::Result<Before> {
             let snapshot = Signed::read(&folder.join("before/1.snapshot.json"), &keys)?;
             let mut listed = Vec::new();
-            snapshot.listed(|name, version| Some(listed.push((name.to_vec(), version))));
+            snapshot.listed(|name, version| {
+                listed.push((name.to_vec(), version));
+                Some(())
+            });
             Ok(Before { timestamp: Signed::read(&folder.join("before/timestamp.json"), &keys)?, snapshot, listed })
         };
         Ok(Self {

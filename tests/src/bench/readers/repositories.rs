@@ -176,8 +176,8 @@ mod tests {
 
     #[test]
     fn a_repository_is_the_same_bytes_every_time() {
-        let folder = tempfile::tempdir().unwrap();
         for shape in [Shape::flat(3), Shape::bins(20, 3)] {
+            let folder = tempfile::tempdir().unwrap();
             let read = |name: &str| {
                 let folder = folder.path().join(name);
                 make(shape, &folder).unwrap();

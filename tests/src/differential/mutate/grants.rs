@@ -212,7 +212,7 @@ pub(super) const KEYS: &[(&str, Tree)] = &[
     ("key-two-spellings", |d, s, r| {
         grant(d, s, r, |_, s, n, e, k| {
             let Some(key) = first_key(s, n, e) else { return };
-            let again = key.respelled(|v| respell_public(v));
+            let again = key.respelled(respell_public);
             set(k, again.id(), again.value());
             set(e, "keyids", Value::Array(vec![Value::from(key.id()), Value::from(again.id())]));
             set(e, "threshold", Value::from(2_u64));

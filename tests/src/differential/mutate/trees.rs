@@ -87,7 +87,7 @@ const COMMON: &[(&str, Tree)] = &[
     ("spec-missing", |_, scene, role| drop_member(scene, role, "spec_version")),
     ("member-unknown", |dice, scene, role| {
         let value = junk(dice);
-        put(scene, role, *dice.pick(&["x-new", "a", "mirrors"]), value)
+        put(scene, role, dice.pick::<&str>(&["x-new", "a", "mirrors"]), value)
     }),
     ("member-odd-text", |dice, scene, role| {
         let odd = ["e\u{301}", "\u{0}\u{1f}\"\\/", "\u{fb01}", "\u{1f600}", "\u{2028}"];
@@ -125,7 +125,7 @@ const COMMON: &[(&str, Tree)] = &[
     ("member-missing", |dice, scene, role| {
         let known = ["meta", "targets", "keys", "roles"];
         let has: Vec<&str> = known.into_iter().filter(|n| tree(scene, role).signed.get(n).is_some()).collect();
-        !has.is_empty() && drop_member(scene, role, *dice.pick(&has))
+        !has.is_empty() && drop_member(scene, role, dice.pick::<&str>(&has))
     }),
 ];
 
