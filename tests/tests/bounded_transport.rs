@@ -72,7 +72,7 @@ fn fetch_error(problem: &Problem) -> &FetchError {
 fn roles(repo: &Repository) -> Vec<(&'static str, u64)> {
     let name = |wanted: &'static str| -> &'static str {
         let names = repo.wire.names();
-        let found = names.into_iter().filter(|name| name.ends_with(wanted)).next_back().unwrap();
+        let found = names.into_iter().rfind(|name| name.ends_with(wanted)).unwrap();
         Box::leak(found.into_boxed_str())
     };
     vec![
@@ -91,12 +91,15 @@ fn the_good_repository_is_read() {
     update(&repo, &server.url(), quick(), Duration::from_secs(10)).unwrap();
 }
 
+/// How a body is sent.
+type Way = fn(&[u8]) -> Vec<Step>;
+
 #[test]
 fn a_body_over_the_limit_of_its_role_names_the_limit_however_its_length_is_told() {
     let repo = repository();
     for (file, limit) in roles(&repo) {
         let over = vec![b' '; usize::try_from(limit).unwrap() + 1];
-        let ways: [fn(&[u8]) -> Vec<Step>; 4] = [
+        let ways: [Way; 4] = [
             |body| hostile::ok(body),
             |body| hostile::without_length(body),
             // The stated end is before the real one: what comes after it is another answer, and this one no metadata.
@@ -139,7 +142,7 @@ fn a_stated_length_is_the_limit_where_it_is_smaller() {
     let mut repo = Repository::new();
     repo.publish();
     let wire: Arc<Wire> = Arc::new(repo.wire.copy());
-    let snapshot = wire.names().into_iter().filter(|name| name.ends_with("snapshot.json")).next_back().unwrap();
+    let snapshot = wire.names().into_iter().rfind(|name| name.ends_with("snapshot.json")).unwrap();
     let stated = wire.file(&snapshot).unwrap().len() as u64;
     let server = Hostile::wire(wire, move |name| (name == snapshot).then(|| hostile::mebibytes(64, false)));
     let problem = update(&repo, &server.url(), quick(), Duration::from_secs(10)).unwrap_err();

@@ -20,6 +20,12 @@ use trust_tuf::{CollectionName, UtcTime};
 
 use super::{Answer, Client, Failure, Wire, WireError};
 
+/// What is only for the shipped reader. Where there is none, a macro of this name leaves it out.
+#[macro_export]
+macro_rules! with_the_reader {
+    ($($item:item)*) => { $($item)* };
+}
+
 /// A wire as the reader's transport.
 #[derive(Clone)]
 pub struct WireTransport(pub Arc<Wire>);

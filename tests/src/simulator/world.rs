@@ -160,8 +160,10 @@ macro_rules! attacks {
             $(#[test] fn $name() { super::$name(&mut $crate::simulator::World::stages()); })*
         }
 
-        mod reader {
-            $(#[test] fn $name() { super::$name(&mut $crate::simulator::World::reader()); })*
+        $crate::with_the_reader! {
+            mod reader {
+                $(#[test] fn $name() { super::$name(&mut $crate::simulator::World::reader()); })*
+            }
         }
     };
 }
