@@ -360,7 +360,7 @@ fn a_good_server_without_mirrors_is_asked_for_exactly_what_the_specification_say
     client.update(&[Place::at(SERVER, &wire)]).unwrap();
     let newest = |role: &str| {
         let names = scene.names();
-        names.into_iter().filter(|name| name.ends_with(&format!(".{role}.json"))).next_back().unwrap()
+        names.into_iter().rfind(|name| name.ends_with(&format!(".{role}.json"))).unwrap()
     };
     let expected = ["2.root.json", "3.root.json", "timestamp.json", &newest("snapshot"), &newest("targets")];
     assert_eq!(wire.take_requests(), expected);
