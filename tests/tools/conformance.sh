@@ -32,7 +32,7 @@ python=$tools/venv/bin/python
 packages=$tools/conformance
 if [[ ! -f $packages/fetched || $(<"$packages/fetched") != "$(cksum <"$here/conformance-requirements.txt")" ]]; then
     rm -rf "$packages"
-    pip=$(find "$tools/root/usr/share/python-wheels" -name "pip-*.whl" -print -quit)
+    pip=$(find "$tools/root/usr/share/python-wheels" -name "pip-*.whl" -print -quit 2>/dev/null || true)
     [[ -f $pip ]] || pip=
     PYTHONPATH=$pip "$python" -m pip install --disable-pip-version-check --no-input --quiet --only-binary :all: \
         --require-hashes --target "$packages" -r "$here/conformance-requirements.txt" >"$tools/pip-conformance.log" 2>&1 || {
