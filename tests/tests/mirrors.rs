@@ -319,6 +319,11 @@ fn a_mirror_that_shows_a_newer_timestamp_and_holds_back_its_files_stops_nobody_a
         }
         for places in orders(&server, &Place::at(MIRROR, &mirror)) {
             let client = Client::new(&scene.repo);
+            if hidden == "snapshot.json" && places[0].address == MIRROR {
+                // Where it is the server itself, its word stands.
+                assert!(client.update(&places).is_err());
+                continue;
+            }
             let reader = client.update(&places).unwrap();
             let text = reader.warnings().join("\n");
             match hidden {
@@ -335,6 +340,22 @@ fn a_mirror_that_shows_a_newer_timestamp_and_holds_back_its_files_stops_nobody_a
             let reader = client.update(&newer).unwrap();
             assert_eq!(reader.trusted().timestamp().version().get(), before + 1);
         }
+    }
+}
+
+#[test]
+fn an_older_mirror_does_not_stand_in_for_what_the_server_says_and_does_not_hand_over() {
+    for fault in [Fault::Status(500), Fault::Status(404)] {
+        let scene = Scene::new();
+        let server = Arc::new(scene.repo.wire.copy());
+        let file = scene.names().into_iter().rfind(|name| name.ends_with(".snapshot.json")).unwrap();
+        server.fault(&file, fault);
+        let (server, mirror) = (Place::at(SERVER, &server), Place::at(MIRROR, &scene.old));
+        let client = Client::new(&scene.repo);
+        let problem = client.who_signed(&[server, mirror.clone()]).expect_err("the older state of the mirror");
+        assert!(problem.text().contains(&file), "{}", problem.text());
+        // What the server said is kept: the mirror alone is a rollback now.
+        assert_eq!(client.update(&[mirror]).unwrap_err().exit(), 15);
     }
 }
 

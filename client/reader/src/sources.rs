@@ -194,7 +194,8 @@ impl<'a, T: Transport> Remote<'a, T> {
     /// be asked.
     fn time_for(&self, place: usize) -> Duration {
         let left = self.deadline.saturating_duration_since(Instant::now());
-        let is_last = (0..self.places.len()).all(|at| at == place || self.failure_of(at).is_some());
+        let is_out = |at: usize| self.places.get(at).is_none_or(|place| place.failure.is_some() || place.late);
+        let is_last = (0..self.places.len()).all(|at| at == place || is_out(at));
         if is_last {
             return left;
         }
@@ -312,6 +313,8 @@ impl<'a, T: Transport> Remote<'a, T> {
         hear: &mut impl FnMut(usize, Result<Bytes, FetchError>) -> Result<Heard, Failure>,
     ) -> bool {
         let began = Instant::now();
+        // Of a short time no more than an eighth is spent on waiting for more.
+        let lag = limits::LAG.min(self.patience / 8);
         let mut until: Option<Instant> = None;
         while !running.is_empty() {
             let server_answers = running.iter().any(|(place, _)| *place == 0);
@@ -324,7 +327,7 @@ impl<'a, T: Transport> Remote<'a, T> {
             self.charge(place, began);
             match hear(place, answer) {
                 Ok(Heard::Enough) => return true,
-                Ok(Heard::MoreMayCome) => until = until.or_else(|| Instant::now().checked_add(limits::LAG)),
+                Ok(Heard::MoreMayCome) => until = until.or_else(|| Instant::now().checked_add(lag)),
                 Err(failure) => self.fail(place, failure),
             }
         }

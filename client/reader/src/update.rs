@@ -85,6 +85,10 @@ async fn update<T: Transport>(
     let mut candidates = timestamps(anchor, root.stage, store, remote, now, came).await?;
     candidates.sort_by_key(|candidate| std::cmp::Reverse(candidate.stage.timestamp().version()));
     let heard = candidates.iter().flat_map(|candidate| candidate.places.clone()).collect::<Vec<_>>();
+    // What the server said last stands. An older state of a mirror is none that could take its place where the server does
+    // not hand over all of it: who was removed since would sign again.
+    let said = heard.iter().find(|(place, _)| *place == 0).map(|(_, version)| *version);
+    candidates.retain(|candidate| said.is_none_or(|said| candidate.stage.timestamp().version() >= said));
     let before = remote.failures();
     let mut first_failure = None;
     let mut left = candidates.len();

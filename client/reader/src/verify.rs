@@ -549,7 +549,10 @@ impl<G: Ground> Examination<'_, G> {
         } else if let Ok(Some(revocation)) = self.find_revocation(image, None, &BTreeSet::new(), &mut basis).await {
             return revocation.problem(image);
         }
-        let roles: Vec<&str> = outcome.visited.iter().map(|v| v.role.as_str()).filter(|r| *r != "targets").collect();
+        // People, and not the files below them.
+        let direct = self.trusted().targets().delegations();
+        let is_signer = |role: &&str| direct.is_some_and(|d| d.role(role).is_some());
+        let roles: Vec<&str> = outcome.visited.iter().map(|v| v.role.as_str()).filter(is_signer).collect();
         let signers = if roles.is_empty() { "targets".to_owned() } else { roles.join(", ") };
         let tags = self.signed_tags(image);
         let tags = if tags.is_empty() { "none".to_owned() } else { tags.join(", ") };

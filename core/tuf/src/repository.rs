@@ -111,7 +111,7 @@ pub enum Rule {
     #[error("hash bins {0}")]
     Bins(#[from] BinsRule),
     /// More roles than every client reads in one snapshot.
-    #[error("the snapshot would list {roles} roles in about {bytes} bytes, and clients read {limit}: rotate the snapshot key, so that removed roles leave it", limit = limits::PUBLISH_SNAPSHOT_BYTES)]
+    #[error("the snapshot would list {roles} roles in about {bytes} bytes, and clients read {limit}: rotate the snapshot key with --emergency, so that removed roles leave it", limit = limits::PUBLISH_SNAPSHOT_BYTES)]
     SnapshotSize {
         /// How many roles, the removed ones among them.
         roles: usize,
@@ -276,6 +276,10 @@ impl RepositoryState {
         let reserved_roles = reserved_roles(&roles);
         for (name, role) in &roles {
             let chain = parents.chain(name);
+            // What no way from `targets` leads to has no paths that it could be held to.
+            if !name.is_targets() && !chain.last().is_some_and(|(delegator, _)| delegator.is_targets()) {
+                return Err(refuse(name.as_str(), Rule::Undelegated));
+            }
             if publication.roles.contains_key(name) {
                 check_content(&root, &reserved_roles, name, role, rules)?;
                 check_members(name.as_str(), role.bytes())?;

@@ -182,9 +182,20 @@ fn a_prefix_that_is_not_the_signers_own_is_refused() {
         publish(&house.start(), &files).unwrap_err()
     };
     let long = format!("alice.{}", "a".repeat(limits::ROLE_NAME_BYTES - 7));
-    for prefix in
-        ["bob", "alice", "alice.", "alic.b1", "targets", "root", "alice.B1", "alice.b/1", "../x", "alice.é", &long]
-    {
+    for prefix in [
+        "bob",
+        "alice",
+        "alice.",
+        "alic.b1",
+        "targets",
+        "root",
+        "alice.B1",
+        "alice.b/1",
+        "alice.b.b1",
+        "../x",
+        "alice.é",
+        &long,
+    ] {
         let shown = prefix.chars().flat_map(char::escape_debug).collect();
         let rule = BinsRule::Prefix { signer: "alice".into(), prefix: shown };
         assert_eq!(refused_with(prefix), Refusal { file: "alice".into(), rule: rule.into() }, "{prefix}");

@@ -48,7 +48,7 @@ pub enum SignerCommand {
             Readers: trust, python-tuf and go-tuf look into bins. sigstore-tuf does not, and finds nothing that this \
             signer signed. tough cannot load a collection that has bins at all.\n\n\
             The new files have new names, so that whoever reads meanwhile goes on with the old ones. The old ones stay in \
-            the list of files (the snapshot) until the snapshot key is rotated.",
+            the list of files (the snapshot) until the snapshot key is rotated with --emergency.",
         after_help = "Examples:\n  \
             trust signer bins ci registry.example.com/pay 256\n  \
             trust signer bins ci registry.example.com/pay 2^10\n  \

@@ -90,12 +90,22 @@ fn attempt(
     let name = &args.name;
     let Some(keys) = session.keys_of(name) else { return Err(unknown(&session, name)) };
     if let Some(other) = behind(&session, name).filter(|_| args.layout != Layout::OneFile) {
+        let collection = &args.collection;
+        let has_bins = match RoleName::parse(&other) {
+            Ok(other) => Entries::of(app, &mut session, &other)?.layout() != Layout::OneFile,
+            Err(_) => false,
+        };
+        let remedy = match has_bins {
+            // Behind it, the same would be true of the other one.
+            true => format!(
+                "two signers with bins cannot share images: take those of one back (trust signer bins {other} {collection} none), \
+                 or add it anew with other --paths"
+            ),
+            false => format!("whoever holds the targets key puts it behind: trust signer last {name} {collection}"),
+        };
         return Err(fault::usage(&format!("`{other}` stands behind `{name}` and may sign some of the same images"))
             .cause("some readers look no further than into the bins, and would not find what that signer signed")
-            .remedy([format!(
-                "whoever holds the targets key puts it behind: trust signer last {name} {}",
-                args.collection
-            )]));
+            .remedy([remedy]));
     }
     let publics: Vec<PublicKey> = keys.keys().map(|(_, key)| key.clone()).collect();
     let entries = Entries::of(app, &mut session, name)?;

@@ -84,7 +84,8 @@ pub(super) fn check_signer(
     }
     let own = layout.name_prefix().strip_prefix(name.as_str()).and_then(|rest| rest.strip_prefix('.'));
     let longest = layout.names().last().unwrap_or_default();
-    if own.is_none_or(str::is_empty) || RoleName::parse(&longest).is_err() {
+    // Without another dot: else it could be the prefix of another signer, whose name goes on.
+    if own.is_none_or(|rest| rest.is_empty() || rest.contains('.')) || RoleName::parse(&longest).is_err() {
         let prefix = layout.name_prefix().chars().take(200).flat_map(char::escape_debug).collect();
         return error(BinsRule::Prefix { signer: name.as_str().to_owned(), prefix });
     }
