@@ -66,3 +66,6 @@ pub const ROLES_PER_COLLECTION: usize = 4_096;
 /// What the list of all roles, removed ones among them, may take in the snapshot of a repository of ours, in bytes. Every
 /// client reads it with each change; some read no more than 1 MiB.
 pub const PUBLISH_SNAPSHOT_BYTES: u64 = 1_000_000;
+/// So much of it is kept for publications with a new `targets` file: no signer's key alone can fill what the owner needs to
+/// remove or add one, in bytes.
+pub const SNAPSHOT_RESERVE: u64 = 100_000;

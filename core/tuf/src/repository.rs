@@ -111,12 +111,14 @@ pub enum Rule {
     #[error("hash bins {0}")]
     Bins(#[from] BinsRule),
     /// More roles than every client reads in one snapshot.
-    #[error("the snapshot would list {roles} roles in about {bytes} bytes, and clients read {limit}: rotate the snapshot key with --emergency, so that removed roles leave it", limit = limits::PUBLISH_SNAPSHOT_BYTES)]
+    #[error("the snapshot would list {roles} roles in about {bytes} bytes, and {most} are allowed: rotate the snapshot key with --emergency, so that removed roles leave it")]
     SnapshotSize {
         /// How many roles, the removed ones among them.
         roles: usize,
         /// How many bytes, at most.
         bytes: u64,
+        /// How many bytes are allowed: less for who is not the owner of `targets`.
+        most: u64,
     },
     /// Two roles delegate to one.
     #[error("`{0}` has two delegators")]
@@ -318,7 +320,9 @@ impl RepositoryState {
         let state = Self { collection: self.collection.clone(), root, roles, tombstones };
         // A longer list only: what goes on under the names that there are is never stopped by it.
         if state.listed() > self.listed() {
-            state.fits_a_snapshot()?;
+            let is_owners = publication.roles.keys().any(RoleName::is_targets);
+            let reserve = if is_owners { 0 } else { limits::SNAPSHOT_RESERVE };
+            state.fits_a_snapshot(limits::PUBLISH_SNAPSHOT_BYTES.saturating_sub(reserve))?;
         }
         Ok(Checked { roots, changed, undelegated, state })
     }
@@ -338,16 +342,16 @@ impl RepositoryState {
     }
 
     /// Every client reads the snapshot.
-    fn fits_a_snapshot(&self) -> Result<(), Refusal> {
+    fn fits_a_snapshot(&self, most: u64) -> Result<(), Refusal> {
         // `"NAME.json":{"hashes":{"sha256":"…"},"length":…,"version":…},` with the largest length and version.
         const ENTRY: u64 = 142;
         let names = self.roles.keys().map(RoleName::as_str).chain(self.tombstones.keys().map(String::as_str));
         let sizes = names.map(|name| u64::try_from(name.len()).unwrap_or(u64::MAX).saturating_add(ENTRY));
         let bytes = sizes.fold(0_u64, u64::saturating_add);
-        if bytes <= limits::PUBLISH_SNAPSHOT_BYTES {
+        if bytes <= most {
             return Ok(());
         }
-        Err(refuse("publication", Rule::SnapshotSize { roles: self.listed(), bytes }))
+        Err(refuse("publication", Rule::SnapshotSize { roles: self.listed(), bytes, most }))
     }
 
     fn next_roots(&self, publication: &Publication, rules: &Rules) -> Result<Vec<Verified<Root>>, Refusal> {
