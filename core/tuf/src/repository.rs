@@ -111,7 +111,9 @@ pub enum Rule {
     #[error("hash bins {0}")]
     Bins(#[from] BinsRule),
     /// More roles than every client reads in one snapshot.
-    #[error("the snapshot would list {roles} roles in about {bytes} bytes, and {most} are allowed: rotate the snapshot key with --emergency, so that removed roles leave it")]
+    #[error(
+        "the snapshot would list {roles} roles in about {bytes} bytes, and {most} are allowed: rotate the snapshot key with --emergency, so that removed roles leave it"
+    )]
     SnapshotSize {
         /// How many roles, the removed ones among them.
         roles: usize,
