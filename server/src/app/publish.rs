@@ -296,12 +296,13 @@ impl App {
             Err(TryRecvError::Empty) => {
                 // Whatever becomes of this write: it comes after that one.
                 let _ = self.store.flush().await;
-                unstored.done.await
+                unstored.done.await.ok()
             }
-            Err(TryRecvError::Closed) => unstored.done.await,
-            Ok(done) => Ok(done),
+            // It failed before, and was not begun again. A channel that said so must not be asked once more.
+            Err(TryRecvError::Closed) => None,
+            Ok(done) => Some(done),
         };
-        if let Ok(Ok(sequence)) = done {
+        if let Some(Ok(sequence)) = done {
             slot.set_sequence(sequence);
             return Ok(());
         }
