@@ -50,28 +50,6 @@ async fn a_revocation_after_an_allow_denies_with_the_next_refresh() {
 }
 
 #[tokio::test]
-async fn a_decision_is_known_once_it_was_made_and_no_longer_than_it_holds() {
-    let mut scene = Scene::new();
-    let decider = scene.start().await;
-    let unsigned = "registry.example.com/pay/api:v2";
-    for image in [API, unsigned] {
-        assert!(!decider.knows(&question(image)), "{image}: nobody has asked yet");
-        ask(&decider, image);
-        assert!(decider.knows(&question(image)), "{image}");
-    }
-    assert_eq!(decider.counters().evaluations, 1, "to look makes nothing");
-    // A refusal is known for seconds, an allow until another version of anything is there.
-    scene.set_time(after(10));
-    assert!(!decider.knows(&question(unsigned)) && decider.knows(&question(API)));
-    scene.pay.add_target("alice", "api/v9", &[9]);
-    publish_role(&mut scene.pay, "alice");
-    decider.refresh().await;
-    assert!(!decider.knows(&question(API)));
-    // What is refused before it is looked up needs no time either.
-    assert!(decider.knows(&question("not an image")));
-}
-
-#[tokio::test]
 async fn what_expires_while_the_server_is_away_is_denied_at_the_exact_second_and_named() {
     let mut scene = Scene::new();
     scene.max_staleness = Duration::from_secs(86_400 * 30);

@@ -66,16 +66,6 @@ pub struct Decider {
     denied: AtomicU64,
 }
 
-/// What a question is about, and what it is judged by.
-struct Case {
-    image: Reference,
-    loaded: Arc<Loaded>,
-    policy: Option<Arc<InForce>>,
-    key: DecisionKey,
-    /// Until when views and policy may be used.
-    limit: UtcTime,
-}
-
 #[derive(Debug)]
 struct PolicySource {
     collection: Arc<Collection>,
@@ -266,32 +256,8 @@ impl Decider {
         Answer { image: printable(question.image), environment, outcome, note }
     }
 
-    /// Whether the decision was made before and holds, so that nothing is verified or evaluated for it.
-    pub fn knows(&self, question: &Question<'_>) -> bool {
-        let now = self.watch.now();
-        let case = now.and_then(|now| Ok((self.case(question, self.environments.of(question.namespace), now)?, now)));
-        // What has no case is refused at once.
-        case.map_or(true, |(case, now)| self.caches.holds(&case.key, now))
-    }
-
     fn judge(&self, question: &Question<'_>, environment: usize) -> Result<Outcome, Problem> {
         let now = self.watch.now()?;
-        let Case { image, loaded, policy, key, limit } = self.case(question, environment, now)?;
-        let decided = self.caches.decided(&key, now, limit, || {
-            let verification = self.caches.verified(&key.verification, now, || self.verify(&loaded, &image));
-            self.decided(&verification, policy.as_deref(), &key, now)
-        });
-        match &decided.outcome {
-            // Its top-level files are looked at above; a role that it rests on may have expired since.
-            Outcome::Allowed(allowed) if decided.rests_until <= now => {
-                let expired = loaded.view.expired(Some(&allowed.verified), now);
-                Err(expired.unwrap_or_else(|| Problem::new(Code::RoleExpired).fact("image", &image)))
-            }
-            outcome => Ok(outcome.clone()),
-        }
-    }
-
-    fn case(&self, question: &Question<'_>, environment: usize, now: UtcTime) -> Result<Case, Problem> {
         let image = Reference::parse(question.image)
             .map_err(|error| Problem::new(Code::BadReference).fact("image", question.image).fact("found", error))?;
         let (number, collection) = self.collection_of(&image)?;
@@ -308,7 +274,19 @@ impl Decider {
             policy: policy.as_ref().map_or(0, |(in_force, _)| in_force.epoch),
         };
         let limit = policy.as_ref().map_or(fresh_until, |(_, until)| fresh_until.min(*until));
-        Ok(Case { image, loaded, policy: policy.map(|(in_force, _)| in_force), key, limit })
+        let in_force = policy.as_ref().map(|(in_force, _)| &**in_force);
+        let decided = self.caches.decided(&key, now, limit, || {
+            let verification = self.caches.verified(&key.verification, now, || self.verify(&loaded, &image));
+            self.decided(&verification, in_force, &key, now)
+        });
+        match &decided.outcome {
+            // Its top-level files are looked at above; a role that it rests on may have expired since.
+            Outcome::Allowed(allowed) if decided.rests_until <= now => {
+                let expired = loaded.view.expired(Some(&allowed.verified), now);
+                Err(expired.unwrap_or_else(|| Problem::new(Code::RoleExpired).fact("image", &image)))
+            }
+            outcome => Ok(outcome.clone()),
+        }
     }
 
     /// The collection of an image: the longest pinned name that covers it, and no shorter one beside it.

@@ -40,11 +40,6 @@ pub trait Decides: Send + Sync + 'static {
     /// Decides on one image.
     fn decide(&self, asked: &Asked<'_>) -> Verdict;
 
-    /// Whether the decision is made already, so that giving it is a matter of microseconds and of the log's disk.
-    fn knows(&self, _asked: &Asked<'_>) -> bool {
-        false
-    }
-
     /// Why it cannot decide at all, if it cannot.
     fn trouble(&self) -> Option<String>;
 

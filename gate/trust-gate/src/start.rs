@@ -49,11 +49,20 @@ fn pinned(collection: &Collection) -> Pinned {
 
 impl Decides for Decider {
     fn decide(&self, asked: &Asked<'_>) -> Verdict {
-        verdict(&Decider::decide(self, &question(asked)))
-    }
-
-    fn knows(&self, asked: &Asked<'_>) -> bool {
-        Decider::knows(self, &question(asked))
+        let question = Question {
+            image: asked.image,
+            namespace: asked.namespace,
+            action: Action::Deploy,
+            door: "admission",
+            whom: asked.whom,
+            dry_run: asked.dry_run,
+            mode: match asked.mode {
+                Mode::Enforce => trust_decide::Mode::Enforce,
+                Mode::Warn => trust_decide::Mode::Warn,
+            },
+            digest_only: asked.digest_only,
+        };
+        verdict(&Decider::decide(self, &question))
     }
 
     fn report(&self) -> serde_json::Value {
@@ -69,22 +78,6 @@ impl Decides for Decider {
         let of_policy = health.policy.as_ref().and_then(|p| p.problem.as_ref());
         let problem = health.problem.as_ref().or(of_policy).or(of_collection);
         Some(problem.map_or_else(|| "not every collection is verified yet".to_owned(), |p| p.headline.clone()))
-    }
-}
-
-fn question<'a>(asked: &Asked<'a>) -> Question<'a> {
-    Question {
-        image: asked.image,
-        namespace: asked.namespace,
-        action: Action::Deploy,
-        door: "admission",
-        whom: asked.whom,
-        dry_run: asked.dry_run,
-        mode: match asked.mode {
-            Mode::Enforce => trust_decide::Mode::Enforce,
-            Mode::Warn => trust_decide::Mode::Warn,
-        },
-        digest_only: asked.digest_only,
     }
 }
 

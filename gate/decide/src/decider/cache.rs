@@ -171,11 +171,6 @@ impl Caches {
         }
     }
 
-    /// Whether [`Caches::decided`] would make nothing.
-    pub(super) fn holds(&self, key: &DecisionKey, now: UtcTime) -> bool {
-        self.decided.get(key).is_some_and(|known| !known.is_over(now))
-    }
-
     pub(super) fn count_evaluation(&self) {
         self.evaluations.fetch_add(1, Ordering::Relaxed);
     }

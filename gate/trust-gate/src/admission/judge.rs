@@ -103,30 +103,6 @@ pub fn answer(review: &Review, door: Door, rules: Rules, decider: &dyn Decides, 
     findings.answer(mode)
 }
 
-/// Whether an answer needs no decision that is not made already.
-pub fn is_known(review: &Review, door: Door, rules: Rules, decider: &dyn Decides) -> bool {
-    match review.operation {
-        Operation::Create | Operation::Update => {}
-        Operation::Delete | Operation::Connect => return true,
-    }
-    // Many take their time also if each is known.
-    let places = workload::images(&review.object).ok().filter(|places| places.len() <= MAX_TOLD);
-    places.is_some_and(|places| {
-        places.iter().all(|place| place.image.is_empty() || decider.knows(&asked(review, place, door, rules)))
-    })
-}
-
-fn asked<'a>(review: &'a Review, place: &'a Place, door: Door, rules: Rules) -> Asked<'a> {
-    Asked {
-        image: &place.image,
-        namespace: review.namespace.as_deref(),
-        whom: &review.user,
-        dry_run: review.dry_run,
-        mode: rules.mode,
-        digest_only: door == Door::Validate && review.is_pod(),
-    }
-}
-
 /// The answer when there is no decision; the mode holds for it too.
 pub fn without_decision(rules: Rules, why: &str) -> Answer {
     let failures = vec![format!("{why}: nothing is known about the images of this object, try again")];
@@ -174,7 +150,15 @@ fn look(
                 findings.failures.push("the time was over before every image was decided; try again".to_owned());
                 return findings;
             }
-            decided.insert(&place.image, decider.decide(&asked(review, place, door, rules)));
+            let asked = Asked {
+                image: &place.image,
+                namespace: review.namespace.as_deref(),
+                whom: &review.user,
+                dry_run: review.dry_run,
+                mode: rules.mode,
+                digest_only: door == Door::Validate && review.is_pod(),
+            };
+            decided.insert(&place.image, decider.decide(&asked));
         }
         if let Some(verdict) = decided.get(place.image.as_str()) {
             findings.take(review, place, verdict, door, rules.pin);

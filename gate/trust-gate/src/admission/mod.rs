@@ -30,7 +30,7 @@ use tokio::time::Instant;
 use trust_listen::{Certificate, TlsError};
 
 use self::body::Room;
-use self::inline::{BrokeOff, Workers};
+use self::inline::Workers;
 use self::judge::{Door, Rules};
 use self::review::{MAX_REVIEW_LEN, Review, ReviewError};
 use crate::config::AdmissionConfig;
@@ -180,18 +180,11 @@ async fn reviewed(
     }
     let turn = tokio::time::timeout_at(deadline, Arc::clone(&door.judging).acquire_owned()).await;
     let Ok(Ok(turn)) = turn else { return CallError::Late.answer(&body, door.rules).map(reply).ok_or(CallError::Late) };
-    // Reading a small one takes no longer than handing it to another thread.
-    let read = (body.len() <= body::SMALL).then(|| Review::parse(&body));
-    let is_quick = match &read {
-        Some(Ok(review)) => judge::is_known(review, way, door.rules, door.decider.as_ref()),
-        Some(Err(_)) => true,
-        None => false,
-    };
     let (known, worker) = (Arc::clone(&uid), Arc::clone(&door));
-    let work = door.workers.run(is_quick, move || {
+    let work = door.workers.run(move || {
         // Kept until the end, also of a decision that nobody waits for any more.
         let _turn = turn;
-        let review = match read.unwrap_or_else(|| Review::parse(&body)) {
+        let review = match Review::parse(&body) {
             Ok(review) => review,
             Err(error) => {
                 let error = CallError::Review(error);
@@ -210,10 +203,10 @@ async fn reviewed(
         }
         Ok(answer.to_json(&review.uid))
     });
-    let bytes = match tokio::time::timeout_at(deadline, work.end()).await {
+    let bytes = match tokio::time::timeout_at(deadline, work).await {
         Ok(Ok(answered)) => answered?,
         // It broke, which must not depend on `failurePolicy`.
-        Ok(Err(BrokeOff)) => {
+        Ok(Err(_)) => {
             let uid = uid.get().ok_or(CallError::Failed)?;
             tracing::error!(uid, "the decision broke off");
             judge::without_decision(door.rules, "the decision broke off").to_json(uid)
