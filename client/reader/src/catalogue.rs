@@ -390,6 +390,10 @@ catalogue! {
         "what runs would be what the registry says then, and not what was verified",
         ["let the webhook /mutate run first: it writes the digest", "or name the image by its digest"], by GATE,
         example ["trust resolve registry.example.com/pay/api:v1"];
+    LabelMissing "E2004" POLICY_DENIED: "a label is missing that the dictionary requires of this image",
+        "the dictionary names images that must carry the label on every platform, and this is one of them",
+        ["build the image with the label and a value of the dictionary, then sign it",
+         "if the label is there, compare its spelling: trust labels check --image REF"], by POLICY;
     PolicyFailed "E2101" POLICY_FAILED: "the policy could not be evaluated",
         "a rule failed on these facts; a rule that fails might have been the one that forbids",
         ["correct the rule that is named above, then publish the policy again"], by POLICY;

@@ -2,7 +2,8 @@
 //!
 //! Invariants: an evaluation with any error denies, also where a rule permits (Cedar by itself would leave the failed rule
 //! out, and it might have been the one that forbids); what forbids wins; without facts, without a runnable platform and
-//! without a rule that permits, the answer is no; a governed label with an unknown value denies before any rule is asked.
+//! without a rule that permits, the answer is no; a governed label with an unknown value, and one that is required and
+//! missing, denies before any rule is asked.
 //! Deliberately absent: caches and time.
 
 use std::collections::BTreeMap;
@@ -13,7 +14,7 @@ use trust_image::{ImageFacts, PlatformFacts};
 use crate::decision::{Cause, Decision, Effect, FactKind, PlatformDecision, RuleHit, UsedFact, Verdict};
 use crate::dictionary::Meaning;
 use crate::entities::{Asked, BuildError};
-use crate::environment::Environment;
+use crate::environment::{Cloud, Environment};
 use crate::explain;
 use crate::load::{Applicable, Policy};
 use crate::subject::{Action, Subject};
@@ -45,9 +46,8 @@ impl Policy {
         if runnable.is_empty() {
             return self.without_platforms(env, action, subject);
         }
-        let outside = self.outside(env, &runnable);
-        if outside.iter().any(|labels| !labels.is_empty()) {
-            return self.outside_dictionary(env, action, &runnable, &outside);
+        if let Some(denied) = self.by_dictionary(env, action, subject, &runnable) {
+            return denied;
         }
         let none = Applicable::default();
         let applicable = self.applicable.get(&action).unwrap_or(&none);
@@ -164,6 +164,7 @@ impl Policy {
             action,
             policy: self.identity.clone(),
             rules_not_reached: Vec::new(),
+            exception: None,
         }
     }
 
@@ -187,61 +188,106 @@ impl Policy {
         }
     }
 
-    /// For each platform its governed labels with unknown values.
-    fn outside<'p>(&self, env: &Environment, runnable: &[&'p PlatformFacts]) -> Vec<Vec<(&'p str, &'p str)>> {
-        let unknown =
-            |key: &str, value: &str| matches!(self.dictionary.meaning(key, value, env.cloud), Meaning::Outside { .. });
-        let of = |platform: &&'p PlatformFacts| {
-            let labels = platform.labels.iter().map(|(key, value)| (key.as_str(), value.as_str()));
-            labels.filter(|(key, value)| unknown(key, value)).collect()
-        };
-        runnable.iter().map(of).collect()
-    }
-
-    fn outside_dictionary(
+    /// The denial if a governed label or annotation has an unknown value, or a required label is missing.
+    fn by_dictionary(
         &self,
         env: &Environment,
         action: Action,
+        subject: &Subject,
         runnable: &[&PlatformFacts],
-        outside: &[Vec<(&str, &str)>],
-    ) -> Decision {
-        let mut told: BTreeMap<(&str, &str), Vec<&str>> = BTreeMap::new();
-        let mut platforms = Vec::new();
-        for (platform, labels) in runnable.iter().zip(outside) {
-            let verdict = if labels.is_empty() { Verdict::NotReached } else { Verdict::LabelOutside };
-            platforms.push(decided(platform, verdict, Vec::new()));
-            for label in labels {
-                told.entry(*label).or_default().push(&platform.platform);
+    ) -> Option<Decision> {
+        let annotations = subject.facts.as_ref().map(|facts| &facts.annotations);
+        let annotated = annotations.into_iter().flatten().filter(|(k, v)| self.is_outside(k, v)).collect::<Vec<_>>();
+        let required = self.dictionary.required(subject.reference.name());
+        let mut outside: Found<'_> = BTreeMap::new();
+        let mut missing: Found<'_> = BTreeMap::new();
+        let mut verdicts = Vec::with_capacity(runnable.len());
+        for platform in runnable {
+            let unknown: Vec<_> = platform.labels.iter().filter(|(k, v)| self.is_outside(k, v)).collect();
+            let absent: Vec<_> = required.iter().filter(|key| !platform.labels.contains_key(**key)).collect();
+            verdicts.push(match (unknown.is_empty() && annotated.is_empty(), absent.is_empty()) {
+                (false, _) => Verdict::LabelOutside,
+                (true, false) => Verdict::LabelMissing,
+                (true, true) => Verdict::NotReached,
+            });
+            for (key, value) in unknown {
+                outside.entry((key, value)).or_default().push(&platform.platform);
+            }
+            for key in absent {
+                missing.entry((key, "")).or_default().push(&platform.platform);
             }
         }
-        let error = |(key, value): (&str, &str), platforms: &[&str]| {
-            let mut known: Vec<String> =
-                self.dictionary.values(key).take(MAX_VALUES_NAMED + 1).map(text::quoted).collect();
-            if known.len() > MAX_VALUES_NAMED {
-                known.truncate(MAX_VALUES_NAMED);
-                known.push("…".to_owned());
-            }
-            let owner = match self.dictionary.meaning(key, value, env.cloud) {
-                Meaning::Outside { owner: Some(owner) } => format!("; ask {}", text::printable(owner)),
-                _ => String::new(),
-            };
-            let (key, value, platforms) = (text::printable(key), text::quoted(value), platforms.join(", "));
-            format!("the label {key} of {platforms} is {value}; the dictionary has {}{owner}", known.join(", "))
+        let cause = match (outside.is_empty() && annotated.is_empty(), missing.is_empty()) {
+            (false, _) => Cause::LabelOutside,
+            (true, false) => Cause::LabelMissing,
+            (true, true) => return None,
         };
-        let fact = |(key, value): (&str, &str), platforms: &[&str]| UsedFact {
-            kind: FactKind::ImageLabel,
-            name: text::printable(key),
-            value: Some(text::printable(value)),
-            origin: format!("{}; not in the dictionary", explain::from_config(platforms)),
-        };
-        Decision {
-            cause: Cause::LabelOutside,
-            platforms,
-            facts: told.iter().map(|(label, platforms)| fact(*label, platforms)).collect(),
-            errors: told.iter().map(|(label, platforms)| error(*label, platforms)).collect(),
+        let mut facts = Vec::new();
+        let mut errors = Vec::new();
+        for ((key, value), platforms) in &outside {
+            facts.push(label(key, Some(value), platforms, "; not in the dictionary"));
+            errors.push(self.told_outside("label", key, value, &format!(" of {}", platforms.join(", "))));
+        }
+        for (key, value) in annotated {
+            facts.push(explain::annotation(key, Some(value), "; not in the dictionary"));
+            errors.push(self.told_outside("annotation", key, value, ""));
+        }
+        for ((key, _), platforms) in &missing {
+            facts.push(label(key, None, platforms, "; required by the dictionary"));
+            errors.push(self.told_missing(key, platforms));
+        }
+        Some(Decision {
+            cause,
+            platforms: runnable.iter().zip(verdicts).map(|(p, verdict)| decided(p, verdict, Vec::new())).collect(),
+            facts,
+            errors,
             rules_not_reached: self.all_ids(action),
             ..self.denied(env, action)
+        })
+    }
+
+    /// Whether the key is governed and does not have this value, in whatever cloud.
+    fn is_outside(&self, key: &str, value: &str) -> bool {
+        matches!(self.dictionary.meaning(key, value, Cloud::Public), Meaning::Outside { .. })
+    }
+
+    fn told_outside(&self, what: &str, key: &str, value: &str, of: &str) -> String {
+        let (known, owner) = (self.known_values(key), self.ask_owner(key));
+        let (key, value) = (text::printable(key), text::quoted(value));
+        format!("the {what} {key}{of} is {value}; the dictionary has {known}{owner}")
+    }
+
+    fn told_missing(&self, key: &str, platforms: &[&str]) -> String {
+        let (known, owner) = (self.known_values(key), self.ask_owner(key));
+        let platforms = platforms.join(", ");
+        format!("the label {} is missing on {platforms}; the dictionary has {known}{owner}", text::printable(key))
+    }
+
+    /// What an image may say, for people.
+    fn known_values(&self, key: &str) -> String {
+        let mut known: Vec<String> = self.dictionary.values(key).take(MAX_VALUES_NAMED + 1).map(text::quoted).collect();
+        if known.len() > MAX_VALUES_NAMED {
+            known.truncate(MAX_VALUES_NAMED);
+            known.push("…".to_owned());
         }
+        known.join(", ")
+    }
+
+    fn ask_owner(&self, key: &str) -> String {
+        let owner = self.dictionary.owner(key);
+        owner.map(|owner| format!("; ask {}", text::printable(owner))).unwrap_or_default()
+    }
+}
+
+/// A label by key and value, with the platforms that it was found on, or is missing on.
+type Found<'p> = BTreeMap<(&'p str, &'p str), Vec<&'p str>>;
+
+fn label(key: &str, value: Option<&str>, platforms: &[&str], more: &str) -> UsedFact {
+    UsedFact {
+        kind: FactKind::ImageLabel,
+        name: text::printable(key),
+        value: value.map(text::printable),
+        origin: format!("{}{more}", explain::from_config(platforms)),
     }
 }
 

@@ -1,6 +1,6 @@
 //! What was decided, and why: one value that gives text, a line, JSON and the exit code.
 //!
-//! Invariant: `allowed` is true exactly if `cause` is [`Cause::Permitted`]. Values are as they were signed; text made of
+//! Invariant: `allowed` is true exactly if `cause` is [`Cause::Permitted`], or [`Cause::Excepted`] with the exception named. Values are as they were signed; text made of
 //! them is escaped. Deliberately absent: the decision itself (decide).
 
 use schemars::JsonSchema;
@@ -35,8 +35,12 @@ pub enum Cause {
     NothingPermits,
     /// A governed label has a value that the dictionary does not know.
     LabelOutside,
+    /// A label is missing that the dictionary requires of this image.
+    LabelMissing,
     /// There are no signed facts, or no platform in them that a runtime can start.
     NoFacts,
+    /// A rule denies it, and a signed exception lifts that for now.
+    Excepted,
     /// A rule could not be evaluated; it might have been the one that forbids.
     Error,
 }
@@ -53,6 +57,8 @@ pub enum Verdict {
     NothingPermits,
     /// Its governed label has an unknown value; no rule was asked.
     LabelOutside,
+    /// It lacks a label that the dictionary requires; no rule was asked.
+    LabelMissing,
     /// A rule failed on it.
     Error,
     /// No rule was asked, because another platform has a governed label with an unknown value.
@@ -109,6 +115,8 @@ pub enum FactKind {
     EnvironmentLabel,
     /// A label of an image config.
     ImageLabel,
+    /// An annotation of the signed manifest or index.
+    ImageAnnotation,
     /// Another fact of the image.
     Image,
     /// The time of the decision.
@@ -151,13 +159,30 @@ pub struct Decision {
     pub policy: PolicyIdentity,
     /// Ids of the rules that had no part in the decision.
     pub rules_not_reached: Vec<String>,
+    /// The exception that lifted a denial. What was denied, and why, stays told: `rules`, `facts`, `platforms`.
+    pub exception: Option<ExceptionUsed>,
+}
+
+/// An exception that lifted a denial.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct ExceptionUsed {
+    /// Its name: `_exceptions/ID.json`.
+    pub id: String,
+    /// Why it was granted, in the words of who granted it.
+    pub reason: String,
+    /// When its signer says that it was granted: `YYYY-MM-DDTHH:MM:SSZ`.
+    pub granted: String,
+    /// The first second at which it does not hold any more.
+    pub expires: String,
+    /// Names of those who signed it.
+    pub signed_by: Vec<String>,
 }
 
 impl Decision {
     /// 0 permitted, 20 denied, 21 could not be evaluated.
     pub fn exit(&self) -> u8 {
         match self.cause {
-            Cause::Permitted => EXIT_PERMITTED,
+            Cause::Permitted | Cause::Excepted => EXIT_PERMITTED,
             Cause::Error => EXIT_FAILED,
             _ => EXIT_DENIED,
         }
@@ -179,8 +204,13 @@ impl Decision {
         for error in &self.errors {
             rows.push(("error", error.clone(), String::new()));
         }
+        if let Some(exception) = &self.exception {
+            rows.push(("exception", exception.words(), String::new()));
+            rows.push(("granted for", text::printable(&exception.reason), String::new()));
+        }
         for rule in &self.rules {
-            let label = if self.cause == Cause::NothingPermits { "no match" } else { "rule" };
+            let permits = rule.effect == Effect::Permit && self.cause != Cause::Permitted && self.cause != Cause::Error;
+            let label = if permits { "no match" } else { "rule" };
             rows.push((label, rule.titled(), String::new()));
             if self.has_several() {
                 // Several rules, each with what it says itself: whose reason it is must not be guessed.
@@ -211,6 +241,7 @@ impl Decision {
     /// One line for a webhook or a registry client: rule, fact, origin, contact.
     pub fn line(&self) -> String {
         let mut parts = vec![self.headline()];
+        parts.extend(self.exception.iter().map(|e| format!("{}, for: {}", e.words(), text::printable(&e.reason))));
         if self.has_several() {
             parts.extend(self.rules.iter().take(MAX_IN_LINE).map(RuleHit::in_line));
         } else if self.cause == Cause::Forbidden {
@@ -229,17 +260,24 @@ impl Decision {
 
     /// Whether several rules forbid.
     fn has_several(&self) -> bool {
-        self.cause == Cause::Forbidden && self.rules.len() > 1
+        matches!(self.cause, Cause::Forbidden | Cause::Excepted) && self.rules.len() > 1
     }
 
     /// What decided, in a few words.
     fn headline(&self) -> String {
         let ids: Vec<&str> = self.rules.iter().map(|rule| rule.id.as_str()).collect();
+        let lifted =
+            if ids.is_empty() { "that no rule permits it".to_owned() } else { format!("rule {}", ids.join(", ")) };
         let rules = format!("{} {}", if ids.len() == 1 { "rule" } else { "rules" }, ids.join(", "));
         match self.cause {
             Cause::Permitted => rules,
             Cause::Forbidden => rules,
             Cause::NothingPermits => "no rule permits it".to_owned(),
+            Cause::LabelMissing => "a label is missing that the dictionary requires".to_owned(),
+            Cause::Excepted => match &self.exception {
+                Some(exception) => format!("exception {} lifts {lifted}", exception.id),
+                None => "an exception".to_owned(),
+            },
             Cause::LabelOutside => "a governed label has a value that the dictionary does not know".to_owned(),
             Cause::NoFacts => "there is nothing signed to decide by".to_owned(),
             Cause::Error if ids.is_empty() => "the rules could not be evaluated".to_owned(),
@@ -268,6 +306,13 @@ impl Decision {
             }
         }
         texts
+    }
+}
+
+impl ExceptionUsed {
+    fn words(&self) -> String {
+        let signed_by = text::printable(&self.signed_by.join(", "));
+        format!("{}, granted {}, holds until {}, signed by {signed_by}", self.id, self.granted, self.expires)
     }
 }
 
@@ -306,6 +351,7 @@ impl FactKind {
             FactKind::Environment => "environment",
             FactKind::EnvironmentLabel => "environment label",
             FactKind::ImageLabel => "image label",
+            FactKind::ImageAnnotation => "image annotation",
             FactKind::Image => "image",
             FactKind::Time => "time",
         }
@@ -319,6 +365,7 @@ impl Verdict {
             Verdict::Forbidden => "forbidden",
             Verdict::NothingPermits => "not permitted",
             Verdict::LabelOutside => "outside the dictionary",
+            Verdict::LabelMissing => "lacks a required label",
             Verdict::Error => "failed",
             Verdict::NotReached => "not reached",
         }

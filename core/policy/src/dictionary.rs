@@ -23,6 +23,8 @@ pub const MAX_KEYS: usize = 256;
 pub const MAX_VALUES: usize = 1_024;
 /// Longest key, value or alias, in bytes.
 pub const MAX_WORD_LEN: usize = 255;
+/// Names of images below which one key is required.
+pub const MAX_REQUIRED: usize = 64;
 /// Longest description or owner, in bytes.
 pub const MAX_TEXT_LEN: usize = 1_024;
 /// What the member `schema` of a file says.
@@ -67,6 +69,10 @@ pub struct Governed {
     /// Whom to ask for another value.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub owner: Option<String>,
+    /// Images at or below these names must carry the key on every platform: `registry.example.com/hr`,
+    /// `registry.example.com/*/api` (`*` is a part of one component), `*` (every image).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub required: Vec<String>,
     /// The allowed values.
     #[serde(deserialize_with = "members::map")]
     pub values: BTreeMap<String, Value>,
@@ -91,7 +97,9 @@ pub struct Dictionary {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Key {
+    description: Option<String>,
     owner: Option<String>,
+    required: Vec<String>,
     /// Values and aliases.
     words: HashMap<String, Word>,
 }
@@ -136,6 +144,8 @@ pub enum DictionaryError {
     Shape {
         /// The line, from 1.
         line: usize,
+        /// The column, from 1.
+        column: usize,
         /// What is wrong, and the word that was probably meant.
         told: String,
     },
@@ -175,6 +185,23 @@ pub enum DictionaryError {
     Word {
         /// The text, escaped.
         word: String,
+    },
+    /// More than [`MAX_REQUIRED`].
+    #[error("the key {key} is required below more than {MAX_REQUIRED} names")]
+    TooManyRequired {
+        /// The key, escaped.
+        key: String,
+    },
+    /// A name in `required` is none.
+    #[error(
+        "{pattern} in required of the key {key} is no name of images: components of a-z, 0-9, \".\", \"_\", \"-\", \":\" and \
+         \"*\" with \"/\" between them, without a tag, the first one the registry: registry.example.com/hr, or * for every image"
+    )]
+    Required {
+        /// The key, escaped.
+        key: String,
+        /// The name, escaped.
+        pattern: String,
     },
     /// A description or owner is longer than [`MAX_TEXT_LEN`] bytes.
     #[error("a description or owner of the key {key} is longer than {MAX_TEXT_LEN} bytes")]
@@ -225,6 +252,40 @@ impl Dictionary {
     pub fn spellings(&self, key: &str) -> impl Iterator<Item = &str> {
         let words = self.keys.get(key).into_iter().flat_map(|key| key.words.keys());
         words.map(String::as_str).collect::<BTreeSet<_>>().into_iter()
+    }
+
+    /// What a governed key means, for people.
+    pub fn description(&self, key: &str) -> Option<&str> {
+        self.keys.get(key)?.description.as_deref()
+    }
+
+    /// Whom to ask about a governed key.
+    pub fn owner(&self, key: &str) -> Option<&str> {
+        self.keys.get(key)?.owner.as_deref()
+    }
+
+    /// The names at or below which a governed key is required.
+    pub fn required_below(&self, key: &str) -> &[String] {
+        self.keys.get(key).map(|key| key.required.as_slice()).unwrap_or_default()
+    }
+
+    /// The keys that an image of this canonical name (`registry.example.com/hr/payroll`) must carry, sorted.
+    pub fn required(&self, name: &str) -> Vec<&str> {
+        let is_below = |key: &&Key| key.required.iter().any(|pattern| is_below(pattern, name));
+        let mut found: Vec<&str> =
+            self.keys.iter().filter(|(_, key)| is_below(key)).map(|(name, _)| name.as_str()).collect();
+        found.sort_unstable();
+        found
+    }
+
+    /// The governed key that was probably meant by one that is not: one edit away, or different in case or outer blanks alone.
+    pub fn near(&self, key: &str) -> Option<&str> {
+        if self.governs(key) || key.len() > MAX_WORD_LEN {
+            return None;
+        }
+        let folded = key.trim().to_lowercase();
+        let is_near = |known: &&str| text::is_one_edit(key, known) || known.to_lowercase() == folded;
+        self.keys().find(is_near)
     }
 
     /// What a label means; what signing and deciding ask.
@@ -283,6 +344,39 @@ impl Dictionary {
     }
 }
 
+/// Whether an image's name is at or below a pattern, component by component.
+fn is_below(pattern: &str, name: &str) -> bool {
+    let mut components = name.split('/');
+    pattern.split('/').all(|part| components.next().is_some_and(|component| matches(part, component)))
+}
+
+/// Whether a component fits, in which each `*` stands for any text.
+fn matches(pattern: &str, text: &str) -> bool {
+    let Some((head, rest)) = pattern.split_once('*') else { return pattern == text };
+    let Some(mut text) = text.strip_prefix(head) else { return false };
+    let Some((middle, tail)) = rest.rsplit_once('*') else { return text.ends_with(rest) };
+    // The first place for each part leaves the most for the rest.
+    for part in middle.split('*') {
+        match text.find(part).and_then(|at| text.get(at.saturating_add(part.len())..)) {
+            Some(rest) => text = rest,
+            None => return false,
+        }
+    }
+    text.ends_with(tail)
+}
+
+/// Whether a text may stand in `required`.
+fn is_name_pattern(pattern: &str) -> bool {
+    let is_known = |b: u8| {
+        b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'.' | b'_' | b'-' | b':' | b'*' | b'[' | b']')
+    };
+    let mut components = pattern.split('/');
+    // A colon is that of a port; in a later component it would be a tag, which names have not.
+    let first = components.next().is_some_and(|host| !host.is_empty() && host.bytes().all(is_known));
+    let later = |part: &str| !part.is_empty() && part.bytes().all(|b| is_known(b) && !matches!(b, b':' | b'[' | b']'));
+    first && pattern.len() <= MAX_WORD_LEN && components.all(later)
+}
+
 /// A value or alias, for people.
 fn shown(spelling: &str, value: &str) -> String {
     if spelling == value {
@@ -302,14 +396,15 @@ fn shape(error: &serde_json::Error) -> DictionaryError {
     let given = words.next().filter(|_| said.starts_with("unknown"));
     let meant = given.and_then(|given| text::nearest(given, words));
     let meant = meant.map(|word| format!("; did you mean `{word}`?")).unwrap_or_default();
-    DictionaryError::Shape { line: error.line(), told: format!("{}{meant}", text::printable(said)) }
+    let told = format!("{}{meant}", text::printable(said));
+    DictionaryError::Shape { line: error.line(), column: error.column(), told }
 }
 
 impl DictionaryError {
-    /// The line in the file, where it is known.
-    pub(crate) fn line(&self) -> Option<usize> {
+    /// Line and column in the file, where they are known.
+    pub(crate) fn place(&self) -> Option<(usize, usize)> {
         match self {
-            Self::Shape { line, .. } | Self::Json(JsonError::Syntax { line, .. }) => Some(*line),
+            Self::Shape { line, column, .. } | Self::Json(JsonError::Syntax { line, column }) => Some((*line, *column)),
             _ => None,
         }
     }
@@ -320,6 +415,12 @@ fn read_key(name: &str, governed: Governed) -> Result<Key, DictionaryError> {
     let key = || text::quoted(name);
     if [&governed.description, &governed.owner].into_iter().flatten().any(|t| t.len() > MAX_TEXT_LEN) {
         return Err(DictionaryError::Text { key: key() });
+    }
+    if governed.required.len() > MAX_REQUIRED {
+        return Err(DictionaryError::TooManyRequired { key: key() });
+    }
+    if let Some(wrong) = governed.required.iter().find(|pattern| !is_name_pattern(pattern)) {
+        return Err(DictionaryError::Required { key: key(), pattern: text::quoted(wrong) });
     }
     if governed.values.is_empty() {
         return Err(DictionaryError::NoValues { key: key() });
@@ -338,7 +439,7 @@ fn read_key(name: &str, governed: Governed) -> Result<Key, DictionaryError> {
             }
         }
     }
-    Ok(Key { owner: governed.owner, words })
+    Ok(Key { description: governed.description, owner: governed.owner, required: governed.required, words })
 }
 
 fn check_word(word: &str) -> Result<(), DictionaryError> {
@@ -423,7 +524,7 @@ mod tests {
         let text =
             "{\"schema\":\"trust/labels/v1\",\"labels\":{\"k\":{\"values\":{\n\"a\":{\"fit\":[],\n\"alias\":[]}}}}}";
         let refused = Dictionary::default().add(text.as_bytes()).unwrap_err();
-        assert_eq!(refused.line(), Some(3));
+        assert_eq!(refused.place().map(|(line, _)| line), Some(3));
         assert!(refused.to_string().ends_with("; did you mean `aliases`?"), "{refused}");
         let no_values = data(json!({}));
         assert_eq!(read(&no_values), Err(DictionaryError::NoValues { key: "\"com.example.data\"".to_owned() }));
@@ -509,6 +610,64 @@ mod tests {
         assert!(many.len() == 1 && many[0].ends_with("(and 2 more)"), "{many:?}");
         let key = json!({"schema": SCHEMA, "labels": {"dаta": {"values": {"a": {"fit": []}}}}});
         assert!(read(&key).unwrap().warnings()[0].contains("U+0430"));
+    }
+
+    fn required(patterns: &[&str]) -> Result<Dictionary, DictionaryError> {
+        read(&json!({"schema": SCHEMA, "labels": {"k": {"required": patterns, "values": {"a": {"fit": []}}}}}))
+    }
+
+    #[test]
+    fn a_required_key_is_required_at_and_below_whole_components_of_a_name() {
+        let at = |pattern: &str, name: &str| !required(&[pattern]).unwrap().required(name).is_empty();
+        for name in ["r.example/hr", "r.example/hr/payroll", "r.example/hr/a/b"] {
+            assert!(at("r.example/hr", name) && at("*", name) && at("r.*/h*r", name), "{name}");
+        }
+        for name in ["r.example", "r.example/hrx/payroll", "r.example/pay/hr", "other.example/hr/payroll"] {
+            assert!(!at("r.example/hr", name), "{name}");
+        }
+        for (pattern, name, is) in [
+            ("r.example/*/api", "r.example/pay/api/v2", true),
+            ("r.example/*/api", "r.example/pay/team/api", false),
+            ("r.example/a*b*c", "r.example/abbc", true),
+            ("r.example/a*b*c", "r.example/acb", false),
+            ("r.example/a*a", "r.example/a", false),
+            ("r.example/**", "r.example/x", true),
+            ("localhost:5000/hr", "localhost:5000/hr/x", true),
+        ] {
+            assert_eq!(at(pattern, name), is, "{pattern} {name}");
+        }
+    }
+
+    #[test]
+    fn a_pattern_that_no_name_can_match_is_refused() {
+        for pattern in
+            ["", "/", "r.example/", "r.example//hr", "R.example/hr", "r.example/hr:v1", "r.example/hr@x", " r", "r/é"]
+        {
+            let refused = required(&[pattern]).unwrap_err();
+            assert!(matches!(refused, DictionaryError::Required { .. }), "{pattern:?}");
+        }
+        let many: Vec<String> = (0..=MAX_REQUIRED).map(|n| format!("r.example/{n}")).collect();
+        let refused = required(&many.iter().map(String::as_str).collect::<Vec<_>>());
+        assert!(matches!(refused, Err(DictionaryError::TooManyRequired { .. })));
+    }
+
+    #[test]
+    fn a_key_within_one_edit_of_a_governed_one_is_found_and_no_other() {
+        let dictionary = read(&good()).unwrap();
+        for key in [
+            "com.example.dat",
+            "com.example.dataa",
+            "com.example.date",
+            "com.exmaple.data",
+            "com.example.dаta", // a Cyrillic letter
+            "Com.Example.Data",
+            " com.example.data ",
+        ] {
+            assert_eq!(dictionary.near(key), Some("com.example.data"), "{key}");
+        }
+        for key in ["com.example.data", "com.example.dat.a.x", "com.example.team", ""] {
+            assert_eq!(dictionary.near(key), None, "{key}");
+        }
     }
 
     #[test]

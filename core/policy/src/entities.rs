@@ -3,6 +3,7 @@
 //! What does not change is built once: the schema, names of types and actions in [`Model`]; environments and the second that
 //! it is in [`Prepared`]; all that the platforms of one image share in [`Asked`]. Deliberately absent: the answer.
 
+use std::collections::BTreeMap;
 use std::str::FromStr;
 use std::sync::{OnceLock, PoisonError, RwLock};
 
@@ -16,12 +17,10 @@ use crate::dictionary::Meaning;
 use crate::environment::Environment;
 use crate::load::Policy;
 use crate::subject::{Action, Subject};
-use crate::text;
+use crate::{text, time};
 
 /// Environments that are kept; a gate has a few.
 const MAX_KEPT: usize = 64;
-/// Seconds of a day.
-const DAY: i64 = 86_400;
 
 /// The schema and the names in it.
 #[derive(Debug)]
@@ -29,6 +28,7 @@ pub(crate) struct Model {
     schema: Schema,
     environment: EntityTypeName,
     platform: EntityTypeName,
+    annotations: EntityTypeName,
     actions: [(Action, EntityUid); 3],
 }
 
@@ -48,6 +48,7 @@ impl Model {
         Ok(Model {
             environment: named("Environment")?,
             platform: named("Platform")?,
+            annotations: named("Annotations")?,
             actions: Action::ALL.map(uid),
             schema,
         })
@@ -108,7 +109,7 @@ impl Prepared {
         }
         drop(kept);
         let outside = || BuildError("the time of the decision is not of the years 1 to 9999".to_owned());
-        let now = Value::new_datetime(datetime(now_unix).ok_or_else(outside)?);
+        let now = Value::new_datetime(time::text(now_unix).ok_or_else(outside)?);
         let context = Context::from_pairs([("now".to_owned(), now)]).map_err(|e| BuildError::of(&e))?;
         *self.now.write().unwrap_or_else(PoisonError::into_inner) = Some((now_unix, context.clone()));
         Ok(context)
@@ -121,10 +122,11 @@ pub(crate) struct Asked<'a> {
     environment: &'a Environment,
     principal: EntityUid,
     action: EntityUid,
-    /// The environment.
+    /// Environment and annotations.
     entities: Entities,
     context: Context,
     members: Vec<(String, Value)>,
+    annotations: Option<&'a BTreeMap<String, String>>,
 }
 
 impl<'a> Asked<'a> {
@@ -133,13 +135,19 @@ impl<'a> Asked<'a> {
         policy: &'a Policy,
         environment: &'a Environment,
         action: Action,
-        subject: &Subject,
+        subject: &'a Subject,
         now_unix: i64,
     ) -> Result<Self, BuildError> {
         let (principal, entities) = policy.prepared.environment(policy.model, environment)?;
         let context = policy.prepared.context(now_unix)?;
         let action = policy.model.action(action)?;
-        Ok(Asked { policy, environment, principal, action, entities, context, members: members(subject) })
+        let annotated = annotations_entity(policy.model, subject)?;
+        let mut members = members(subject);
+        members.push(("annotations".to_owned(), Value::new_entity_uid(annotated.uid())));
+        let entities =
+            entities.add_entities([annotated], Some(&policy.model.schema)).map_err(|e| BuildError::of(&e))?;
+        let annotations = subject.facts.as_ref().map(|facts| &facts.annotations);
+        Ok(Asked { policy, environment, principal, action, entities, context, members, annotations })
     }
 
     /// Request and entities of one platform. Its governed labels are in the dictionary.
@@ -152,7 +160,7 @@ impl<'a> Asked<'a> {
             let value = match self.policy.dictionary.meaning(key, value, self.environment.cloud) {
                 Meaning::Free => value.as_str(),
                 Meaning::Value { value, fit: is_fit } => {
-                    if is_fit {
+                    if is_fit && self.is_not_contradicted(key) {
                         fit.push(text_value(key));
                     }
                     value
@@ -173,6 +181,17 @@ impl<'a> Asked<'a> {
     }
 }
 
+impl Asked<'_> {
+    /// Whether no annotation says of a governed key what is not fit here: of two places, the stricter one counts.
+    fn is_not_contradicted(&self, key: &str) -> bool {
+        let said = self.annotations.and_then(|annotations| annotations.get(key));
+        said.is_none_or(|value| {
+            let meaning = self.policy.dictionary.meaning(key, value, self.environment.cloud);
+            matches!(meaning, Meaning::Value { fit: true, .. })
+        })
+    }
+}
+
 fn text_value(text: &str) -> Value {
     Value::new_string(text.to_owned())
 }
@@ -189,6 +208,14 @@ fn environment_entity(uid: EntityUid, environment: &Environment) -> Result<Entit
     Entity::new_with_tags(uid, members, [], tags).map_err(|e| BuildError::of(&e))
 }
 
+fn annotations_entity(model: &Model, subject: &Subject) -> Result<Entity, BuildError> {
+    let id = EntityId::new(subject.digest.to_string());
+    let uid = EntityUid::from_type_name_and_id(model.annotations.clone(), id);
+    let annotations = subject.facts.iter().flat_map(|facts| &facts.annotations);
+    let tags = annotations.map(|(key, value)| (key.clone(), text_value(value)));
+    Entity::new_with_tags(uid, [], [], tags).map_err(|e| BuildError::of(&e))
+}
+
 /// The members that all platforms of an image have alike.
 fn members(subject: &Subject) -> Vec<(String, Value)> {
     let reference = &subject.reference;
@@ -196,6 +223,9 @@ fn members(subject: &Subject) -> Vec<(String, Value)> {
     let signed_under = subject.facts.iter().flat_map(|facts| &facts.tags).map(String::as_str);
     let asked = reference.tag().filter(|tag| signed_under.clone().all(|known| known != *tag));
     let tags = Value::new_set(signed_under.clone().chain(asked).map(text_value));
+    let platforms = subject.facts.iter().flat_map(|facts| &facts.platforms).filter(|p| p.is_runnable());
+    // Versions beyond what Cedar counts do not exist: a root of each version before was verified.
+    let root_version = i64::try_from(subject.root_version).unwrap_or(i64::MAX);
     let mut members = vec![
         ("collection".to_owned(), text_value(&subject.collection)),
         ("registry".to_owned(), text_value(reference.canonical_domain())),
@@ -205,6 +235,8 @@ fn members(subject: &Subject) -> Vec<(String, Value)> {
         ("tag_moved".to_owned(), Value::new_bool(tag_moved(subject))),
         ("signers".to_owned(), set(&subject.signers)),
         ("conflicts".to_owned(), set(&subject.conflicts)),
+        ("platforms".to_owned(), Value::new_set(platforms.map(|p| text_value(&p.platform)))),
+        ("root_version".to_owned(), Value::new_long(root_version)),
     ];
     if let Some(tag) = reference.tag() {
         members.push(("tag".to_owned(), text_value(tag)));
@@ -219,45 +251,4 @@ fn members(subject: &Subject) -> Vec<(String, Value)> {
 pub(crate) fn tag_moved(subject: &Subject) -> bool {
     let both = subject.reference.tag().is_some() && subject.reference.digest().is_some();
     subject.tag_moved.unwrap_or(both)
-}
-
-/// `YYYY-MM-DDTHH:MM:SSZ` of the years 1 to 9999.
-pub(crate) fn datetime(unix: i64) -> Option<String> {
-    let (days, seconds) = (unix.div_euclid(DAY), unix.rem_euclid(DAY));
-    // Days are counted from 0000-03-01, so that a leap day is the last of its year.
-    let days = days.checked_add(719_468)?;
-    let (era, day_of_era) = (days.div_euclid(146_097), days.rem_euclid(146_097));
-    let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let shifted = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * shifted + 2) / 5 + 1;
-    let month = if shifted < 10 { shifted + 3 } else { shifted - 9 };
-    let year = year_of_era + era.checked_mul(400)? + i64::from(month <= 2);
-    (1..=9_999).contains(&year).then(|| {
-        format!("{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}Z", seconds / 3_600, seconds / 60 % 60, seconds % 60)
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn times_outside_of_four_digit_years_are_refused() {
-        for (unix, text) in [
-            (0, "1970-01-01T00:00:00Z"),
-            (951_782_399, "2000-02-28T23:59:59Z"),
-            (951_782_400, "2000-02-29T00:00:00Z"),
-            (4_107_542_399, "2100-02-28T23:59:59Z"),
-            (4_107_542_400, "2100-03-01T00:00:00Z"),
-            (-1, "1969-12-31T23:59:59Z"),
-            (253_402_300_799, "9999-12-31T23:59:59Z"),
-            (-62_135_596_800, "0001-01-01T00:00:00Z"),
-        ] {
-            assert_eq!(datetime(unix).as_deref(), Some(text));
-        }
-        for unix in [253_402_300_800, -62_135_596_801, i64::MAX, i64::MIN] {
-            assert_eq!(datetime(unix), None);
-        }
-    }
 }

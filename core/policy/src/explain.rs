@@ -16,7 +16,7 @@ use crate::environment::{Environment, NOBODY};
 use crate::load::Policy;
 use crate::reads::Read;
 use crate::subject::Subject;
-use crate::text;
+use crate::{text, time};
 
 /// Everything that an explanation needs.
 struct Explained<'a> {
@@ -73,6 +73,16 @@ pub(crate) fn from_config(platforms: &[&str]) -> String {
     format!("from image config of {}, covered by signed digest", platforms.join(", "))
 }
 
+/// An annotation, and what is to be said of it.
+pub(crate) fn annotation(key: &str, value: Option<&str>, more: &str) -> UsedFact {
+    UsedFact {
+        kind: FactKind::ImageAnnotation,
+        name: text::printable(key),
+        value: value.map(text::printable),
+        origin: format!("from annotations of the manifest, covered by signed digest{more}"),
+    }
+}
+
 impl Explained<'_> {
     fn add(&self, read: &Read, platforms: &[usize], facts: &mut Vec<UsedFact>) {
         match read {
@@ -89,6 +99,10 @@ impl Explained<'_> {
             }
             Read::Label(key) => self.labels(key, platforms, false, facts),
             Read::Fit(key) => self.labels(key, platforms, true, facts),
+            Read::Annotation(key) => {
+                let value = self.subject.facts.as_ref().and_then(|facts| facts.annotations.get(key));
+                facts.push(annotation(key, value.map(String::as_str), ""));
+            }
             Read::Image(name) if name == "platform" => {
                 let names: Vec<&str> = self.platforms(platforms).map(|p| p.platform.as_str()).collect();
                 facts.push(image(name, Some(names.join(", ")), "from the signed facts"));
@@ -97,7 +111,7 @@ impl Explained<'_> {
             Read::Time => facts.push(UsedFact {
                 kind: FactKind::Time,
                 name: "now".to_owned(),
-                value: entities::datetime(self.now_unix),
+                value: time::text(self.now_unix),
                 origin: "from the clock of this machine".to_owned(),
             }),
         }
@@ -144,6 +158,14 @@ impl Explained<'_> {
                 origin,
             });
         }
+        let annotations = self.subject.facts.as_ref().map(|facts| &facts.annotations);
+        if let Some(said) = annotations.and_then(|annotations| annotations.get(key)).filter(|_| with_fitness)
+            && let Meaning::Value { fit, .. } = self.policy.dictionary.meaning(key, said, self.env.cloud)
+        {
+            let not = if fit { "" } else { "not " };
+            let more = format!("; {not}fit for {} by the dictionary", self.env.cloud);
+            facts.push(annotation(key, Some(said), &more));
+        }
     }
 
     fn image(&self, name: &str) -> UsedFact {
@@ -164,6 +186,11 @@ impl Explained<'_> {
                 (listed(&tags), "from the signed facts and the reference")
             }
             "tag_moved" => (Some(entities::tag_moved(subject).to_string()), "from the verified collection"),
+            "platforms" => {
+                let names: Vec<&str> = self.runnable.iter().map(|p| p.platform.as_str()).collect();
+                (listed(&names), "from the signed facts")
+            }
+            "root_version" => (Some(subject.root_version.to_string()), "verified"),
             "signers" => (listed(&subject.signers), "from verified signatures on this digest"),
             "conflicts" => (listed(&subject.conflicts), "from verified signatures on another digest"),
             "signed" => (facts.map(|f| f.signed.clone()), "claimed by the signer"),

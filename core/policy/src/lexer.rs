@@ -21,34 +21,60 @@ pub enum Excess {
     Tokens,
 }
 
+/// A line and a column of a file, in characters, both from 1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Position {
+    pub(crate) line: usize,
+    pub(crate) column: usize,
+}
+
+impl Position {
+    pub(crate) const START: Position = Position { line: 1, column: 1 };
+
+    /// Where one is behind this text.
+    pub(crate) fn behind(self, text: &str) -> Position {
+        text.chars().fold(self, |Position { line, column }, c| match c {
+            '\n' => Position { line: line + 1, column: 1 },
+            _ => Position { line, column: column + 1 },
+        })
+    }
+}
+
 /// The text of one rule, from its first sign to its `;`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct RuleText<'a> {
-    /// Line of the first sign, from 1.
-    pub(crate) line: usize,
+    /// Where its first sign stands.
+    pub(crate) at: Position,
     /// The text.
     pub(crate) text: &'a str,
 }
 
 impl RuleText<'_> {
-    /// The line of the file in which the byte `offset` of this rule stands.
-    pub(crate) fn line_of(&self, offset: usize) -> usize {
-        let before = self.text.bytes().take(offset);
-        self.line + before.filter(|byte| *byte == b'\n').count()
+    /// Where the byte `offset` of this rule stands in the file.
+    pub(crate) fn position(&self, offset: usize) -> Position {
+        position(self.at, self.text, offset)
     }
 }
 
-/// The rules of a file, within the limits of each; or the line and the limit that is broken there.
-pub(crate) fn split(source: &str) -> Result<Vec<RuleText<'_>>, (usize, Excess)> {
+/// Where the byte `offset` of a text stands that begins at `at`.
+pub(crate) fn position(at: Position, text: &str, offset: usize) -> Position {
+    at.behind(text.get(..text.floor_char_boundary(offset)).unwrap_or_default())
+}
+
+/// The rules of a file, within the limits of each; or where a limit is broken.
+pub(crate) fn split(source: &str) -> Result<Vec<RuleText<'_>>, (Position, Excess)> {
     let mut rules = Vec::new();
-    let (mut line, mut depth, mut tokens) = (1, 0_usize, 0_usize);
-    // Where the rule at hand began: byte and line.
-    let mut began: Option<(usize, usize)> = None;
+    let (mut depth, mut tokens) = (0_usize, 0_usize);
+    // How far lines were counted: byte and position.
+    let mut counted = (0, Position::START);
+    let mut place = |at: usize| {
+        counted = (at, counted.1.behind(source.get(counted.0..at).unwrap_or_default()));
+        counted.1
+    };
+    // Where the rule at hand began.
+    let mut began: Option<(usize, Position)> = None;
     let mut chars = source.char_indices().peekable();
     while let Some((at, c)) = chars.next() {
-        if c == '\n' {
-            line += 1;
-        }
         if c.is_whitespace() {
             continue;
         }
@@ -56,38 +82,37 @@ pub(crate) fn split(source: &str) -> Result<Vec<RuleText<'_>>, (usize, Excess)> 
             while chars.next_if(|(_, c)| !matches!(c, '\n' | '\r')).is_some() {}
             continue;
         }
-        let (start, first_line) = *began.get_or_insert((at, line));
+        let (start, first) = *began.get_or_insert_with(|| (at, place(at)));
         tokens += 1;
         match c {
             '"' => {
                 while let Some((_, c)) = chars.next() {
-                    line += usize::from(c == '\n');
                     if c == '"' {
                         break;
                     }
                     if c == '\\' {
-                        line += usize::from(chars.next().is_some_and(|(_, c)| c == '\n'));
+                        chars.next();
                     }
                 }
             }
             '(' | '[' | '{' => depth += 1,
             ')' | ']' | '}' => depth = depth.saturating_sub(1),
             ';' => {
-                rules.extend(source.get(start..=at).map(|text| RuleText { line: first_line, text }));
+                rules.extend(source.get(start..=at).map(|text| RuleText { at: first, text }));
                 (tokens, depth, began) = (0, 0, None);
             }
             c if is_word(c) => while chars.next_if(|(_, c)| is_word(*c)).is_some() {},
             _ => {}
         }
         if depth > MAX_NESTING {
-            return Err((line, Excess::Nesting));
+            return Err((place(at), Excess::Nesting));
         }
         if tokens > MAX_TOKENS {
-            return Err((line, Excess::Tokens));
+            return Err((place(at), Excess::Tokens));
         }
     }
-    if let Some((start, line)) = began {
-        rules.extend(source.get(start..).map(|text| RuleText { line, text }));
+    if let Some((start, at)) = began {
+        rules.extend(source.get(start..).map(|text| RuleText { at, text }));
     }
     Ok(rules)
 }
@@ -129,9 +154,9 @@ mod tests {
         let long =
             |n: usize| format!("permit(principal, action, resource)\nwhen {{ {} true }};\n", "true ||\n".repeat(n));
         assert_eq!(split(&long(300)).unwrap().len(), 1);
-        let (line, excess) = split(&long(600)).unwrap_err();
+        let (at, excess) = split(&long(600)).unwrap_err();
         assert_eq!(excess, Excess::Tokens);
-        assert!(line > 300, "{line}");
+        assert!(at.line > 300 && at.column < 9, "{at:?}");
         assert_eq!(split(&long(300).repeat(20)).unwrap().len(), 20, "the limit is that of one rule");
     }
 
@@ -139,11 +164,16 @@ mod tests {
     fn rules_are_split_where_cedar_ends_them() {
         let source = "// ; a comment\n\n@id(\"a;b\") // ;\npermit(a);forbid(b)\n;  \n// end";
         let rules = split(source).unwrap();
-        let texts: Vec<_> = rules.iter().map(|rule| (rule.line, rule.text)).collect();
-        assert_eq!(texts, [(3, "@id(\"a;b\") // ;\npermit(a);"), (4, "forbid(b)\n;")]);
-        assert_eq!((rules[0].line_of(0), rules[0].line_of(17)), (3, 4));
+        let texts: Vec<_> = rules.iter().map(|rule| (rule.at.line, rule.at.column, rule.text)).collect();
+        assert_eq!(texts, [(3, 1, "@id(\"a;b\") // ;\npermit(a);"), (4, 11, "forbid(b)\n;")]);
+        assert_eq!(rules[0].position(0), Position { line: 3, column: 1 });
+        assert_eq!(rules[0].position(17), Position { line: 4, column: 2 });
         let open = split("permit(a); permit(b)").unwrap();
         assert_eq!(open[1].text, "permit(b)", "what is not ended is left for the parser to refuse");
         assert_eq!(split(" \n// nothing\n").unwrap(), []);
+        let columns = split("@a(\"ä\n\") p;\tq;").unwrap();
+        let columns: Vec<_> = columns.iter().map(|rule| (rule.at.line, rule.at.column)).collect();
+        assert_eq!(columns, [(1, 1), (2, 7)], "columns are characters, and a text may be of several lines");
+        assert_eq!(position(Position::START, "ää\nß", 3), Position { line: 1, column: 2 }, "inside of a character");
     }
 }

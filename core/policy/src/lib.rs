@@ -7,6 +7,7 @@
 pub mod decision;
 pub mod dictionary;
 pub mod environment;
+pub mod exceptions;
 #[doc(hidden)]
 pub mod floor;
 pub mod load;
@@ -20,10 +21,12 @@ mod lexer;
 mod members;
 mod reads;
 mod text;
+mod time;
 
-pub use decision::{Cause, Decision, Effect, FactKind, PlatformDecision, RuleHit, UsedFact, Verdict};
+pub use decision::{Cause, Decision, Effect, ExceptionUsed, FactKind, PlatformDecision, RuleHit, UsedFact, Verdict};
 pub use dictionary::{Dictionary, DictionaryError, DictionaryFile, Meaning};
 pub use environment::{Cloud, Environment, EnvironmentError};
+pub use exceptions::{Exception, ExceptionError, ExceptionFile, Exceptions};
 pub use lexer::Excess;
 pub use load::{LoadError, Place, Policy, PolicyIdentity, RuleInfo, Source};
 pub use reads::ReadProblem;
@@ -31,3 +34,5 @@ pub use subject::{Action, Subject, UnknownAction};
 
 /// The model that rules are written against, in Cedar's schema language; `schemas/policy.cedarschema` is the same.
 pub const SCHEMA: &str = include_str!("model.cedarschema");
+/// The version of [`SCHEMA`]: a rule says `@schema("N")` if it needs at least version N.
+pub const SCHEMA_VERSION: u64 = 1;

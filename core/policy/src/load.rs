@@ -16,10 +16,10 @@ use trust_image::Digest;
 use crate::decision::Effect;
 use crate::dictionary::{Dictionary, DictionaryError};
 use crate::entities::{Model, Prepared};
-use crate::lexer::{self, Excess, RuleText};
+use crate::lexer::{self, Excess, Position, RuleText};
 use crate::reads::{self, Read, ReadProblem};
 use crate::subject::Action;
-use crate::text;
+use crate::{SCHEMA_VERSION, text};
 
 /// Files of one policy.
 pub const MAX_SOURCES: usize = 64;
@@ -38,7 +38,7 @@ const RULES_DIR: &str = "_policy/";
 const RULES_END: &str = ".cedar";
 const LABELS_DIR: &str = "_labels/";
 const LABELS_END: &str = ".json";
-const ANNOTATIONS: [&str; 4] = ["id", "title", "reason", "contact"];
+const ANNOTATIONS: [&str; 5] = ["id", "title", "reason", "contact", "schema"];
 
 /// One file of a policy.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -91,6 +91,8 @@ pub struct RuleInfo {
     pub path: String,
     /// The line that it begins in, from 1.
     pub line: usize,
+    /// The column that it begins in, in characters from 1.
+    pub column: usize,
     /// The rule as it stands there.
     pub source: String,
 }
@@ -102,11 +104,19 @@ pub struct Place {
     pub path: String,
     /// The line, from 1.
     pub line: usize,
+    /// The column, in characters from 1.
+    pub column: usize,
+}
+
+impl Place {
+    fn new(path: &str, at: Position) -> Place {
+        Place { path: path.to_owned(), line: at.line, column: at.column }
+    }
 }
 
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}", text::printable(&self.path), self.line)
+        write!(f, "{}:{}:{}", text::printable(&self.path), self.line, self.column)
     }
 }
 
@@ -194,6 +204,27 @@ pub enum LoadError {
         /// The first rule.
         first: Place,
     },
+    /// A rule needs a later version of the schema than this program knows.
+    #[error(
+        "{place}: the rule needs version {needed} of the policy schema, and this program knows {SCHEMA_VERSION}: update this program, \
+         or publish rules that it knows"
+    )]
+    Schema {
+        /// Where.
+        place: Place,
+        /// The version that is needed.
+        needed: u64,
+    },
+    /// `@schema` is no version.
+    #[error(
+        "{place}: @schema is {given}; it is the least version of the policy schema that the rule needs: @schema(\"1\")"
+    )]
+    SchemaStated {
+        /// Where.
+        place: Place,
+        /// As it stands there, escaped.
+        given: String,
+    },
     /// An annotation is longer than [`MAX_ANNOTATION_LEN`].
     #[error("{place}: @{name} is longer than {MAX_ANNOTATION_LEN} bytes")]
     Annotation {
@@ -205,7 +236,7 @@ pub enum LoadError {
     /// Strict validation found errors.
     #[error("{}{}", found.first().map_or("", String::as_str), more(found.len()))]
     Invalid {
-        /// `PATH:LINE: rule ID: what is wrong`, at most ten.
+        /// `PATH:LINE:COLUMN: rule ID: what is wrong`, at most ten.
         found: Vec<String>,
     },
     /// A rule reads what it may not, or compares with what cannot be.
@@ -219,7 +250,7 @@ pub enum LoadError {
         problem: Box<ReadProblem>,
     },
     /// A file of the dictionary is refused.
-    #[error("{path}{}: {error}", error.line().map(|line| format!(":{line}")).unwrap_or_default())]
+    #[error("{path}{}: {error}", error.place().map(|(line, column)| format!(":{line}:{column}")).unwrap_or_default())]
     Dictionary {
         /// The file.
         path: String,
@@ -263,11 +294,17 @@ pub struct Policy {
     pub(crate) prepared: Prepared,
     warnings: Vec<String>,
     reads_time: bool,
+    schema_needed: u64,
 }
 
 impl Policy {
     /// Loads a set of files as one policy.
     pub fn load(sources: &[Source], identity: PolicyIdentity) -> Result<Policy, LoadError> {
+        // What a later version wrote may not load here for any reason; that it is later is the one to tell.
+        Self::load_known(sources, identity).map_err(|error| later_schema(sources).unwrap_or(error))
+    }
+
+    fn load_known(sources: &[Source], identity: PolicyIdentity) -> Result<Policy, LoadError> {
         let model = Model::shared().map_err(LoadError::Engine)?;
         check_paths(sources)?;
         let mut dictionary = Dictionary::default();
@@ -307,6 +344,7 @@ impl Policy {
             prepared: Prepared::default(),
             warnings,
             reads_time: false,
+            schema_needed: parsed.values().map(|rule| rule.schema).max().unwrap_or(1),
         };
         let nothing_forbids = parsed.values().all(|rule| rule.info.effect == Effect::Permit);
         for rule in parsed.into_values() {
@@ -373,6 +411,11 @@ impl Policy {
         &self.warnings
     }
 
+    /// The least version of the schema that these rules say they need.
+    pub fn schema_needed(&self) -> u64 {
+        self.schema_needed
+    }
+
     /// Whether a rule reads the time; such decisions live 60 s at most.
     pub fn reads_time(&self) -> bool {
         self.reads_time
@@ -380,8 +423,13 @@ impl Policy {
 }
 
 impl RuleInfo {
-    fn place(&self) -> Place {
-        Place { path: self.path.clone(), line: self.line }
+    /// Where it begins.
+    pub fn place(&self) -> Place {
+        Place::new(&self.path, self.position())
+    }
+
+    fn position(&self) -> Position {
+        Position { line: self.line, column: self.column }
     }
 }
 
@@ -423,22 +471,19 @@ struct Parsed {
     info: RuleInfo,
     cedar: cedar_policy::Policy,
     warning: Option<String>,
-    /// Where its own text begins, for errors of validation.
-    lines: Vec<usize>,
+    /// The least version of the schema that it says it needs.
+    schema: u64,
 }
 
 fn read_rules(source: &Source) -> Result<impl Iterator<Item = Result<Parsed, LoadError>> + '_, LoadError> {
     let path = &source.path;
     let text = std::str::from_utf8(&source.bytes).map_err(|_| LoadError::Encoding { path: path.clone() })?;
-    let rules = lexer::split(text).map_err(|(line, excess)| {
-        let place = Place { path: path.clone(), line };
-        LoadError::Excess { place, excess }
-    })?;
+    let rules = lexer::split(text).map_err(|(at, excess)| LoadError::Excess { place: Place::new(path, at), excess })?;
     Ok(rules.into_iter().map(move |rule| read_rule(path, &rule)))
 }
 
 fn read_rule(path: &str, rule: &RuleText<'_>) -> Result<Parsed, LoadError> {
-    let place = || Place { path: path.to_owned(), line: rule.line };
+    let place = || Place::new(path, rule.at);
     let cedar = match cedar_policy::Policy::parse(None, rule.text) {
         Ok(cedar) => cedar,
         Err(_) if cedar_policy::Template::parse(None, rule.text).is_ok() => {
@@ -447,7 +492,7 @@ fn read_rule(path: &str, rule: &RuleText<'_>) -> Result<Parsed, LoadError> {
         Err(error) => {
             let error = DetailedError::from(&error);
             let offset = error.source_locations.first().map_or(0, |label| label.loc.start);
-            let place = Place { line: rule.line_of(offset), ..place() };
+            let place = Place::new(path, rule.position(offset));
             return Err(LoadError::Syntax { place, message: told(&error) });
         }
     };
@@ -465,6 +510,16 @@ fn read_rule(path: &str, rule: &RuleText<'_>) -> Result<Parsed, LoadError> {
         if cedar.annotation(name).is_some_and(|value| value.len() > MAX_ANNOTATION_LEN) {
             return Err(LoadError::Annotation { place: place(), name });
         }
+    }
+    let schema = match cedar.annotation("schema") {
+        None => 1,
+        Some(given) => {
+            let refused = || LoadError::SchemaStated { place: place(), given: text::quoted(given) };
+            version(given).ok_or_else(refused)?
+        }
+    };
+    if schema > SCHEMA_VERSION {
+        return Err(LoadError::Schema { place: place(), needed: schema });
     }
     let mut unknown: Vec<&str> = cedar.annotations().map(|(name, _)| name).collect();
     unknown.retain(|name| !ANNOTATIONS.contains(name));
@@ -484,12 +539,34 @@ fn read_rule(path: &str, rule: &RuleText<'_>) -> Result<Parsed, LoadError> {
         reason: annotation("reason"),
         contact: annotation("contact"),
         path: path.to_owned(),
-        line: rule.line,
+        line: rule.at.line,
+        column: rule.at.column,
         source: rule.text.to_owned(),
     };
     let cedar = cedar.new_id(PolicyId::new(&info.id));
-    let lines = rule.text.bytes().enumerate().filter(|(_, b)| *b == b'\n').map(|(at, _)| at).collect();
-    Ok(Parsed { info, cedar, warning, lines })
+    Ok(Parsed { info, cedar, warning, schema })
+}
+
+/// A version as it is written in `@schema("1")`.
+fn version(given: &str) -> Option<u64> {
+    let is_plain = given.bytes().all(|b| b.is_ascii_digit()) && !given.starts_with('0');
+    given.parse().ok().filter(|_| is_plain)
+}
+
+/// The first rule that says that it needs a later schema. A search for the words alone: its rule may not parse here.
+fn later_schema(sources: &[Source]) -> Option<LoadError> {
+    let stated = |text: &str| {
+        let (value, _) = text.trim_start().strip_prefix('(')?.trim_start().strip_prefix('"')?.split_once('"')?;
+        version(value).filter(|version| *version > SCHEMA_VERSION)
+    };
+    sources.iter().filter(|source| source.path.starts_with(RULES_DIR)).find_map(|source| {
+        let text = std::str::from_utf8(&source.bytes).ok()?;
+        let mut found = text.match_indices("@schema");
+        let (at, needed) =
+            found.find_map(|(at, word)| Some((at, stated(text.get(at.checked_add(word.len())?..)?)?)))?;
+        let place = Place::new(&source.path, lexer::position(Position::START, text, at));
+        Some(LoadError::Schema { place, needed })
+    })
 }
 
 /// Strict validation of all rules together; the warnings.
@@ -499,12 +576,12 @@ fn validate(parsed: &BTreeMap<String, Parsed>, model: &Model) -> Result<Vec<Stri
     let result = Validator::new(model.schema().clone()).validate(&set, ValidationMode::Strict);
     let at = |id: &PolicyId, error: &DetailedError| {
         let id: &str = id.as_ref();
-        let Some(rule) = parsed.get(id) else { return (0, format!("rule {id}: {}", told(error))) };
+        let Some(rule) = parsed.get(id) else { return (Position::START, format!("rule {id}: {}", told(error))) };
         let offset = error.source_locations.first().map_or(0, |label| label.loc.start);
-        let line = rule.info.line + rule.lines.iter().filter(|at| **at < offset).count();
-        (line, format!("{}:{line}: rule {id}: {}", rule.info.path, told(error)))
+        let at = lexer::position(rule.info.position(), &rule.info.source, offset);
+        (at, format!("{}: rule {id}: {}", Place::new(&rule.info.path, at), told(error)))
     };
-    let sorted = |mut found: Vec<(usize, String)>| {
+    let sorted = |mut found: Vec<(Position, String)>| {
         found.sort();
         found.dedup();
         found.into_iter().map(|(_, told)| told).collect::<Vec<_>>()
@@ -518,7 +595,7 @@ fn validate(parsed: &BTreeMap<String, Parsed>, model: &Model) -> Result<Vec<Stri
 }
 
 /// Members that rules read, by the word in the rule and Cedar's word for what it is.
-const MEMBERS: [(&str, &str, &[&str]); 3] = [
+pub(crate) const MEMBERS: [(&str, &str, &[&str]); 3] = [
     ("principal", "entity type `Environment`", &["name", "cloud", "region"]),
     (
         "resource",
@@ -529,12 +606,15 @@ const MEMBERS: [(&str, &str, &[&str]); 3] = [
             "repository",
             "digest",
             "platform",
+            "platforms",
+            "annotations",
             "tag",
             "tags",
             "tag_moved",
             "signers",
             "conflicts",
             "signed",
+            "root_version",
             "fit",
         ],
     ),

@@ -9,12 +9,13 @@
 use std::collections::BTreeSet;
 
 use cedar_policy::pst::{
-    ActionConstraint, BinaryOp, Clause, EntityOrSlot, Expr, Literal, PatternElem, PrincipalConstraint,
+    ActionConstraint, BinaryOp, Clause, EntityOrSlot, EntityType, Expr, Literal, PatternElem, PrincipalConstraint,
     ResourceConstraint, Template, Var,
 };
 
 use crate::dictionary::{Dictionary, Meaning};
 use crate::environment::{self, Cloud};
+use crate::load::MEMBERS;
 use crate::subject::Action;
 use crate::text;
 
@@ -29,6 +30,8 @@ pub(crate) enum Read {
     Label(String),
     /// Whether a governed label is present and fit.
     Fit(String),
+    /// An annotation of the signed manifest or index.
+    Annotation(String),
     /// Another member of the platform.
     Image(String),
     /// The time.
@@ -118,9 +121,25 @@ pub enum ReadProblem {
     /// `resource`, `principal` or `context` stands where nothing is read of it, or an entity of a type that people do not
     /// name.
     #[error(
-        "resource and principal are read by their members and labels; only Environment::\"NAME\" is named as a whole"
+        "resource, resource.annotations and principal are read by their members and labels; only Environment::\"NAME\" is named as a whole"
     )]
     Whole,
+    /// `has` of a member that does not exist: never true, so that a rule that forbids would be silent.
+    #[error("{word} has no member {member}{}", nearest.map(|n| format!("; did you mean {word}.{n}?")).unwrap_or_default())]
+    Member {
+        /// `principal`, `resource` or `context`.
+        word: &'static str,
+        /// The member, escaped.
+        member: String,
+        /// The member that was probably meant.
+        nearest: Option<&'static str>,
+    },
+    /// A type that the word never is: the rule would never match.
+    #[error("principal is an Environment, and resource a Platform; {found} is never compared with them")]
+    Type {
+        /// The type, escaped.
+        found: String,
+    },
     /// Syntax that this version does not know.
     #[error("the rule uses syntax that is not known here")]
     Unknown,
@@ -148,14 +167,22 @@ pub(crate) fn is_for_all(rule: &Template) -> bool {
 pub(crate) fn find(rule: &Template, dictionary: &Dictionary) -> Found {
     let mut walk = Walk { found: Found::default(), dictionary };
     match &rule.principal {
-        PrincipalConstraint::Any | PrincipalConstraint::Is(_) => {}
-        PrincipalConstraint::Eq(EntityOrSlot::Entity(uid))
-        | PrincipalConstraint::In(EntityOrSlot::Entity(uid))
-        | PrincipalConstraint::IsIn(_, EntityOrSlot::Entity(uid)) => walk.named([uid.eid.as_str()]),
+        PrincipalConstraint::Any => {}
+        PrincipalConstraint::Is(of) => walk.is_type("Environment", of),
+        PrincipalConstraint::Eq(EntityOrSlot::Entity(uid)) | PrincipalConstraint::In(EntityOrSlot::Entity(uid)) => {
+            walk.is_type("Environment", &uid.ty);
+            walk.named([uid.eid.as_str()]);
+        }
+        PrincipalConstraint::IsIn(of, EntityOrSlot::Entity(uid)) => {
+            walk.is_type("Environment", of);
+            walk.is_type("Environment", &uid.ty);
+            walk.named([uid.eid.as_str()]);
+        }
         _ => walk.refuse(ReadProblem::Unknown),
     }
     match &rule.resource {
-        ResourceConstraint::Any | ResourceConstraint::Is(_) => {}
+        ResourceConstraint::Any => {}
+        ResourceConstraint::Is(of) => walk.is_type("Platform", of),
         _ => walk.refuse(ReadProblem::Whole),
     }
     for clause in rule.clauses() {
@@ -208,6 +235,11 @@ fn is_fit(expr: &Expr) -> bool {
     matches!(expr, Expr::GetAttr { expr, attr } if **expr == Expr::Var(Var::Resource) && attr == "fit")
 }
 
+/// `resource.annotations`.
+fn is_annotations(expr: &Expr) -> bool {
+    matches!(expr, Expr::GetAttr { expr, attr } if **expr == Expr::Var(Var::Resource) && attr == "annotations")
+}
+
 /// `principal.name`.
 fn is_name(expr: &Expr) -> bool {
     matches!(expr, Expr::GetAttr { expr, attr } if **expr == Expr::Var(Var::Principal) && attr == "name")
@@ -244,13 +276,22 @@ impl Walk<'_> {
             }
             Expr::BinaryOp { op, left, right } => self.binary(*op, left, right),
             Expr::GetAttr { .. } if is_fit(expr) => self.refuse(ReadProblem::FitForm),
+            Expr::GetAttr { .. } if is_annotations(expr) => self.refuse(ReadProblem::Whole),
             Expr::GetAttr { .. } if self.closed(expr).is_some() => self.refuse(ReadProblem::CloudForm),
             Expr::GetAttr { expr, attr } => self.member(expr, attr),
             Expr::HasAttr { expr, attrs } if **expr == Expr::Var(Var::Resource) && attrs.head == "fit" => {
                 self.refuse(ReadProblem::FitForm);
             }
-            Expr::HasAttr { expr, attrs } => self.member(expr, &attrs.head),
-            Expr::Is { expr, in_expr: None, .. } if matches!(**expr, Expr::Var(_)) => {}
+            Expr::HasAttr { expr, attrs } => {
+                self.has(expr, &attrs.head);
+                self.member(expr, &attrs.head);
+            }
+            Expr::Is { expr, entity_type, in_expr: None } if matches!(**expr, Expr::Var(Var::Principal)) => {
+                self.is_type("Environment", entity_type);
+            }
+            Expr::Is { expr, entity_type, in_expr: None } if matches!(**expr, Expr::Var(Var::Resource)) => {
+                self.is_type("Platform", entity_type);
+            }
             Expr::Is { .. } => self.refuse(ReadProblem::Whole),
             Expr::IfThenElse { cond, then_expr, else_expr } => {
                 for part in [cond, then_expr, else_expr] {
@@ -269,6 +310,28 @@ impl Walk<'_> {
             return self.refuse(ReadProblem::NameForm);
         }
         self.visit(expr);
+    }
+
+    /// `has` of a member: strict validation takes any name, and takes it as false if there is none.
+    fn has(&mut self, of: &Expr, name: &str) {
+        let word = match of {
+            Expr::Var(Var::Principal) => "principal",
+            Expr::Var(Var::Resource) => "resource",
+            Expr::Var(Var::Context) => "context",
+            _ => return,
+        };
+        let known = MEMBERS.into_iter().find(|(of, ..)| *of == word).map(|(.., members)| members).unwrap_or_default();
+        if !known.contains(&name) {
+            let nearest = text::nearest(name, known.iter().copied());
+            self.refuse(ReadProblem::Member { word, member: text::printable(name), nearest });
+        }
+    }
+
+    /// A type that is not the word's own: strict validation takes the rule as one that never matches.
+    fn is_type(&mut self, own: &str, found: &EntityType) {
+        if found.to_string() != own {
+            self.refuse(ReadProblem::Type { found: text::printable(&found.to_string()) });
+        }
     }
 
     fn member(&mut self, of: &Expr, name: &str) {
@@ -384,6 +447,7 @@ impl Walk<'_> {
                 }
             }
             Expr::Var(Var::Principal) => self.read(Read::EnvironmentLabel(key.to_owned())),
+            of if is_annotations(of) => self.read(Read::Annotation(key.to_owned())),
             _ => self.refuse(ReadProblem::Whole),
         }
     }

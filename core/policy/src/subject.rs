@@ -71,6 +71,8 @@ pub struct Subject {
     /// Of a reference with tag and digest: whether the tag is signed for another digest by now. `None`: not both were
     /// given, or it is not known, which counts as moved if both were given.
     pub tag_moved: Option<bool>,
+    /// The version of the collection's root that this was verified with.
+    pub root_version: u64,
     /// The signed facts; without them nothing is permitted.
     pub facts: Option<ImageFacts>,
 }

@@ -60,6 +60,22 @@ pub(crate) fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) 
     known.into_iter().map(|k| (distance(word, k), k)).filter(|(d, k)| *d <= 1 + k.len() / 4).min().map(|(_, k)| k)
 }
 
+/// Whether two words are one edit apart: a character more, less or another one, or two neighbours in the other order.
+pub(crate) fn is_one_edit(a: &str, b: &str) -> bool {
+    let (a, b): (Vec<char>, Vec<char>) = (a.chars().collect(), b.chars().collect());
+    let start = a.iter().zip(&b).take_while(|(x, y)| x == y).count();
+    let end = a.iter().rev().zip(b.iter().rev()).take_while(|(x, y)| x == y).count();
+    let shorter = a.len().min(b.len());
+    let end = end.min(shorter.saturating_sub(start));
+    let middle =
+        |word: &[char]| word.get(start..word.len().saturating_sub(end)).map(<[char]>::to_vec).unwrap_or_default();
+    match (middle(&a).as_slice(), middle(&b).as_slice()) {
+        ([], [_]) | ([_], [] | [_]) => true,
+        ([x, y], [v, w]) => x == w && y == v,
+        _ => false,
+    }
+}
+
 /// Edits (insert, remove, replace) between two words.
 fn distance(a: &str, b: &str) -> usize {
     let mut row: Vec<usize> = (0..=b.chars().count()).collect();
@@ -102,6 +118,12 @@ mod tests {
         assert_eq!(nearest("clowd", ["name", "cloud"]), Some("cloud"));
         assert_eq!(nearest("regoin", ["name", "region"]), Some("region"));
         assert_eq!(nearest("zzz", ["name", "cloud"]), None);
+        for (a, b, is) in
+            [("ab", "abc", true), ("abc", "axc", true), ("abcd", "acbd", true), ("a", "a", false), ("ab", "cd", false)]
+        {
+            assert_eq!((is_one_edit(a, b), is_one_edit(b, a)), (is, is), "{a} {b}");
+        }
+        assert!(is_one_edit("aa", "aaa") && !is_one_edit("aa", "aaaa"));
         assert_eq!((distance("", "abc"), distance("abc", ""), distance("kitten", "sitting")), (3, 3, 3));
     }
 }

@@ -218,7 +218,7 @@ pub(crate) fn problem_of(decision: &Decision, image: &VerifiedImage) -> Problem 
     let place = format!("{} is denied in {}", image.reference, decision.environment.name);
     let (code, headline) = match decision.cause {
         // A decision that contradicts itself allows nothing.
-        Cause::Permitted | Cause::Error => {
+        Cause::Permitted | Cause::Excepted | Cause::Error => {
             let place = format!("{} in {}", image.reference, decision.environment.name);
             (Code::PolicyFailed, format!("the policy could not be evaluated on {place}"))
         }
@@ -228,6 +228,9 @@ pub(crate) fn problem_of(decision: &Decision, image: &VerifiedImage) -> Problem 
         }
         Cause::NothingPermits => (Code::PolicyDenied, format!("{place}: no rule permits it there")),
         Cause::NoFacts => (Code::PolicyDenied, format!("{place}: its signature says nothing about its content")),
+        Cause::LabelMissing => {
+            (Code::LabelMissing, format!("{place}: a label is missing that the dictionary requires"))
+        }
         Cause::LabelOutside => {
             (Code::LabelOutside, format!("{place}: a label has a value that is not in the dictionary"))
         }

@@ -375,6 +375,7 @@ impl Decider {
                     signers: verified.signers.iter().map(|s| s.name.clone()).collect(),
                     conflicts: verified.conflicts.iter().map(|c| c.name.clone()).collect(),
                     tag_moved: verified.tag_moved,
+                    root_version: verified.versions.root,
                     facts: verified.facts.clone(),
                 };
                 self.caches.count_evaluation();

@@ -47,6 +47,7 @@ fn subject(platforms: usize, value: &str) -> Subject {
         signers: vec!["alice".to_owned(), "ci".to_owned()],
         conflicts: Vec::new(),
         tag_moved: None,
+        root_version: 1,
         facts: Some(ImageFacts {
             media_type: "application/vnd.oci.image.index.v1+json".to_owned(),
             signed: "2030-01-01T00:00:00Z".to_owned(),

@@ -59,7 +59,15 @@ struct Given {
     conflicts: Vec<Named>,
     #[serde(default)]
     tag_moved: Option<bool>,
+    #[serde(default)]
+    versions: Versions,
     facts: Option<ImageFacts>,
+}
+
+/// The versions that the answer rests on; in older answers there are none.
+#[derive(Default, Deserialize)]
+struct Versions {
+    root: u64,
 }
 
 /// A signer, as the answer names them, or by the name alone.
@@ -104,6 +112,7 @@ fn read_facts(path: &Path) -> Result<Subject, Problem> {
         signers: given.signers.into_iter().map(Named::name).collect(),
         conflicts: given.conflicts.into_iter().map(Named::name).collect(),
         tag_moved: given.tag_moved,
+        root_version: given.versions.root,
         facts: given.facts,
     })
 }

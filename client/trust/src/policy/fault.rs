@@ -135,8 +135,9 @@ pub fn denial(image: &str, decision: &Decision, env: Option<&Path>) -> Option<Pr
     let rules: Vec<&str> = decision.rules.iter().map(|rule| rule.id.as_str()).collect();
     let (code, headline) = match decision.cause {
         Cause::Permitted if decision.allowed => return None,
+        Cause::Excepted if decision.allowed && decision.exception.is_some() => return None,
         // A decision that contradicts itself allows nothing.
-        Cause::Permitted | Cause::Error => {
+        Cause::Permitted | Cause::Excepted | Cause::Error => {
             (Code::PolicyFailed, format!("the policy could not be evaluated on {image} in {}", environment.name))
         }
         Cause::Forbidden => {
@@ -148,6 +149,10 @@ pub fn denial(image: &str, decision: &Decision, env: Option<&Path>) -> Option<Pr
         Cause::NoFacts => (
             Code::PolicyDenied,
             format!("{image} is denied in {}: its signature says nothing about its content", environment.name),
+        ),
+        Cause::LabelMissing => (
+            Code::LabelMissing,
+            format!("{image} is denied in {}: a label is missing that the dictionary requires", environment.name),
         ),
         Cause::LabelOutside => (
             Code::LabelOutside,

@@ -66,6 +66,7 @@ pub fn subject(image: &Reference, verified: &VerifiedImage) -> Subject {
             (Some(_), Some(_)) => verified.tag_moved.or(Some(false)),
             _ => verified.tag_moved,
         },
+        root_version: verified.versions.root,
         facts: verified.facts.clone(),
     }
 }

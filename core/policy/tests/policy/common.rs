@@ -66,6 +66,7 @@ pub(crate) fn subject(platforms: Vec<PlatformFacts>) -> Subject {
         reference: Reference::parse("registry.example.com/hr/payroll:7").unwrap(),
         digest: Digest::of(b"index"),
         collection: "registry.example.com/hr".to_owned(),
+        root_version: 3,
         signers: vec!["alice".to_owned(), "ci".to_owned()],
         conflicts: Vec::new(),
         tag_moved: None,

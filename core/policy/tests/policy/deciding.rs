@@ -1,6 +1,8 @@
 //! Attacks on the decision, and what it says.
 
-use crate::common::{KEY, NOW, load, marked, platform, private, public, shipped_policy, subject};
+use crate::common::{
+    KEY, NOW, identity, labels, load, marked, platform, private, public, shipped_policy, source, subject,
+};
 use trust_image::Reference;
 use trust_policy::{Action, Cause, Cloud, Decision, Environment, Policy, Subject, Verdict};
 
@@ -422,4 +424,57 @@ fn the_hash_of_an_environment_covers_all_that_rules_read_and_nothing_else() {
     assert_eq!(hashes.len(), all.len());
     let moved = Environment { origin: "elsewhere.toml".to_owned(), ..base.clone() };
     assert_eq!(moved.hash(), base.hash());
+}
+
+/// An image with one platform, a label and annotations.
+fn annotated(value: &str, annotations: &[(&str, &str)]) -> Subject {
+    let mut subject = marked(value);
+    subject.facts.as_mut().unwrap().annotations = labels(annotations);
+    subject
+}
+
+#[test]
+fn an_annotation_that_says_what_is_not_fit_takes_the_fitness_of_a_label() {
+    let decide = |subject: &Subject, env| shipped_policy().decide(&env, Action::Deploy, subject, NOW);
+    assert!(decide(&annotated("public", &[(KEY, "public")]), public()).allowed);
+    let contradicted = decide(&annotated("public", &[(KEY, "pii")]), public());
+    assert_eq!(contradicted.cause, Cause::Forbidden);
+    assert!(contradicted.text().contains("image annotation  com.example.data = \"pii\""), "{}", contradicted.text());
+    assert!(decide(&annotated("public", &[(KEY, "pii")]), private()).allowed);
+    let lowered = decide(&annotated("PII", &[(KEY, "public")]), public());
+    assert_eq!(lowered.cause, Cause::Forbidden, "an annotation never makes a label fit");
+    let mut alone = subject(vec![platform("linux/amd64", &[])]);
+    alone.facts.as_mut().unwrap().annotations = labels(&[(KEY, "public")]);
+    assert_eq!(decide(&alone, public()).cause, Cause::Forbidden, "an annotation is no label");
+}
+
+#[test]
+fn a_governed_annotation_with_an_unknown_value_denies_everywhere() {
+    let decision = shipped_policy().decide(&private(), Action::Pull, &annotated("public", &[(KEY, "Pii")]), NOW);
+    assert_eq!((decision.cause, decision.exit()), (Cause::LabelOutside, 20));
+    let line = decision.line();
+    assert!(
+        line.contains("the annotation com.example.data is \"Pii\"") && line.contains("ask data-protection"),
+        "{line}"
+    );
+}
+
+#[test]
+fn a_required_label_that_is_missing_on_one_platform_denies_before_any_rule() {
+    let dictionary = r#"{"schema":"trust/labels/v1","labels":{"com.example.data":{"owner":"dpo@example.com",
+        "required":["registry.example.com/hr"],"values":{"public":{"fit":["public","private"]}}}}}"#;
+    let all = source("_policy/all.cedar", "@id(\"all\") permit (principal, action, resource);");
+    let policy = Policy::load(&[all, source("_labels/data.json", dictionary)], identity()).unwrap();
+    let decide = |subject: &Subject| policy.decide(&private(), Action::Deploy, subject, NOW);
+    let half = subject(vec![platform("linux/amd64", &[(KEY, "public")]), platform("linux/arm64", &[])]);
+    let decision = decide(&half);
+    assert_eq!((decision.cause, decision.exit()), (Cause::LabelMissing, 20));
+    let verdicts: Vec<_> = decision.platforms.iter().map(|platform| platform.verdict).collect();
+    assert_eq!(verdicts, [Verdict::NotReached, Verdict::LabelMissing]);
+    let line = decision.line();
+    assert!(line.contains("missing on linux/arm64") && line.contains("\"public\"; ask dpo@example.com"), "{line}");
+    let attested = subject(vec![platform("linux/amd64", &[(KEY, "public")]), platform("unknown/unknown", &[])]);
+    assert!(decide(&attested).allowed, "an attestation needs no label");
+    let elsewhere = Reference::parse("registry.example.com/hrx/payroll:7").unwrap();
+    assert!(decide(&Subject { reference: elsewhere, ..half }).allowed);
 }

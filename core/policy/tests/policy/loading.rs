@@ -30,7 +30,7 @@ fn rule(condition: &str) -> String {
 #[test]
 fn a_forbid_that_reads_a_label_without_asking_for_it_cannot_pass() {
     let told = invalid(&format!("{PERMIT}{}", rule(&format!("resource.getTag(\"{KEY}\") == \"PII\""))));
-    assert!(told.starts_with("_policy/main.cedar:4: rule rule: "), "{told}");
+    assert!(told.starts_with("_policy/main.cedar:4:8: rule rule: "), "{told}");
     assert!(told.contains(KEY), "{told}");
 }
 
@@ -68,7 +68,7 @@ fn all_errors_of_a_set_are_told_at_once_and_in_order() {
         (0..20).map(|n| rule("principal.clowd == \"x\"").replace("\"rule\"", &format!("\"r{n}\""))).collect();
     let told = invalid(&rules);
     assert_eq!(told.lines().count(), 10, "{told}");
-    assert!(told.starts_with("_policy/main.cedar:3: rule r0: "), "{told}");
+    assert!(told.starts_with("_policy/main.cedar:3:8: rule r0: "), "{told}");
     let line = refused(&rules).to_string();
     assert!(line.ends_with(" (and 9 more)") && line.lines().count() == 1, "{line}");
 }
@@ -428,4 +428,30 @@ fn the_time_is_known_to_be_read() {
     assert!(!load(PERMIT).unwrap().reads_time());
     assert!(load(&rule("context.now > datetime(\"2030-01-01\")")).unwrap().reads_time());
     assert!(matches!(refused(&rule("context == {now: datetime(\"2030-01-01\")}")), LoadError::Reads { .. }));
+}
+
+#[test]
+fn a_rule_that_needs_a_later_schema_says_so_whatever_else_is_unknown_in_it() {
+    let needs = |rule: &str| match load(rule).unwrap_err() {
+        LoadError::Schema { place, needed } => (place.line, needed),
+        other => panic!("{other}"),
+    };
+    let rule = |more: &str| format!("\n@id(\"a\")\n@schema( \"2\" )\nforbid (principal, action, resource){more};");
+    assert_eq!(needs(&rule("")), (3, 2));
+    assert_eq!(needs(&rule(" when { resource.sbom.contains(\"x\") }")).1, 2, "a member that is not known here");
+    assert_eq!(needs(&rule(" whenever { new syntax }")), (3, 2), "syntax that is not known here");
+    let told = load(&rule("")).unwrap_err().to_string();
+    assert!(told.contains("needs version 2 of the policy schema, and this program knows 1"), "{told}");
+}
+
+#[test]
+fn a_policy_states_the_least_schema_that_it_needs() {
+    let rule = |schema: &str| format!("@id(\"a\") {schema} permit (principal, action, resource);");
+    assert_eq!(load(&rule("")).unwrap().schema_needed(), 1);
+    assert_eq!(load(&rule("@schema(\"1\")")).unwrap().schema_needed(), trust_policy::SCHEMA_VERSION);
+    for wrong in ["@schema", "@schema(\"\")", "@schema(\"0\")", "@schema(\"01\")", "@schema(\"+1\")", "@schema(\"v1\")"] {
+        assert!(matches!(load(&rule(wrong)), Err(LoadError::SchemaStated { .. })), "{wrong}");
+    }
+    let huge = "@schema(\"99999999999999999999\")";
+    assert!(matches!(load(&rule(huge)), Err(LoadError::SchemaStated { .. })));
 }

@@ -4,7 +4,9 @@
 
 mod common;
 mod deciding;
+mod excepting;
 mod loading;
 mod properties;
 mod schema;
 mod shipped;
+mod traps;

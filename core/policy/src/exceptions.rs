@@ -1,0 +1,276 @@
+//! Exceptions ("break glass"): a signed statement that lifts named rules for one image in one environment, for some days.
+//!
+//! Invariants: an exception names one image by its digest, one environment and the rules it lifts, and holds for
+//! [`MAX_LIFE`] at most. It lifts a denial only if it names every rule that decided; what no rule decided (a label outside
+//! the dictionary, facts that are missing, a rule that failed) is never lifted, and nothing that is not a decision of the
+//! policy ever comes here. A file that does not read lifts nothing. Deliberately absent: who may sign one (the reader
+//! checks the role), and how they are kept.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use trust_image::json::{self, JsonError};
+use trust_image::{Digest, Reference};
+
+use crate::decision::{Cause, Decision, ExceptionUsed, PlatformDecision, Verdict};
+use crate::environment;
+use crate::load::{MAX_ID_LEN, Source};
+use crate::members::Members;
+use crate::subject::Subject;
+use crate::{text, time};
+
+/// Largest file of one exception, in bytes.
+pub const MAX_FILE_LEN: usize = 16 * 1024;
+/// How long an exception holds at most, in seconds: 7 days.
+pub const MAX_LIFE: i64 = 7 * 86_400;
+/// Rules that one exception lifts.
+pub const MAX_RULES: usize = 32;
+/// Longest reason, in bytes.
+pub const MAX_REASON_LEN: usize = 1_024;
+/// How far the clock of who granted it may be ahead, in seconds.
+pub const MAX_AHEAD: i64 = 300;
+/// What the member `schema` of a file says.
+pub const SCHEMA: &str = "trust/exception/v1";
+
+const DIR: &str = "_exceptions/";
+const END: &str = ".json";
+
+/// A file `_exceptions/ID.json`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ExceptionFile {
+    /// `trust/exception/v1`.
+    pub schema: String,
+    /// The image by its digest: `registry.example.com/hr/payroll@sha256:…`.
+    pub image: String,
+    /// The name of the environment.
+    pub environment: String,
+    /// Ids of the rules that are lifted.
+    pub rules: Vec<String>,
+    /// Why, for everybody who sees that it is used.
+    pub reason: String,
+    /// When it was granted: `YYYY-MM-DDTHH:MM:SSZ`, a claim of who signed it.
+    pub granted: String,
+    /// The first second at which it does not hold any more, at most 7 days after `granted`.
+    pub expires: String,
+}
+
+/// Why an exception was refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ExceptionError {
+    /// Not `_exceptions/ID.json` with an id of `[a-z0-9][a-z0-9-]{0,62}`.
+    #[error("{path} is not _exceptions/ID.json with an id of 1 to 63 of a-z, 0-9 and \"-\", the first not \"-\"")]
+    Path {
+        /// As given, escaped.
+        path: String,
+    },
+    /// More than [`MAX_FILE_LEN`] bytes.
+    #[error("the exception is longer than {MAX_FILE_LEN} bytes")]
+    TooLong,
+    /// Not acceptable as JSON.
+    #[error("{0}")]
+    Json(#[from] JsonError),
+    /// A member is absent, unknown or of another type; the text says which.
+    #[error("{0}")]
+    Shape(String),
+    /// Another form than [`SCHEMA`].
+    #[error("the schema is {found}, and known here is \"{SCHEMA}\"")]
+    Schema {
+        /// As it stands there, escaped.
+        found: String,
+    },
+    /// The image is not named by a digest alone.
+    #[error(
+        "the image is {found}, and must be a name with a digest and no tag: registry.example.com/hr/payroll@sha256:…"
+    )]
+    Image {
+        /// As it stands there, escaped.
+        found: String,
+    },
+    /// No name of an environment.
+    #[error("the environment is {found}: a name is 1 to 63 of a-z, 0-9 and \"-\", the first not \"-\"")]
+    Environment {
+        /// As it stands there, escaped.
+        found: String,
+    },
+    /// None or more than [`MAX_RULES`], or one that is too long or given twice.
+    #[error("an exception lifts 1 to {MAX_RULES} rules, each named once by an id of at most {MAX_ID_LEN} bytes")]
+    Rules,
+    /// No reason, or one of more than [`MAX_REASON_LEN`] bytes.
+    #[error("the reason is empty or longer than {MAX_REASON_LEN} bytes")]
+    Reason,
+    /// A time in another form.
+    #[error("{member} is not a time of the form YYYY-MM-DDTHH:MM:SSZ")]
+    Time {
+        /// `granted` or `expires`.
+        member: &'static str,
+    },
+    /// It would hold longer than [`MAX_LIFE`], or not at all.
+    #[error("an exception holds for more than 0 seconds and at most 7 days from the time that it was granted")]
+    Life,
+}
+
+/// One exception that was read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Exception {
+    id: String,
+    file: ExceptionFile,
+    /// The canonical name of the image.
+    name: String,
+    digest: Digest,
+    granted: i64,
+    expires: i64,
+    signed_by: Vec<String>,
+}
+
+impl Exception {
+    /// Checks a file before it is signed, or after its signature was checked.
+    pub fn new(id: &str, file: ExceptionFile, signed_by: &[String]) -> Result<Exception, ExceptionError> {
+        if !environment::is_name(id) {
+            return Err(ExceptionError::Path { path: text::printable(id) });
+        }
+        if file.schema != SCHEMA {
+            return Err(ExceptionError::Schema { found: text::quoted(&file.schema) });
+        }
+        let image = || ExceptionError::Image { found: text::quoted(&file.image) };
+        let reference = Reference::parse(&file.image).map_err(|_| image())?;
+        let digest = *reference.digest().ok_or_else(image)?;
+        if reference.tag().is_some() {
+            return Err(image());
+        }
+        if !environment::is_name(&file.environment) {
+            return Err(ExceptionError::Environment { found: text::quoted(&file.environment) });
+        }
+        let is_once = |(at, id): (usize, &String)| !file.rules.iter().take(at).any(|before| before == id);
+        let fits = |id: &String| (1..=MAX_ID_LEN).contains(&id.len());
+        if !(1..=MAX_RULES).contains(&file.rules.len())
+            || !file.rules.iter().all(fits)
+            || !file.rules.iter().enumerate().all(is_once)
+        {
+            return Err(ExceptionError::Rules);
+        }
+        if file.reason.trim().is_empty() || file.reason.len() > MAX_REASON_LEN {
+            return Err(ExceptionError::Reason);
+        }
+        let granted = time::unix(&file.granted).ok_or(ExceptionError::Time { member: "granted" })?;
+        let expires = time::unix(&file.expires).ok_or(ExceptionError::Time { member: "expires" })?;
+        if !(1..=MAX_LIFE).contains(&expires.saturating_sub(granted)) {
+            return Err(ExceptionError::Life);
+        }
+        let name = reference.name().to_owned();
+        let (id, signed_by) = (id.to_owned(), signed_by.to_vec());
+        Ok(Exception { id, file, name, digest, granted, expires, signed_by })
+    }
+
+    /// Reads the content of `_exceptions/ID.json`.
+    pub fn read(path: &str, bytes: &[u8], signed_by: &[String]) -> Result<Exception, ExceptionError> {
+        let id = path.strip_prefix(DIR).and_then(|rest| rest.strip_suffix(END));
+        let id = id.ok_or_else(|| ExceptionError::Path { path: text::printable(path) })?;
+        if bytes.len() > MAX_FILE_LEN {
+            return Err(ExceptionError::TooLong);
+        }
+        json::parse(bytes)?;
+        let shape = |e: serde_json::Error| ExceptionError::Shape(text::printable(&e.to_string()));
+        let Members(file): Members<ExceptionFile> = serde_json::from_slice(bytes).map_err(shape)?;
+        Exception::new(id, file, signed_by)
+    }
+
+    /// The target path of an exception with this id.
+    pub fn path_of(id: &str) -> String {
+        format!("{DIR}{id}{END}")
+    }
+
+    /// Its id.
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// What stands in it.
+    pub fn file(&self) -> &ExceptionFile {
+        &self.file
+    }
+
+    /// Who signed it.
+    pub fn signed_by(&self) -> &[String] {
+        &self.signed_by
+    }
+
+    /// Whether it holds at this moment. One that was granted in the future does not: its life would be longer than allowed.
+    pub fn holds(&self, now_unix: i64) -> bool {
+        self.granted.saturating_sub(MAX_AHEAD) <= now_unix && now_unix < self.expires
+    }
+
+    /// The first second at which it does not hold any more, in seconds since 1970.
+    pub fn expires_unix(&self) -> i64 {
+        self.expires
+    }
+
+    /// Whether it lifts this denial.
+    fn lifts(&self, decision: &Decision, subject: &Subject, now_unix: i64) -> bool {
+        let by_rules = matches!(decision.cause, Cause::Forbidden | Cause::NothingPermits);
+        // Beside a platform that is forbidden one that no rule permits stays denied: no rule of its denial can be named.
+        let is_told = |platform: &PlatformDecision| match platform.verdict {
+            Verdict::Permitted | Verdict::Forbidden => true,
+            Verdict::NothingPermits => decision.cause == Cause::NothingPermits,
+            _ => false,
+        };
+        by_rules
+            && !decision.rules.is_empty()
+            && decision.rules.iter().all(|rule| self.file.rules.contains(&rule.id))
+            && decision.platforms.iter().all(is_told)
+            && self.digest == subject.digest
+            && self.name == subject.reference.name()
+            && self.file.environment == decision.environment.name
+            && self.holds(now_unix)
+    }
+}
+
+/// The exceptions that are signed, sorted by id.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Exceptions {
+    all: Vec<Exception>,
+}
+
+impl Exceptions {
+    /// Reads what stands in `_exceptions/`. What does not read is left out, and told: it lifts nothing, and must not stop the
+    /// rules that stand beside it.
+    pub fn read(sources: &[Source], signed_by: &[String]) -> (Exceptions, Vec<String>) {
+        let mut all = Vec::new();
+        let mut refused = Vec::new();
+        for Source { path, bytes } in sources {
+            match Exception::read(path, bytes, signed_by) {
+                Ok(exception) => all.push(exception),
+                Err(error) => refused.push(format!("{}: {error}", text::printable(path))),
+            }
+        }
+        all.sort_by(|a, b| a.id.cmp(&b.id));
+        (Exceptions { all }, refused)
+    }
+
+    /// All of them, also those that do not hold any more.
+    pub fn iter(&self) -> impl Iterator<Item = &Exception> {
+        self.all.iter()
+    }
+
+    /// Those that hold at this moment.
+    pub fn in_force(&self, now_unix: i64) -> impl Iterator<Item = &Exception> {
+        self.all.iter().filter(move |exception| exception.holds(now_unix))
+    }
+
+    /// The decision, allowed if one exception lifts its denial; the one that holds longest. Until when, says
+    /// [`Decision::exception`].
+    pub fn lift(&self, decision: Decision, subject: &Subject, now_unix: i64) -> Decision {
+        if decision.allowed {
+            return decision;
+        }
+        let lifting = self.all.iter().filter(|exception| exception.lifts(&decision, subject, now_unix));
+        let Some(exception) = lifting.max_by_key(|exception| exception.expires) else { return decision };
+        let used = ExceptionUsed {
+            id: exception.id.clone(),
+            reason: exception.file.reason.clone(),
+            granted: exception.file.granted.clone(),
+            expires: exception.file.expires.clone(),
+            signed_by: exception.signed_by.clone(),
+        };
+        Decision { allowed: true, cause: Cause::Excepted, exception: Some(used), ..decision }
+    }
+}
