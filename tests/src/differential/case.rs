@@ -79,6 +79,10 @@ pub struct Facts {
     pub same_version: Vec<String>,
 }
 
+fn is_delegated(role: &str) -> bool {
+    !["root", "timestamp", "snapshot", "targets"].contains(&role)
+}
+
 impl Facts {
     /// Whether a change of this name was made to what is judged, or to what was judged before.
     pub fn did(&self, what: &str) -> bool {
@@ -97,13 +101,14 @@ impl Facts {
 
     /// Whether the two publications may serve different files under one version.
     pub fn changed_under_its_version(&self) -> bool {
-        self.applied.iter().flatten().any(|a| self.same_version.contains(&a.role))
+        // Another key in a delegation signs the file below anew, whose version may stay.
+        let below = |a: &Applied| a.what.starts_with("key-") && self.same_version.iter().any(|role| is_delegated(role));
+        self.applied.iter().flatten().any(|a| self.same_version.contains(&a.role) || below(a))
     }
 
     /// Whether a change of this name was made to a delegated role or to the delegations above it.
     pub fn delegated(&self) -> bool {
-        let top = ["root", "timestamp", "snapshot", "targets"];
-        self.all().any(|a| !top.contains(&a.role.as_str()))
+        self.all().any(|a| is_delegated(&a.role))
     }
 
     /// Whether what leads to delegated roles was changed: their delegations, or what the snapshot lists of them.

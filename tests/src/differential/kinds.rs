@@ -142,6 +142,7 @@ pub const KINDS: &[Kind] = &[
         d.path.is_some_and(|path| path.contains('/')) || f.did_any(&["pattern-stars", "pattern-stars-deep"])
     }),
     other("tough-braces", TOUGH, |_, f| f.did("pattern-braces")),
+    other("tough-backslash", TOUGH, |_, f| f.did("pattern-backslash")),
     other("tough-diamond", TOUGH, |d, f| nothing_there(d) && (f.is(Feature::Diamond) || f.is(Feature::Cycle))),
 ];
 
