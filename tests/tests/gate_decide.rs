@@ -2,6 +2,8 @@
 
 #[path = "gate_decide/scene.rs"]
 mod scene;
+#[path = "gate_decide/exceptions.rs"]
+mod exceptions;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -91,7 +91,7 @@ pub mod exit {
         (KEY, "key missing, or not allowed for this role", "no"),
         (HARDWARE, "hardware key or KMS fault", "maybe"),
         (RECORDED, "recorded, but threshold not yet met", "-"),
-        (FINDINGS, "doctor/status: problems or overdue items found", "no"),
+        (FINDINGS, "doctor/status: problems or overdue items found; policy diff: something differs", "no"),
         (INTERRUPTED, "interrupted", "-"),
         (TERMINATED, "terminated", "-"),
     ];
@@ -167,7 +167,8 @@ mod by {
     pub(super) const KEYS: &str = "commands that use a private key: init, sign, unsign, revoke, rotate, signer, key";
     pub(super) const PINS: &str = "pin add, init, and every command that reads a collection";
     pub(super) const ROOTS: &str = "init and rotate, which ask for online keys";
-    pub(super) const POLICY: &str = "verify --env, sign where a policy is in use, the policy commands; the gate";
+    pub(super) const POLICY: &str = "verify --env, sign where a policy is in use, the commands policy, labels and exception; the gate";
+    pub(super) const FOLDERS: &str = "policy diff";
     pub(super) const DOCTOR: &str = "doctor and status";
     pub(super) const MANIFESTS: &str = "verify --manifests";
     pub(super) const ASK: &str = "commands that change or remove something: sign, unsign, revoke, rotate, signer, pin";
@@ -394,6 +395,9 @@ catalogue! {
         "the dictionary names images that must carry the label on every platform, and this is one of them",
         ["build the image with the label and a value of the dictionary, then sign it",
          "if the label is there, compare its spelling: trust labels check --image REF"], by POLICY;
+    ExceptionRefused "E2005" POLICY_DENIED: "an exception is refused",
+        "it says too much or too little, so that it would not be clear what it lifts, and for how long",
+        ["grant it again: trust exception grant"], by POLICY;
     PolicyFailed "E2101" POLICY_FAILED: "the policy could not be evaluated",
         "a rule failed on these facts; a rule that fails might have been the one that forbids",
         ["correct the rule that is named above, then publish the policy again"], by POLICY;
@@ -541,6 +545,9 @@ catalogue! {
     Findings "E6001" FINDINGS: "problems were found",
         "see the list above", ["follow the fix beside each"], by DOCTOR,
         example ["trust status", "trust doctor"];
+    FolderDiffers "E6002" FINDINGS: "the folder is not what is in force",
+        "it was changed and not published, or somebody published something else", ["publish the folder, or take what is in force"],
+        by FOLDERS, example ["trust policy diff ./policy", "trust policy pull ./policy"];
 }
 
 impl Code {

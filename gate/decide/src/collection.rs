@@ -25,7 +25,7 @@ use trust_tuf::example_keys::is_example;
 use trust_tuf::{RoleType, UtcTime};
 
 use crate::clock::Watch;
-use crate::policy::Sets;
+use crate::policy::{Found, Sets};
 use crate::transport::AnyTransport;
 
 /// How long one file, or the update of the four top-level files, may take.
@@ -42,9 +42,6 @@ pub(crate) struct Loaded {
     /// Another number whenever the answers could be others.
     pub(crate) generation: u64,
 }
-
-/// What a refresh of the policy collection found.
-type Found = Option<Result<Sets, Problem>>;
 
 /// One pinned collection.
 #[derive(Debug)]
@@ -86,16 +83,16 @@ impl Collection {
     }
 
     /// Reads the stored state. Gives what it says of the policy, if this is the policy's collection and there is a state.
-    pub(crate) async fn load_stored(self: &Arc<Self>, watch: &Arc<Watch>) -> Found {
+    pub(crate) async fn load_stored(self: &Arc<Self>, watch: &Arc<Watch>) -> Option<Found> {
         self.turn_at(watch, From::Stored).await
     }
 
     /// Asks the server. Gives what it says of the policy, if this is the policy's collection and it was reached.
-    pub(crate) async fn refresh(self: &Arc<Self>, watch: &Arc<Watch>) -> Found {
+    pub(crate) async fn refresh(self: &Arc<Self>, watch: &Arc<Watch>) -> Option<Found> {
         self.turn_at(watch, From::Server).await
     }
 
-    async fn turn_at(self: &Arc<Self>, watch: &Arc<Watch>, from: From) -> Found {
+    async fn turn_at(self: &Arc<Self>, watch: &Arc<Watch>, from: From) -> Option<Found> {
         let _turn = self.turn.lock().await;
         let (this, watch, runtime) = (Arc::clone(self), Arc::clone(watch), Handle::current());
         // The state waits for its lock and for the disk: not on a thread that answers questions.
@@ -126,7 +123,7 @@ impl Collection {
         }
     }
 
-    async fn update(&self, from: From, now: UtcTime) -> Result<(View, Found), Problem> {
+    async fn update(&self, from: From, now: UtcTime) -> Result<(View, Option<Found>), Problem> {
         let store = StateStore::open_at(&self.state, self.name(), LOCK_WAIT).map_err(|error| Problem::from(&error))?;
         let anchor = self.anchor.clone();
         let earlier = self.loaded().map(|loaded| loaded.view.trusted().clone());
@@ -148,20 +145,21 @@ impl Collection {
         }
     }
 
-    async fn look(&self, mut reader: Reader<impl Transport>) -> Result<(View, Found), Problem> {
+    async fn look(&self, mut reader: Reader<impl Transport>) -> Result<(View, Option<Found>), Problem> {
         let earlier = self.loaded();
         let view = reader.view_after(earlier.as_ref().map(|loaded| &loaded.view)).await?;
         refuse_example_keys(&view)?;
         if !self.has_policy {
             return Ok((view, None));
         }
-        match sets(&mut reader).await {
-            Ok(sets) => Ok((view, Some(Ok(sets)))),
+        let rules = match sets(&mut reader).await {
             // Signed so, and refused: the last good policy may go on for a while.
-            Err(problem) if problem.code == Code::PolicyRefused => Ok((view, Some(Err(problem)))),
+            Err(problem) if problem.code != Code::PolicyRefused => return Err(problem),
             // What cannot be had is no refresh: a server that holds it back gains no time.
-            Err(problem) => Err(problem),
-        }
+            rules => rules,
+        };
+        let exceptions = reader.reserved("_exceptions").await;
+        Ok((view, Some(Found { rules, exceptions })))
     }
 
     fn store(&self, view: View) {

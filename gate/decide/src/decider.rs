@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use arc_swap::ArcSwapOption;
 use trust_image::{Reference, target};
-use trust_policy::{Cause, Environment, Subject};
+use trust_policy::{Cause, Decision, Environment, Subject};
 use trust_reader::anchor::Anchor;
 use trust_reader::catalogue::Code;
 use trust_reader::http::{HttpOptions, HttpTransport};
@@ -29,7 +29,7 @@ use crate::clock::{Clock, Watch};
 use crate::collection::{Collection, Loaded};
 use crate::health::{CollectionHealth, Health, PolicyHealth};
 use crate::log::{self, Log};
-use crate::policy::{InForce, PolicySlot, because};
+use crate::policy::{PolicySlot, Usable, because};
 use crate::settings::{Environments, Pinned, PolicyFrom, Settings, StartError};
 use crate::transport::AnyTransport;
 use cache::{Caches, Decided, DecisionKey, Verification, VerificationKey};
@@ -145,6 +145,15 @@ fn connect(pinned: &Pinned) -> Result<AnyTransport, Problem> {
     Ok(AnyTransport::new(transport))
 }
 
+/// Whether the cause is one of an allow.
+fn is_allow(decision: &Decision) -> bool {
+    match decision.cause {
+        Cause::Permitted => true,
+        Cause::Excepted => decision.exception.is_some(),
+        _ => false,
+    }
+}
+
 /// What a tag alone is where the digest must be named.
 fn tag_alone(question: &Question<'_>, allowed: &Allowed) -> Denied {
     let digest = allowed.verified.digest;
@@ -219,6 +228,9 @@ impl Decider {
     /// Decides, and writes the decision to the log before it is given. Waits for nothing else.
     pub fn decide(&self, question: &Question<'_>) -> Answer {
         let mut answer = self.consider(question);
+        if let Some(used) = answer.decision().and_then(|decision| decision.exception.as_ref()) {
+            tracing::warn!(image = answer.image, exception = used.id, until = used.expires, "allowed by an exception");
+        }
         if let Some(log) = &self.log {
             match log.write(&log::line(question, &answer, self.watch.wall())) {
                 Ok(()) if self.log_problem.load().is_none() => {}
@@ -271,13 +283,12 @@ impl Decider {
             },
             environment,
             action: question.action,
-            policy: policy.as_ref().map_or(0, |(in_force, _)| in_force.epoch),
+            policy: policy.as_ref().map_or(0, |policy| policy.epoch),
         };
-        let limit = policy.as_ref().map_or(fresh_until, |(_, until)| fresh_until.min(*until));
-        let in_force = policy.as_ref().map(|(in_force, _)| &**in_force);
+        let limit = policy.as_ref().map_or(fresh_until, |policy| fresh_until.min(policy.until));
         let decided = self.caches.decided(&key, now, limit, || {
             let verification = self.caches.verified(&key.verification, now, || self.verify(&loaded, &image));
-            self.decided(&verification, in_force, &key, now)
+            self.decided(&verification, policy.as_ref(), &key, now)
         });
         match &decided.outcome {
             // Its top-level files are looked at above; a role that it rests on may have expired since.
@@ -338,11 +349,11 @@ impl Decider {
     }
 
     /// The policy and until when it may be used, if that is not over.
-    fn policy_at(&self, source: &PolicySource, now: UtcTime) -> Result<(Arc<InForce>, UtcTime), Problem> {
+    fn policy_at(&self, source: &PolicySource, now: UtcTime) -> Result<Usable, Problem> {
         let no_policy = || Problem::new(Code::NoPolicy).fact("policy collection", source.collection.name());
         let (_, fresh_until) = self.fresh(&source.collection, now).map_err(|problem| because(no_policy(), &problem))?;
-        let (in_force, until) = source.slot.usable(now)?;
-        Ok((in_force, until.min(fresh_until)))
+        let usable = source.slot.usable(now)?;
+        Ok(Usable { until: usable.until.min(fresh_until), ..usable })
     }
 
     fn verify(&self, loaded: &Loaded, image: &Reference) -> Result<Verification, Problem> {
@@ -356,7 +367,7 @@ impl Decider {
     fn decided(
         &self,
         verification: &Result<Arc<Verification>, Arc<Problem>>,
-        policy: Option<&InForce>,
+        policy: Option<&Usable>,
         key: &DecisionKey,
         now: UtcTime,
     ) -> Decided {
@@ -365,9 +376,10 @@ impl Decider {
             Err(problem) => return Decided::refused(Denied::new((**problem).clone()), now),
         };
         let Verification { image, verified, pinned, rests_until } = &**verification;
+        let mut ends = None;
         let decision = match (policy, self.environments.list.get(key.environment)) {
             (None, _) => None,
-            (Some(in_force), Some(environment)) => {
+            (Some(usable), Some(environment)) => {
                 let subject = Subject {
                     reference: image.clone(),
                     digest: verified.digest,
@@ -379,11 +391,14 @@ impl Decider {
                     facts: verified.facts.clone(),
                 };
                 self.caches.count_evaluation();
-                Some(in_force.policy.decide(environment, key.action, &subject, now.unix()))
+                let decision = usable.in_force.policy.decide(environment, key.action, &subject, now.unix());
+                let (decision, excepted_until) = usable.lifting.lift(decision, &subject, now);
+                ends = excepted_until;
+                Some(decision)
             }
             (Some(_), None) => return Decided::refused(Denied::new(Problem::new(Code::Internal)), now),
         };
-        if let Some(decision) = decision.as_ref().filter(|d| !d.allowed || d.cause != Cause::Permitted) {
+        if let Some(decision) = decision.as_ref().filter(|d| !d.allowed || !is_allow(d)) {
             let problem = problem_of(decision, verified);
             let (decision, digest) = (Some(decision.clone()), Some(verified.digest));
             return Decided::refused(Denied { problem, decision, digest }, now);
@@ -393,7 +408,8 @@ impl Decider {
         Decided {
             made: now,
             rests_until: *rests_until,
-            reads_time: policy.is_some_and(|in_force| in_force.policy.reads_time()),
+            reads_time: policy.is_some_and(|usable| usable.in_force.policy.reads_time()),
+            ends,
             outcome: Outcome::Allowed(allowed.into()),
         }
     }
@@ -444,6 +460,8 @@ impl Decider {
                 identity: state.in_force.as_ref().map(|in_force| in_force.policy.identity().clone()),
                 failing_since: failing.as_ref().map(|(since, _)| *since),
                 problem: unusable.or(failing.map(|(_, problem)| problem)),
+                exceptions: now.as_ref().map_or(0, |now| state.lifting.count(*now)),
+                exceptions_problem: state.lifting.problem.clone(),
             }
         });
         let has_policy = policy.as_ref().is_none_or(|policy| policy.identity.is_some());

@@ -41,6 +41,10 @@ pub struct PolicyHealth {
     pub problem: Option<Problem>,
     /// Since when the newest one does not load: after [`crate::BAD_POLICY_GRACE`] seconds everything is denied.
     pub failing_since: Option<UtcTime>,
+    /// How many exceptions hold now.
+    pub exceptions: usize,
+    /// Why exceptions could not be had or read.
+    pub exceptions_problem: Option<Problem>,
 }
 
 impl Health {
@@ -63,6 +67,8 @@ impl Health {
                 "identity": p.identity,
                 "problem": problem(&p.problem),
                 "failing_since": time(&p.failing_since),
+                "exceptions": p.exceptions,
+                "exceptions_problem": problem(&p.exceptions_problem),
             })
         });
         json!({

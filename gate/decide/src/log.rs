@@ -13,6 +13,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use arc_swap::ArcSwap;
 use rustix::fs::{Access, FileType, OFlags};
 use serde::Serialize;
+use trust_policy::ExceptionUsed;
 use trust_reader::catalogue::Code;
 use trust_reader::verdict::{Problem, printable};
 use trust_tuf::UtcTime;
@@ -52,6 +53,7 @@ struct Line<'a> {
     signers: Vec<&'a str>,
     policy: Option<PolicyRef<'a>>,
     rules: Vec<&'a str>,
+    exception: Option<&'a ExceptionUsed>,
     until: Option<String>,
 }
 
@@ -102,6 +104,7 @@ pub(crate) fn line(question: &Question<'_>, answer: &Answer, time: UtcTime) -> V
             digest: &d.policy.digest,
         }),
         rules: decision.iter().flat_map(|d| d.rules.iter().map(|rule| rule.id.as_str())).collect(),
+        exception: decision.and_then(|d| d.exception.as_ref()),
         until,
     };
     // Strings, numbers and lists: nothing of which serialisation fails.

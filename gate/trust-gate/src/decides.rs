@@ -27,7 +27,7 @@ pub struct Asked<'a> {
 pub struct Verdict {
     /// The verified digest, if the image may run; it may then run as nothing but this.
     pub digest: Option<Digest>,
-    /// One line for people: why not. Empty if it may run.
+    /// One line for people: why not. Empty if it may run, but where an exception lets it.
     pub line: String,
     /// The environment that it was decided for.
     pub environment: String,

@@ -87,7 +87,8 @@ fn verdict(answer: &Answer) -> Verdict {
         Outcome::Denied(_) => None,
     };
     let policy = answer.decision().map(|d| format!("{}@{}", d.policy.collection, d.policy.version));
-    // Nobody reads why something may pass; making the text costs more than looking up the decision.
-    let line = if digest.is_some() { String::new() } else { answer.line() };
+    // Nobody reads why something may pass by the rules; making the text costs more than looking up the decision.
+    let is_excepted = answer.decision().is_some_and(|decision| decision.exception.is_some());
+    let line = if digest.is_some() && !is_excepted { String::new() } else { answer.line() };
     Verdict { digest, line, environment: answer.environment.clone(), policy }
 }

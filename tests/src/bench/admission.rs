@@ -42,7 +42,7 @@ const RULES: &str = r#"
 "#;
 const LABELS: &str = r#"{"schema":"trust/labels/v1","labels":{"com.example.data":{"description":"d","owner":"o",
     "values":{"public":{"fit":["public","private"]}}}}}"#;
-const TAGS: u8 = 10;
+pub(super) const TAGS: u8 = 10;
 const ROUNDS: usize = 20;
 const PER_ROUND: u32 = 250;
 const GOAL: f64 = 0.6;
@@ -56,7 +56,7 @@ impl Clock for Fixed {
     }
 }
 
-pub(super) fn image(n: u8) -> String {
+pub(super) pub(super) fn image(n: u8) -> String {
     format!("{PAY}/api:v{n}")
 }
 

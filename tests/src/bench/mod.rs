@@ -4,6 +4,7 @@
 pub mod admission;
 pub mod chain;
 pub mod commands;
+pub mod decisions;
 mod kept;
 pub mod policy;
 pub mod process;

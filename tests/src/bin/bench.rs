@@ -1,13 +1,13 @@
 //! `make bench`: figures beside their floors, as the table of docs/performance.md. Figures only, never a verdict.
 //!
-//! usage: trust-bench [chain|readers|commands|publication|policy|admission|registry]…     default: all
+//! usage: trust-bench [chain|readers|commands|publication|policy|decisions|admission|registry]…     default: all
 
 use std::io;
 use std::process::ExitCode;
 
 use trust_tests::bench::readers::worker::{Programs, READER};
 use trust_tests::bench::readers::{self, Sizes};
-use trust_tests::bench::{admission, chain, commands, policy, process, publication, registry_gate, report};
+use trust_tests::bench::{admission, chain, commands, decisions, policy, process, publication, registry_gate, report};
 
 fn main() -> io::Result<ExitCode> {
     let mut arguments = std::env::args_os().skip(1).peekable();
@@ -31,6 +31,7 @@ fn main() -> io::Result<ExitCode> {
         "admission" => admission::rows(&dir.path().join(name)),
         "chain" => Ok(chain::rows()),
         "commands" => commands::rows(&dir.path().join(name)),
+        "decisions" => decisions::rows(&dir.path().join(name)),
         "policy" => Ok(policy::rows()),
         "readers" => {
             let programs = Programs { bench: std::env::current_exe()?, python: trust_tests::interop::python() };
@@ -42,7 +43,7 @@ fn main() -> io::Result<ExitCode> {
         _ => publication::rows(&dir.path().join(name)),
     };
     let mut left_out = Vec::new();
-    for name in ["chain", "readers", "commands", "publication", "policy", "admission", "registry"]
+    for name in ["chain", "readers", "commands", "publication", "policy", "decisions", "admission", "registry"]
         .into_iter()
         .filter(|name| is_wanted(name))
     {

@@ -67,25 +67,30 @@ pub(super) struct Decided {
     /// The first of the expiries that the verification rests on. Not what a refresh moves: that is compared at each use.
     pub(super) rests_until: UtcTime,
     pub(super) reads_time: bool,
+    /// When the exception that allows it ends.
+    pub(super) ends: Option<UtcTime>,
     pub(super) outcome: Outcome,
 }
 
 impl Decided {
     pub(super) fn refused(denied: Denied, now: UtcTime) -> Self {
-        Self { made: now, rests_until: now, reads_time: false, outcome: Outcome::Denied(denied.into()) }
+        Self { made: now, rests_until: now, reads_time: false, ends: None, outcome: Outcome::Denied(denied.into()) }
     }
 
     /// The first second at which an allow does not hold any more. `limit`: until when views and policy may be used.
     pub(super) fn until(&self, limit: UtcTime) -> UtcTime {
         let timed = if self.reads_time { self.made.plus_secs(TIMED_LIFE) } else { None };
-        timed.map_or(limit, |timed| limit.min(timed)).min(self.rests_until)
+        [timed, self.ends].into_iter().flatten().fold(limit.min(self.rests_until), UtcTime::min)
     }
 
     fn is_over(&self, now: UtcTime) -> bool {
         match &self.outcome {
             Outcome::Denied(denied) => is_refusal_over(&denied.problem, self.made, now),
             // One whose role has expired stays: it is refused at its use, with the name of what expired.
-            Outcome::Allowed(_) => self.reads_time && !is_within(self.made, now, TIMED_LIFE),
+            // One by an exception that has ended is decided anew.
+            Outcome::Allowed(_) => {
+                (self.reads_time && !is_within(self.made, now, TIMED_LIFE)) || self.ends.is_some_and(|ends| ends <= now)
+            }
         }
     }
 }

@@ -93,7 +93,7 @@ impl Decider {
     }
 
     /// Hands to the policy what its collection says.
-    fn take(&self, collection: &Arc<Collection>, found: Option<Result<crate::policy::Sets, Problem>>) {
+    fn take(&self, collection: &Arc<Collection>, found: Option<crate::policy::Found>) {
         if let (Some(source), Some(found)) = (&self.policy, found)
             && Arc::ptr_eq(&source.collection, collection)
         {

@@ -60,6 +60,8 @@ struct Findings {
     /// Why it may not be stored; `PLACE IMAGE: reason`.
     failures: Vec<String>,
     warnings: Vec<String>,
+    /// Images that pass by an exception.
+    exceptions: usize,
     changes: Vec<Change>,
     digests: Vec<Digest>,
     environment: String,
@@ -191,6 +193,10 @@ impl Findings {
             self.failures.push(format!("{} {image}: cannot be bound to the verified {digest}", place.path));
             return;
         };
+        if !verdict.line.is_empty() {
+            self.warnings.extend(warnings(&format!("{} {image}: {}", place.path, verdict.line)));
+            self.exceptions += 1;
+        }
         if pinned == place.image {
             return;
         }
@@ -219,6 +225,9 @@ impl Findings {
         answer.audit.insert("decision", decision.to_owned());
         if !self.environment.is_empty() {
             answer.audit.insert("environment", self.environment);
+        }
+        if self.exceptions > 0 {
+            answer.audit.insert("exceptions", self.exceptions.to_string());
         }
         if let Some(policy) = self.policy {
             answer.audit.insert("policy", policy);

@@ -293,3 +293,18 @@ fn the_time_may_end_between_two_images_and_then_it_is_a_denial() {
     assert!(!answer.allowed && answer.message.contains("the time was over"), "{}", answer.message);
     assert_eq!(fake.asked.lock().unwrap().len(), 1);
 }
+
+#[test]
+fn an_image_that_passes_by_an_exception_is_told_to_whoever_deploys_it_and_to_the_audit_log() {
+    let spec = json!({"containers": [{"image": "signed.example.com/excepted:1"}, {"image": SIGNED}]});
+    for door in [Door::Mutate, Door::Validate] {
+        let answer = created(&spec, door);
+        assert!(answer.allowed);
+        assert_eq!(answer.warnings.len(), 1, "{:?}", answer.warnings);
+        assert!(answer.warnings[0].contains("signed.example.com/excepted:1: exception inc-7 lifts rule"), "{answer:?}");
+        assert!(!answer.warnings[0].contains('\n'));
+        assert_eq!(answer.audit["exceptions"], "1");
+    }
+    let none = created(&json!({"containers": [{"image": SIGNED}]}), Door::Validate);
+    assert!(none.warnings.is_empty() && !none.audit.contains_key("exceptions"));
+}
