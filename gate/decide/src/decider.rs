@@ -32,7 +32,7 @@ use crate::log::{self, Log};
 use crate::policy::{PolicySlot, Usable, because};
 use crate::settings::{Environments, Pinned, PolicyFrom, Settings, StartError};
 use crate::transport::AnyTransport;
-use cache::{Caches, Decided, DecisionKey, Verification, VerificationKey};
+use cache::{Basis, Caches, Decided, DecisionKey, Verification, VerificationKey};
 
 /// How many of what a decider has done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -270,25 +270,22 @@ impl Decider {
 
     fn judge(&self, question: &Question<'_>, environment: usize) -> Result<Outcome, Problem> {
         let now = self.watch.now()?;
+        let key = DecisionKey { image: question.image.into(), environment, action: question.action };
+        if let Some(outcome) = self.again(&key, now) {
+            return Ok(outcome);
+        }
         let image = Reference::parse(question.image)
             .map_err(|error| Problem::new(Code::BadReference).fact("image", question.image).fact("found", error))?;
         let (number, collection) = self.collection_of(&image)?;
         let (loaded, fresh_until) = self.fresh(collection, now)?;
         let policy = self.policy.as_ref().map(|source| self.policy_at(source, now)).transpose()?;
-        let key = DecisionKey {
-            verification: VerificationKey {
-                collection: number,
-                generation: loaded.generation,
-                image: question.image.into(),
-            },
-            environment,
-            action: question.action,
-            policy: policy.as_ref().map_or(0, |policy| policy.epoch),
-        };
+        let generation = loaded.generation;
+        let basis = Basis { collection: number, generation, policy: policy.as_ref().map_or(0, |policy| policy.epoch) };
         let limit = policy.as_ref().map_or(fresh_until, |policy| fresh_until.min(policy.until));
-        let decided = self.caches.decided(&key, now, limit, || {
-            let verification = self.caches.verified(&key.verification, now, || self.verify(&loaded, &image));
-            self.decided(&verification, policy.as_ref(), &key, now)
+        let decided = self.caches.decided(&key, basis, now, limit, || {
+            let verification = VerificationKey { collection: number, generation, image: Arc::clone(&key.image) };
+            let verification = self.caches.verified(&verification, now, || self.verify(&loaded, &image));
+            self.decided(&verification, policy.as_ref(), &key, basis, now)
         });
         match &decided.outcome {
             // Its top-level files are looked at above; a role that it rests on may have expired since.
@@ -298,6 +295,37 @@ impl Decider {
             }
             outcome => Ok(outcome.clone()),
         }
+    }
+
+    /// What was decided on the same words, if everything that it rests on is still the same and still holds. Whatever does
+    /// not, is for the long way to tell.
+    fn again(&self, key: &DecisionKey, now: UtcTime) -> Option<Outcome> {
+        let known = self.caches.last(key)?;
+        let loaded = self.collections.get(known.basis.collection)?.loaded()?;
+        let fresh_until = self.usable_until(&loaded, now)?;
+        let (policy, limit) = match &self.policy {
+            None => (0, fresh_until),
+            Some(source) => {
+                let usable = self.policy_at(source, now).ok()?;
+                (usable.epoch, fresh_until.min(usable.until))
+            }
+        };
+        let is_same = known.basis.generation == loaded.generation && known.basis.policy == policy;
+        match &known.outcome {
+            _ if !is_same || known.is_over(now) => None,
+            Outcome::Allowed(allowed) => {
+                let holds = known.rests_until > now && allowed.until == known.until(limit);
+                holds.then(|| known.outcome.clone())
+            }
+            Outcome::Denied(_) => Some(known.outcome.clone()),
+        }
+    }
+
+    /// Until when a view may be used, if that is not over.
+    fn usable_until(&self, loaded: &Loaded, now: UtcTime) -> Option<UtcTime> {
+        let refreshed = loaded.view.refreshed();
+        let until = refreshed.plus_secs(self.max_staleness).unwrap_or(refreshed).min(loaded.view.expires());
+        (until > now).then_some(until)
     }
 
     /// The collection of an image: the longest pinned name that covers it, and no shorter one beside it.
@@ -322,21 +350,20 @@ impl Decider {
             let nothing = || Problem::new(Code::NothingStored).fact("collection", collection.name());
             return Err(collection.problem().map_or_else(nothing, |problem| (*problem).clone()));
         };
+        if let Some(until) = self.usable_until(&loaded, now) {
+            return Ok((loaded, until));
+        }
         if let Some(expired) = loaded.view.expired(None, now) {
             return Err(self.with_refresh(collection, expired));
         }
         let refreshed = loaded.view.refreshed();
         let stale = refreshed.plus_secs(self.max_staleness).unwrap_or(refreshed);
-        if stale <= now {
-            let overdue = Problem::new(Code::RefreshOverdue)
-                .fact("collection", collection.name())
-                .fact("refreshed", refreshed)
-                .fact("allowed until", stale)
-                .fact("now", now);
-            return Err(self.with_refresh(collection, overdue));
-        }
-        let until = stale.min(loaded.view.expires());
-        Ok((loaded, until))
+        let overdue = Problem::new(Code::RefreshOverdue)
+            .fact("collection", collection.name())
+            .fact("refreshed", refreshed)
+            .fact("allowed until", stale)
+            .fact("now", now);
+        Err(self.with_refresh(collection, overdue))
     }
 
     /// Says beside a problem what the last refresh failed with.
@@ -369,11 +396,12 @@ impl Decider {
         verification: &Result<Arc<Verification>, Arc<Problem>>,
         policy: Option<&Usable>,
         key: &DecisionKey,
+        basis: Basis,
         now: UtcTime,
     ) -> Decided {
         let verification = match verification {
             Ok(verification) => verification,
-            Err(problem) => return Decided::refused(Denied::new((**problem).clone()), now),
+            Err(problem) => return Decided::refused(basis, Denied::new((**problem).clone()), now),
         };
         let Verification { image, verified, pinned, rests_until } = &**verification;
         let mut ends = None;
@@ -396,16 +424,17 @@ impl Decider {
                 ends = excepted_until;
                 Some(decision)
             }
-            (Some(_), None) => return Decided::refused(Denied::new(Problem::new(Code::Internal)), now),
+            (Some(_), None) => return Decided::refused(basis, Denied::new(Problem::new(Code::Internal)), now),
         };
         if let Some(decision) = decision.as_ref().filter(|d| !d.allowed || !is_allow(d)) {
             let problem = problem_of(decision, verified);
             let (decision, digest) = (Some(decision.clone()), Some(verified.digest));
-            return Decided::refused(Denied { problem, decision, digest }, now);
+            return Decided::refused(basis, Denied { problem, decision, digest }, now);
         }
         // Until when is said at each use, also at this first one.
         let allowed = Allowed { verified: verified.clone(), pinned: pinned.clone(), decision, until: now };
         Decided {
+            basis,
             made: now,
             rests_until: *rests_until,
             reads_time: policy.is_some_and(|usable| usable.in_force.policy.reads_time()),

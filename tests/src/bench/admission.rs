@@ -56,7 +56,7 @@ impl Clock for Fixed {
     }
 }
 
-pub(super) pub(super) fn image(n: u8) -> String {
+pub(super) fn image(n: u8) -> String {
     format!("{PAY}/api:v{n}")
 }
 

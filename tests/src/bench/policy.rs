@@ -1,9 +1,10 @@
-//! A decision by policy, beside a bare Cedar call that builds the same input and explains nothing.
+//! A decision by policy, beside a bare Cedar call that builds the same input and explains nothing; and loading, beside
+//! Cedar's parsing and strict validation of the same text.
 
 use super::report::{Row, time};
 use super::{beside, ratio};
 use trust_image::{Digest, ImageFacts, PlatformFacts, Reference};
-use trust_policy::floor::Bare;
+use trust_policy::floor::{Bare, Loader};
 use trust_policy::{Action, Environment, Policy, PolicyIdentity, Source, Subject, shipped};
 
 const ROUNDS: usize = 20;
@@ -12,18 +13,41 @@ const KEY: &str = "com.example.data";
 const NOW: i64 = 1_900_000_000;
 const NOW_TEXT: &str = "2030-03-17T17:46:40Z";
 
-/// The shipped files, and this many rules more.
-fn sources(more: usize) -> Vec<Source> {
+/// So many rules: one that permits, or the shipped ones and more in the form that people write.
+fn sources(rules: usize) -> Vec<Source> {
     let published = shipped::FILES.iter().filter(|(path, _)| path.ends_with(".cedar") || path.ends_with(".json"));
-    let source = |(path, text): &(&str, &str)| Source { path: format!("_{path}"), bytes: text.as_bytes().to_vec() };
-    let mut sources: Vec<Source> = published.map(source).collect();
-    let rule = |n: usize| {
-        format!(
-            "@id(\"r{n}\") forbid (principal, action, resource) when {{ resource.repository == \"x{n}\" && resource.signers.contains(\"s{n}\") }};\n"
-        )
-    };
-    let rules: String = (0..more).map(rule).collect();
-    sources.push(Source { path: "_policy/more.cedar".to_owned(), bytes: rules.into_bytes() });
+    let source = |path: &str, text: &str| Source { path: format!("_{path}"), bytes: text.as_bytes().to_vec() };
+    let mut sources: Vec<Source> = published
+        .filter(|(path, _)| rules > 1 || path.ends_with(".json"))
+        .map(|(path, text)| source(path, text))
+        .collect();
+    let mut text = String::new();
+    if rules == 1 {
+        text.push_str(
+            "@id(\"fit\") permit (principal, action, resource) when { resource.fit.contains(\"com.example.data\") };\n",
+        );
+    }
+    let shipped = sources.iter().filter(|s| s.path.ends_with(".cedar"));
+    let shipped: usize = shipped.map(|s| String::from_utf8_lossy(&s.bytes).matches("@id(").count()).sum();
+    for n in 0..rules.saturating_sub(shipped.max(1)) {
+        text.push_str(&match n % 4 {
+            0 => format!(
+                "@id(\"r{n}\")\n@title(\"Team {n} alone signs its images\")\n@contact(\"team{n}@example.com\")\nforbid (principal, action, resource)\nwhen {{ resource.repository like \"team{n}/*\" }}\nunless {{ resource.signers.contains(\"team{n}\") }};\n"
+            ),
+            1 => format!(
+                "@id(\"r{n}\")\n@title(\"Region of {n}\")\n@contact(\"team{n}@example.com\")\nforbid (principal, action, resource)\nwhen {{ resource.repository == \"x{n}/api\" }}\nunless {{ principal has region && [\"eu-{n}\", \"eu-central\"].contains(principal.region) }};\n"
+            ),
+            2 => format!(
+                "@id(\"r{n}\")\n@title(\"No tag of {n}\")\nforbid (principal, action == Action::\"deploy\", resource)\nwhen {{ principal.cloud == \"public\" && resource has tag && resource.tag == \"t{n}\" }};\n"
+            ),
+            _ => format!(
+                "@id(\"r{n}\")\n@title(\"Pulled for {n}\")\npermit (principal == Environment::\"e{n}\", action == Action::\"pull\", resource)\nwhen {{ resource.hasTag(\"com.example.data\") && resource.getTag(\"com.example.data\") == \"internal\" }};\n"
+            ),
+        });
+    }
+    if !text.is_empty() {
+        sources.push(source("policy/more.cedar", &text));
+    }
     sources
 }
 
@@ -71,10 +95,48 @@ fn sides(rules: usize) -> (Policy, Bare) {
 
 /// Measures and tells.
 pub fn rows() -> Vec<Row> {
-    run([(0, 1, "public"), (0, 2, "public"), (0, 2, "PII"), (200, 1, "public")])
+    let mut rows = run([
+        (1, 1, "public"),
+        (4, 1, "public"),
+        (4, 2, "public"),
+        (4, 2, "PII"),
+        (100, 1, "public"),
+        (1_000, 1, "public"),
+    ]);
+    rows.extend([1, 100, 1_000].map(loading));
+    rows
 }
 
-/// Measures cases of (rules beside the shipped ones, platforms, value of the governed label).
+/// Loading so many rules, with all that is checked beyond Cedar.
+fn loading(rules: usize) -> Row {
+    let sources = sources(rules);
+    let text: String = sources
+        .iter()
+        .filter(|s| s.path.ends_with(".cedar"))
+        .map(|s| String::from_utf8_lossy(&s.bytes).into_owned())
+        .collect();
+    let loader = Loader::new().unwrap();
+    let operations = u32::try_from(1_000 / rules.max(1)).unwrap_or(1).max(1);
+    let (ours, floor) = beside(
+        ROUNDS,
+        operations,
+        || assert_eq!(Policy::load(&sources, PolicyIdentity::folder()).unwrap().rules().count(), rules),
+        || assert_eq!(loader.load(&text), Ok(rules)),
+    );
+    let ratio = ratio(ours.cpu(), floor.cpu());
+    Row {
+        what: format!("policy loading, {rules} rules ({} bytes)", text.len()),
+        wall: ours.wall(),
+        worst: ours.worst(),
+        cpu: Some(ours.cpu()),
+        peak: None,
+        beside: format!("Cedar: the same text parsed and strictly validated: CPU {}", time(floor.cpu())),
+        ratio: Some(ratio),
+        goal: (rules == 1_000).then(|| ("CPU ≤ 1.3 × the floor's".to_owned(), ratio <= 1.3)),
+    }
+}
+
+/// Measures cases of (rules, platforms, value of the governed label).
 pub fn run<const N: usize>(cases: [(usize, usize, &str); N]) -> Vec<Row> {
     let row = |(rules, platforms, value): (usize, usize, &str)| {
         let (policy, bare) = sides(rules);
@@ -111,7 +173,9 @@ mod tests {
 
     #[test]
     fn both_sides_of_the_figure_decide_alike() {
-        let (policy, bare) = sides(3);
+        let (policy, bare) = sides(12);
+        assert_eq!(policy.rules().count(), 12);
+        assert_eq!(sides(1).0.rules().count(), 1);
         for (value, fit) in [("public", &[KEY][..]), ("PII", &[])] {
             let subject = subject(2, value);
             let ours = policy.decide(&environment(), Action::Deploy, &subject, NOW).allowed;

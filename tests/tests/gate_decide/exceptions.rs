@@ -131,7 +131,7 @@ async fn an_older_file_of_exceptions_does_not_come_back() {
     decider.refresh().await;
     assert!(!ask(&decider, API).is_allowed());
     drop(decider);
-    assert!(!ask(&scene.start().await, API).is_allowed(), "nor after a restart");
+    assert!(!ask(&*scene.start().await, API).is_allowed(), "nor after a restart");
 }
 
 #[tokio::test]

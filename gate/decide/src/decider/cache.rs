@@ -1,8 +1,9 @@
-//! What was verified and decided, by everything that it depends on.
+//! What was verified and decided, with everything that it depends on.
 //!
 //! One maker for each key, however many ask at once. A refusal is used for [`REFUSAL_LIFE`] seconds at most, one that is
-//! about the network not at all, and a decision of rules that read the time for [`TIMED_LIFE`]. Views and policies that were
-//! replaced have other keys; their entries are left to fade.
+//! about the network not at all, and a decision of rules that read the time for [`TIMED_LIFE`]. A decision is found by the
+//! words of its question, before the image's name is even read, and says which view and policy it rests on: where one of
+//! them was replaced it is made anew. Verifications of views that were replaced have other keys and are left to fade.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -35,12 +36,23 @@ pub(super) struct VerificationKey {
     pub(super) image: Arc<str>,
 }
 
+/// The words of a question.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct DecisionKey {
-    pub(super) verification: VerificationKey,
+    /// As it was given: two spellings are two keys with equal answers.
+    pub(super) image: Arc<str>,
     pub(super) environment: usize,
     pub(super) action: Action,
-    /// The number of the policy; 0: signatures alone.
+}
+
+/// What a decision was made with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Basis {
+    /// The place of the collection that covers the image.
+    pub(super) collection: usize,
+    /// The number of its view.
+    pub(super) generation: u64,
+    /// The number of policy and exceptions; 0: signatures alone.
     pub(super) policy: u64,
 }
 
@@ -63,6 +75,7 @@ struct Verified {
 /// A decision.
 #[derive(Debug, Clone)]
 pub(super) struct Decided {
+    pub(super) basis: Basis,
     pub(super) made: UtcTime,
     /// The first of the expiries that the verification rests on. Not what a refresh moves: that is compared at each use.
     pub(super) rests_until: UtcTime,
@@ -73,8 +86,15 @@ pub(super) struct Decided {
 }
 
 impl Decided {
-    pub(super) fn refused(denied: Denied, now: UtcTime) -> Self {
-        Self { made: now, rests_until: now, reads_time: false, ends: None, outcome: Outcome::Denied(denied.into()) }
+    pub(super) fn refused(basis: Basis, denied: Denied, now: UtcTime) -> Self {
+        Self {
+            basis,
+            made: now,
+            rests_until: now,
+            reads_time: false,
+            ends: None,
+            outcome: Outcome::Denied(denied.into()),
+        }
     }
 
     /// The first second at which an allow does not hold any more. `limit`: until when views and policy may be used.
@@ -83,7 +103,7 @@ impl Decided {
         [timed, self.ends].into_iter().flatten().fold(limit.min(self.rests_until), UtcTime::min)
     }
 
-    fn is_over(&self, now: UtcTime) -> bool {
+    pub(super) fn is_over(&self, now: UtcTime) -> bool {
         match &self.outcome {
             Outcome::Denied(denied) => is_refusal_over(&denied.problem, self.made, now),
             // One whose role has expired stays: it is refused at its use, with the name of what expired.
@@ -151,19 +171,23 @@ impl Caches {
         self.verified.entry_by_ref(key).or_insert_with_if(made, is_over).into_value().result
     }
 
+    /// The decision that was made last, whether it still holds or not.
+    pub(super) fn last(&self, key: &DecisionKey) -> Option<Decided> {
+        self.decided.get(key)
+    }
+
     /// The decision, made if it is not here. `limit` is until when views and policy may be used now: an allow says the
     /// earlier one of it and what it rests on.
     pub(super) fn decided(
         &self,
         key: &DecisionKey,
+        basis: Basis,
         now: UtcTime,
         limit: UtcTime,
         make: impl FnOnce() -> Decided,
     ) -> Decided {
-        let known = self.decided.get(key).filter(|known| !known.is_over(now));
-        let decided = known.unwrap_or_else(|| {
-            self.decided.entry_by_ref(key).or_insert_with_if(make, |known| known.is_over(now)).into_value()
-        });
+        let is_over = |known: &Decided| known.basis != basis || known.is_over(now);
+        let decided = self.decided.entry_by_ref(key).or_insert_with_if(make, is_over).into_value();
         match &decided.outcome {
             // A refresh has moved the limit.
             Outcome::Allowed(allowed) if allowed.until != decided.until(limit) => {
