@@ -11,6 +11,7 @@ use std::collections::BTreeMap;
 use cedar_policy::{Authorizer, Decision as CedarDecision, PolicyId};
 use trust_image::{ImageFacts, PlatformFacts};
 
+use crate::cost::MAX_STEPS;
 use crate::decision::{Cause, Decision, Effect, FactKind, PlatformDecision, RuleHit, UsedFact, Verdict};
 use crate::dictionary::Meaning;
 use crate::entities::{Asked, BuildError};
@@ -51,7 +52,12 @@ impl Policy {
         }
         let none = Applicable::default();
         let applicable = self.applicable.get(&action).unwrap_or(&none);
-        let outcome = match Asked::new(self, env, action, subject, now_unix) {
+        let asked = match applicable.cost.steps(env, subject, &runnable) {
+            // Before anything is evaluated: an image must not hold a gate up.
+            steps if steps > MAX_STEPS => Err(too_costly(steps, runnable.len())),
+            _ => Asked::new(self, env, action, subject, now_unix),
+        };
+        let outcome = match asked {
             Ok(asked) => self.evaluate(&asked, applicable, &runnable),
             Err(error) => {
                 let verdicts = vec![(Verdict::Error, Vec::new()); runnable.len()];
@@ -289,6 +295,12 @@ fn label(key: &str, value: Option<&str>, platforms: &[&str], more: &str) -> Used
         value: value.map(text::printable),
         origin: format!("{}{more}", explain::from_config(platforms)),
     }
+}
+
+fn too_costly(steps: u64, platforms: usize) -> BuildError {
+    BuildError(format!(
+        "the rules would take up to {steps} steps on the {platforms} platforms and the labels of this image, more than {MAX_STEPS}"
+    ))
 }
 
 fn decided(platform: &PlatformFacts, verdict: Verdict, rules: Vec<String>) -> PlatformDecision {

@@ -1,18 +1,42 @@
-//! For benchmarks alone: what a program does at least that asks Cedar itself with the same input. It builds environment and
-//! platform, checks entities and request against the schema and asks the authorizer, with everything known beforehand that a
-//! caller could know: parsed rules, fitness, the time as text. It explains nothing.
+//! For benchmarks alone: what a program does at least that asks Cedar itself with the same input. It builds environment,
+//! annotations and platform, checks entities and request against the schema and asks the authorizer, with everything known
+//! beforehand that a caller could know: parsed rules, fitness, the time as text. It explains nothing. And what loading is at
+//! least: parsing and strict validation of the same text, with the schema at hand.
 
 use std::str::FromStr;
 
 use cedar_policy::{
     Authorizer, Context, Decision, Entities, Entity, EntityId, EntityTypeName, EntityUid, PolicySet, Request,
-    RestrictedExpression as Value, Schema,
+    RestrictedExpression as Value, Schema, ValidationMode, Validator,
 };
 
 use crate::SCHEMA;
 use crate::environment::Environment;
 use crate::load::Source;
 use crate::subject::{Action, Subject};
+
+/// What loading is at least.
+pub struct Loader {
+    validator: Validator,
+}
+
+impl Loader {
+    /// Parses the schema.
+    pub fn new() -> Result<Loader, String> {
+        let (schema, _) = Schema::from_cedarschema_str(SCHEMA).map_err(|e| e.to_string())?;
+        Ok(Loader { validator: Validator::new(schema) })
+    }
+
+    /// Parses and validates the text of all rules; how many they are.
+    pub fn load(&self, text: &str) -> Result<usize, String> {
+        let rules = PolicySet::from_str(text).map_err(|e| e.to_string())?;
+        let result = self.validator.validate(&rules, ValidationMode::Strict);
+        match result.validation_errors().next() {
+            Some(error) => Err(error.to_string()),
+            None => Ok(rules.policies().count()),
+        }
+    }
+}
 
 /// Rules and schema, parsed.
 pub struct Bare {
@@ -54,7 +78,15 @@ impl Bare {
             let environment = Entity::new_with_tags(principal.clone(), members.into_iter().chain(region), [], tags)
                 .map_err(|e| e.to_string())?;
             let resource = EntityUid::from_type_name_and_id(name("Platform")?, EntityId::new(&platform.platform));
+            let annotated = EntityUid::from_type_name_and_id(name("Annotations")?, EntityId::new("a"));
+            let said = facts.annotations.iter().map(|(k, v)| (k.clone(), text(v)));
+            let annotations = Entity::new_with_tags(annotated.clone(), [], [], said).map_err(|e| e.to_string())?;
+            let runnable = facts.platforms.iter().filter(|p| p.is_runnable());
+            let root_version = i64::try_from(subject.root_version).map_err(|e| e.to_string())?;
             let members = [
+                ("platforms".to_owned(), Value::new_set(runnable.map(|p| text(&p.platform)))),
+                ("annotations".to_owned(), Value::new_entity_uid(annotated)),
+                ("root_version".to_owned(), Value::new_long(root_version)),
                 ("collection".to_owned(), text(&subject.collection)),
                 ("registry".to_owned(), text(reference.canonical_domain())),
                 ("repository".to_owned(), text(reference.canonical_path())),
@@ -71,8 +103,8 @@ impl Bare {
             let labels = platform.labels.iter().map(|(k, v)| (k.clone(), text(v)));
             let platform = Entity::new_with_tags(resource.clone(), members.into_iter().chain(tag), [], labels)
                 .map_err(|e| e.to_string())?;
-            let entities =
-                Entities::from_entities([environment, platform], Some(&self.schema)).map_err(|e| e.to_string())?;
+            let entities = Entities::from_entities([environment, annotations, platform], Some(&self.schema))
+                .map_err(|e| e.to_string())?;
             let context =
                 Context::from_pairs([("now".to_owned(), Value::new_datetime(now))]).map_err(|e| e.to_string())?;
             let action = EntityUid::from_type_name_and_id(name("Action")?, EntityId::new(action.as_str()));

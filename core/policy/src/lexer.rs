@@ -5,6 +5,8 @@
 //! not behind a `\`; `//` to the end of the line), so that what is counted is what is parsed. Deliberately absent: syntax;
 //! each piece must be exactly one rule to Cedar, or the file is refused.
 
+use crate::text;
+
 /// Nesting of `(`, `[` and `{` in a rule.
 pub(crate) const MAX_NESTING: usize = 16;
 /// Words and signs of one rule; each can make its tree one deeper.
@@ -45,6 +47,8 @@ impl Position {
 pub(crate) struct RuleText<'a> {
     /// Where its first sign stands.
     pub(crate) at: Position,
+    /// The byte of the file that it begins at.
+    pub(crate) start: usize,
     /// The text.
     pub(crate) text: &'a str,
 }
@@ -61,6 +65,51 @@ pub(crate) fn position(at: Position, text: &str, offset: usize) -> Position {
     at.behind(text.get(..text.floor_char_boundary(offset)).unwrap_or_default())
 }
 
+/// What a piece of the text is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Piece {
+    /// `//` and what stands behind it in its line.
+    Comment,
+    /// A literal, with its quotation marks.
+    Text,
+    Word,
+    Sign(char),
+}
+
+/// The pieces of a text, without the blanks between them: where each begins, its text and what it is.
+fn pieces(source: &str) -> impl Iterator<Item = (usize, &str, Piece)> {
+    let mut chars = source.char_indices().peekable();
+    std::iter::from_fn(move || {
+        let (at, c) = chars.by_ref().find(|(_, c)| !c.is_whitespace())?;
+        let piece = match c {
+            '/' if chars.peek().is_some_and(|(_, next)| *next == '/') => {
+                while chars.next_if(|(_, c)| !matches!(c, '\n' | '\r')).is_some() {}
+                Piece::Comment
+            }
+            '"' => {
+                while let Some((_, c)) = chars.next().filter(|(_, c)| *c != '"') {
+                    if c == '\\' {
+                        chars.next();
+                    }
+                }
+                Piece::Text
+            }
+            c if is_word(c) => {
+                while chars.next_if(|(_, c)| is_word(*c)).is_some() {}
+                Piece::Word
+            }
+            c => Piece::Sign(c),
+        };
+        let end = chars.peek().map_or(source.len(), |(end, _)| *end);
+        Some((at, source.get(at..end).unwrap_or_default(), piece))
+    })
+}
+
+/// The comments of a text.
+pub(crate) fn comments(source: &str) -> impl Iterator<Item = &str> {
+    pieces(source).filter(|(.., piece)| *piece == Piece::Comment).map(|(_, text, _)| text)
+}
+
 /// The rules of a file, within the limits of each; or where a limit is broken.
 pub(crate) fn split(source: &str) -> Result<Vec<RuleText<'_>>, (Position, Excess)> {
     let mut rules = Vec::new();
@@ -73,35 +122,20 @@ pub(crate) fn split(source: &str) -> Result<Vec<RuleText<'_>>, (Position, Excess
     };
     // Where the rule at hand began.
     let mut began: Option<(usize, Position)> = None;
-    let mut chars = source.char_indices().peekable();
-    while let Some((at, c)) = chars.next() {
-        if c.is_whitespace() {
-            continue;
-        }
-        if c == '/' && chars.peek().is_some_and(|(_, next)| *next == '/') {
-            while chars.next_if(|(_, c)| !matches!(c, '\n' | '\r')).is_some() {}
+    for (at, text, piece) in pieces(source) {
+        if piece == Piece::Comment {
             continue;
         }
         let (start, first) = *began.get_or_insert_with(|| (at, place(at)));
         tokens += 1;
-        match c {
-            '"' => {
-                while let Some((_, c)) = chars.next() {
-                    if c == '"' {
-                        break;
-                    }
-                    if c == '\\' {
-                        chars.next();
-                    }
-                }
-            }
-            '(' | '[' | '{' => depth += 1,
-            ')' | ']' | '}' => depth = depth.saturating_sub(1),
-            ';' => {
-                rules.extend(source.get(start..=at).map(|text| RuleText { at: first, text }));
+        match piece {
+            Piece::Sign('(' | '[' | '{') => depth += 1,
+            Piece::Sign(')' | ']' | '}') => depth = depth.saturating_sub(1),
+            Piece::Sign(';') => {
+                let text = source.get(start..at.saturating_add(text.len())).unwrap_or_default();
+                rules.push(RuleText { at: first, start, text });
                 (tokens, depth, began) = (0, 0, None);
             }
-            c if is_word(c) => while chars.next_if(|(_, c)| is_word(*c)).is_some() {},
             _ => {}
         }
         if depth > MAX_NESTING {
@@ -112,9 +146,21 @@ pub(crate) fn split(source: &str) -> Result<Vec<RuleText<'_>>, (Position, Excess
         }
     }
     if let Some((start, at)) = began {
-        rules.extend(source.get(start..).map(|text| RuleText { at, text }));
+        rules.push(RuleText { at, start, text: source.get(start..).unwrap_or_default() });
     }
     Ok(rules)
+}
+
+/// Where a text stands in a rule, as a literal behind `permit` or `forbid`: the byte of its first `"`. The text is given as
+/// [`text::quoted`] shows it.
+pub(crate) fn find_text(rule: &str, quoted: &str) -> Option<usize> {
+    let mut is_behind_head = false;
+    pieces(rule).find_map(|(at, text, piece)| {
+        is_behind_head |= piece == Piece::Word && matches!(text, "permit" | "forbid");
+        let literal = text.strip_prefix('"').and_then(|text| text.strip_suffix('"'));
+        let is_it = is_behind_head && piece == Piece::Text && literal.is_some_and(|text| text::quoted(text) == quoted);
+        is_it.then_some(at)
+    })
 }
 
 fn is_word(c: char) -> bool {
@@ -158,6 +204,14 @@ mod tests {
         assert_eq!(excess, Excess::Tokens);
         assert!(at.line > 300 && at.column < 9, "{at:?}");
         assert_eq!(split(&long(300).repeat(20)).unwrap().len(), 20, "the limit is that of one rule");
+    }
+
+    #[test]
+    fn a_text_is_found_where_the_rule_asks_it_and_not_in_annotations_and_comments() {
+        let rule = "@id(\"k\") // \"k\"\nforbid (principal) // \"k\"\nwhen { x(\"a\\\"k\") && x(\"k\") };";
+        assert_eq!(find_text(rule, "\"k\""), rule.rfind("\"k\""));
+        assert_eq!(find_text(rule, "\"id\""), None);
+        assert_eq!(find_text("forbid \"k", "\"k\""), None, "what has no end is no literal");
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! strict validation against [`SCHEMA`] does not exist as a [`Policy`]; every runnable platform must be permitted; whatever
 //! fails denies. Deliberately absent: IO, a clock, fetching and verifying (the reader), caching (trust-decide).
 
+pub mod cases;
 pub mod decision;
 pub mod dictionary;
 pub mod environment;
@@ -14,23 +15,30 @@ pub mod load;
 pub mod shipped;
 pub mod subject;
 
+mod cost;
 mod decide;
 mod entities;
 mod explain;
+mod fmt;
 mod lexer;
+mod lint;
 mod members;
 mod reads;
 mod text;
 mod time;
 
+pub use cost::MAX_STEPS;
 pub use decision::{Cause, Decision, Effect, ExceptionUsed, FactKind, PlatformDecision, RuleHit, UsedFact, Verdict};
 pub use dictionary::{Dictionary, DictionaryError, DictionaryFile, Meaning};
 pub use environment::{Cloud, Environment, EnvironmentError};
 pub use exceptions::{Exception, ExceptionError, ExceptionFile, Exceptions};
+pub use fmt::{FormatError, format_labels, format_rules};
 pub use lexer::Excess;
+pub use lint::{Finding, FindingKind, Severity, lint};
 pub use load::{LoadError, Place, Policy, PolicyIdentity, RuleInfo, Source};
 pub use reads::ReadProblem;
 pub use subject::{Action, Subject, UnknownAction};
+pub use text::nearest;
 
 /// The model that rules are written against, in Cedar's schema language; `schemas/policy.cedarschema` is the same.
 pub const SCHEMA: &str = include_str!("model.cedarschema");

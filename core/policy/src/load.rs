@@ -13,6 +13,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use trust_image::Digest;
 
+use crate::cost::{Cost, MAX_STEPS};
 use crate::decision::Effect;
 use crate::dictionary::{Dictionary, DictionaryError};
 use crate::entities::{Model, Prepared};
@@ -109,7 +110,7 @@ pub struct Place {
 }
 
 impl Place {
-    fn new(path: &str, at: Position) -> Place {
+    pub(crate) fn new(path: &str, at: Position) -> Place {
         Place { path: path.to_owned(), line: at.line, column: at.column }
     }
 }
@@ -249,6 +250,14 @@ pub enum LoadError {
         /// What is wrong.
         problem: Box<ReadProblem>,
     },
+    /// The rules for one action take more than [`MAX_STEPS`] on every image, so that none could be decided.
+    #[error(
+        "the rules for {action} take more than {MAX_STEPS} steps on one platform: fewer or shorter rules are needed"
+    )]
+    Cost {
+        /// The action.
+        action: Action,
+    },
     /// A file of the dictionary is refused.
     #[error("{path}{}: {error}", error.place().map(|(line, column)| format!(":{line}:{column}")).unwrap_or_default())]
     Dictionary {
@@ -279,6 +288,8 @@ pub(crate) struct Applicable {
     pub(crate) set: PolicySet,
     /// Places in the list of all rules, in its order.
     pub(crate) rules: Vec<usize>,
+    /// What they take on one image, at most.
+    pub(crate) cost: Cost,
 }
 
 /// Rules and dictionary that passed strict loading.
@@ -306,12 +317,7 @@ impl Policy {
 
     fn load_known(sources: &[Source], identity: PolicyIdentity) -> Result<Policy, LoadError> {
         let model = Model::shared().map_err(LoadError::Engine)?;
-        check_paths(sources)?;
-        let mut dictionary = Dictionary::default();
-        for Source { path, bytes } in sources.iter().filter(|source| source.path.starts_with(LABELS_DIR)) {
-            dictionary.add(bytes).map_err(|error| LoadError::Dictionary { path: path.clone(), error })?;
-        }
-        let mut warnings = dictionary.warnings();
+        let (dictionary, mut warnings) = Dictionary::load(sources)?;
         let mut parsed: BTreeMap<String, Parsed> = BTreeMap::new();
         for source in sources.iter().filter(|source| source.path.starts_with(RULES_DIR)) {
             for rule in read_rules(source)? {
@@ -367,22 +373,29 @@ impl Policy {
         let tree = cedar.to_pst().map_err(|e| engine(&e))?;
         let found = reads::find(tree.body(), &self.dictionary);
         if let Some(problem) = found.problem {
-            return Err(LoadError::Reads { place: info.place(), id: info.id, problem: Box::new(problem) });
+            let place = info.place_of(problem.literal().unwrap_or_default());
+            return Err(LoadError::Reads { place, id: info.id, problem: Box::new(problem) });
         }
         for key in &found.ungoverned {
-            self.warnings.push(format!(
-                "{}: rule {}: the label {} is not in the dictionary; if it is misspelt here or on an image, nothing says so",
-                info.place(),
-                info.id,
-                text::quoted(key)
-            ));
+            let near = self.dictionary.near(key);
+            let near = near.map_or("if it is misspelt here or on an image, nothing says so".to_owned(), |near| {
+                format!("did you mean {}?", text::quoted(near))
+            });
+            let key = text::quoted(key);
+            let place = info.place_of(&key);
+            self.warnings.push(format!("{place}: rule {}: the label {key} is not in the dictionary; {near}", info.id));
         }
         let is_for_all = reads::is_for_all(tree.body());
+        let cost = Cost::of(tree.body());
         let at = self.rules.len();
         for action in reads::actions(tree.body()) {
             let applicable = self.applicable.entry(action).or_default();
             applicable.set.add(cedar.clone()).map_err(|e| engine(&e))?;
             applicable.rules.push(at);
+            applicable.cost.add(&cost);
+            if applicable.cost.fixed() > MAX_STEPS {
+                return Err(LoadError::Cost { action });
+            }
         }
         self.reads_time |= found.reads.contains(&Read::Time);
         self.places.insert(cedar.id().clone(), at);
@@ -422,10 +435,29 @@ impl Policy {
     }
 }
 
+impl Dictionary {
+    /// Loads the dictionary of these files strictly, without their rules; with what is probably not meant.
+    pub fn load(sources: &[Source]) -> Result<(Dictionary, Vec<String>), LoadError> {
+        check_paths(sources)?;
+        let mut dictionary = Dictionary::default();
+        for Source { path, bytes } in sources.iter().filter(|source| source.path.starts_with(LABELS_DIR)) {
+            dictionary.add(bytes).map_err(|error| LoadError::Dictionary { path: path.clone(), error })?;
+        }
+        let warnings = dictionary.warnings();
+        Ok((dictionary, warnings))
+    }
+}
+
 impl RuleInfo {
     /// Where it begins.
     pub fn place(&self) -> Place {
         Place::new(&self.path, self.position())
+    }
+
+    /// Where it asks for a text, which is given escaped and in quotation marks; where it begins if that is not found.
+    fn place_of(&self, quoted: &str) -> Place {
+        let at = lexer::find_text(&self.source, quoted);
+        Place::new(&self.path, lexer::position(self.position(), &self.source, at.unwrap_or(0)))
     }
 
     fn position(&self) -> Position {
@@ -470,6 +502,8 @@ fn check_paths(sources: &[Source]) -> Result<(), LoadError> {
 struct Parsed {
     info: RuleInfo,
     cedar: cedar_policy::Policy,
+    /// Where it begins in the text that Cedar parsed.
+    start: usize,
     warning: Option<String>,
     /// The least version of the schema that it says it needs.
     schema: u64,
@@ -479,23 +513,52 @@ fn read_rules(source: &Source) -> Result<impl Iterator<Item = Result<Parsed, Loa
     let path = &source.path;
     let text = std::str::from_utf8(&source.bytes).map_err(|_| LoadError::Encoding { path: path.clone() })?;
     let rules = lexer::split(text).map_err(|(at, excess)| LoadError::Excess { place: Place::new(path, at), excess })?;
-    Ok(rules.into_iter().map(move |rule| read_rule(path, &rule)))
+    let mut at_once = parse_file(text, &rules).map(Vec::into_iter);
+    Ok(rules.into_iter().map(move |rule| match at_once.as_mut().and_then(Iterator::next) {
+        Some(cedar) => read_rule(path, &rule, cedar, rule.start),
+        None => read_rule(path, &rule, bare(&parse_rule(path, &rule)?), 0),
+    }))
 }
 
-fn read_rule(path: &str, rule: &RuleText<'_>) -> Result<Parsed, LoadError> {
-    let place = || Place::new(path, rule.at);
-    let cedar = match cedar_policy::Policy::parse(None, rule.text) {
-        Ok(cedar) => cedar,
+/// All rules of a file, parsed at once: that costs a third of one after the other. `None` if the file does not read, or
+/// reads in other pieces than ours; then each rule is read by itself, and what is wrong has its place.
+fn parse_file(text: &str, rules: &[RuleText<'_>]) -> Option<Vec<cedar_policy::Policy>> {
+    let set: PolicySet = text.parse().ok()?;
+    if set.templates().next().is_some() || set.policies().count() != rules.len() {
+        return None;
+    }
+    let one = |(number, rule): (usize, &RuleText<'_>)| {
+        // Cedar numbers the rules of a text.
+        let cedar = set.policy(&PolicyId::new(format!("policy{number}")))?;
+        (cedar.to_cedar()? == rule.text).then(|| bare(cedar))
+    };
+    rules.iter().enumerate().map(one).collect()
+}
+
+/// The rule without its text, which Cedar would parse again for a tree of it.
+fn bare(rule: &cedar_policy::Policy) -> cedar_policy::Policy {
+    rule.as_ref().clone().into()
+}
+
+/// One rule as Cedar reads it.
+pub(crate) fn parse_rule(path: &str, rule: &RuleText<'_>) -> Result<cedar_policy::Policy, LoadError> {
+    match cedar_policy::Policy::parse(None, rule.text) {
+        Ok(cedar) => Ok(cedar),
         Err(_) if cedar_policy::Template::parse(None, rule.text).is_ok() => {
-            return Err(LoadError::Template { place: place() });
+            Err(LoadError::Template { place: Place::new(path, rule.at) })
         }
         Err(error) => {
             let error = DetailedError::from(&error);
             let offset = error.source_locations.first().map_or(0, |label| label.loc.start);
             let place = Place::new(path, rule.position(offset));
-            return Err(LoadError::Syntax { place, message: told(&error) });
+            Err(LoadError::Syntax { place, message: told(&error) })
         }
-    };
+    }
+}
+
+/// `start`: where the rule begins in the text that Cedar parsed.
+fn read_rule(path: &str, rule: &RuleText<'_>, cedar: cedar_policy::Policy, start: usize) -> Result<Parsed, LoadError> {
+    let place = || Place::new(path, rule.at);
     let Some(id) = cedar.annotation("id") else {
         return Err(LoadError::NoId { place: place() });
     };
@@ -544,7 +607,7 @@ fn read_rule(path: &str, rule: &RuleText<'_>) -> Result<Parsed, LoadError> {
         source: rule.text.to_owned(),
     };
     let cedar = cedar.new_id(PolicyId::new(&info.id));
-    Ok(Parsed { info, cedar, warning, schema })
+    Ok(Parsed { info, cedar, start, warning, schema })
 }
 
 /// A version as it is written in `@schema("1")`.
@@ -577,7 +640,7 @@ fn validate(parsed: &BTreeMap<String, Parsed>, model: &Model) -> Result<Vec<Stri
     let at = |id: &PolicyId, error: &DetailedError| {
         let id: &str = id.as_ref();
         let Some(rule) = parsed.get(id) else { return (Position::START, format!("rule {id}: {}", told(error))) };
-        let offset = error.source_locations.first().map_or(0, |label| label.loc.start);
+        let offset = error.source_locations.first().map_or(0, |label| label.loc.start.saturating_sub(rule.start));
         let at = lexer::position(rule.info.position(), &rule.info.source, offset);
         (at, format!("{}: rule {id}: {}", Place::new(&rule.info.path, at), told(error)))
     };
@@ -648,4 +711,36 @@ fn told(error: &DetailedError) -> String {
         told.push_str(&text::printable(part));
     }
     told
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::shipped;
+
+    #[test]
+    fn files_as_people_write_them_are_parsed_at_once_and_are_the_rules_that_they_are_one_by_one() {
+        let crowded = "// a;\n@id(\"a\") permit (principal, action, resource);@id(\"b\")forbid(principal,action,resource)// ;\n\n\
+                       when { resource.repository == \";\" && true // ;\n };\t@id(\"ä\")permit(principal,action,resource)\n\n;";
+        let shipped = shipped::FILES.iter().filter(|(path, _)| path.contains(".cedar")).map(|(_, text)| *text);
+        for text in shipped.chain([crowded]) {
+            let rules = lexer::split(text).unwrap();
+            let at_once = parse_file(text, &rules).expect("read at once");
+            for (rule, cedar) in rules.iter().zip(&at_once) {
+                let alone = cedar_policy::Policy::parse(None, rule.text).unwrap().new_id(cedar.id().clone());
+                assert_eq!(&alone, cedar, "{}", rule.text);
+            }
+        }
+    }
+
+    #[test]
+    fn a_file_with_one_bad_rule_or_a_slot_is_read_rule_by_rule() {
+        let good = "@id(\"a\") permit (principal, action, resource);";
+        for bad in
+            ["@id(\"b\") permit (principal);", "@id(\"b\") permit (principal == ?principal, action, resource);", ";"]
+        {
+            let text = format!("{good}{bad}");
+            assert!(parse_file(&text, &lexer::split(&text).unwrap()).is_none(), "{bad}");
+        }
+    }
 }

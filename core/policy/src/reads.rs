@@ -145,6 +145,17 @@ pub enum ReadProblem {
     Unknown,
 }
 
+impl ReadProblem {
+    /// The text in the rule that is wrong, escaped and in quotation marks.
+    pub(crate) fn literal(&self) -> Option<&str> {
+        match self {
+            Self::FitKey { key } | Self::LabelForm { key } => Some(key),
+            Self::Value { value, .. } | Self::Cloud { value } | Self::Name { value } => Some(value),
+            _ => None,
+        }
+    }
+}
+
 /// The actions of a rule's scope.
 pub(crate) fn actions(rule: &Template) -> Vec<Action> {
     let is = |uid: &cedar_policy::pst::EntityUID, action: Action| uid.eid == action.as_str();

@@ -53,7 +53,7 @@ pub(crate) fn is_unprintable(c: char) -> bool {
 }
 
 /// The known word that is nearest to a misspelt one, for `did you mean`.
-pub(crate) fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+pub fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     if word.chars().count() > 64 {
         return None;
     }

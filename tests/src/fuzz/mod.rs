@@ -8,6 +8,8 @@ pub mod documents;
 pub mod mutate;
 pub mod policies;
 pub mod programs;
+#[path = "../../../core/policy/tests/policy/second.rs"]
+mod second;
 pub mod stored;
 pub mod tuf;
 pub mod update;
@@ -49,7 +51,9 @@ targets! {
     documents::workload 3000,
     policies::dictionary 300,
     policies::environment 2000,
-    policies::policy 150,
+    policies::policy 100,
+    policies::exception 1500,
+    policies::decision 1500,
     stored::wire_frames 3000,
     stored::state_record 400,
     stored::private_key 1500,

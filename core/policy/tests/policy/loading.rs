@@ -449,7 +449,8 @@ fn a_policy_states_the_least_schema_that_it_needs() {
     let rule = |schema: &str| format!("@id(\"a\") {schema} permit (principal, action, resource);");
     assert_eq!(load(&rule("")).unwrap().schema_needed(), 1);
     assert_eq!(load(&rule("@schema(\"1\")")).unwrap().schema_needed(), trust_policy::SCHEMA_VERSION);
-    for wrong in ["@schema", "@schema(\"\")", "@schema(\"0\")", "@schema(\"01\")", "@schema(\"+1\")", "@schema(\"v1\")"] {
+    for wrong in ["@schema", "@schema(\"\")", "@schema(\"0\")", "@schema(\"01\")", "@schema(\"+1\")", "@schema(\"v1\")"]
+    {
         assert!(matches!(load(&rule(wrong)), Err(LoadError::SchemaStated { .. })), "{wrong}");
     }
     let huge = "@schema(\"99999999999999999999\")";

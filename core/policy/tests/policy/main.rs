@@ -2,11 +2,17 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)] // a test program
 
+mod bounds;
 mod common;
 mod deciding;
+mod differential;
 mod excepting;
+mod lifting;
+mod linting;
 mod loading;
 mod properties;
 mod schema;
+mod second;
 mod shipped;
+mod table;
 mod traps;

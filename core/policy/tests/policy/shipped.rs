@@ -1,7 +1,7 @@
 //! What `trust policy init` writes works at once, and so does every example in it and in docs/policy.md.
 
 use crate::common::{KEY, NOW, dictionary, identity, marked, platform, public, shipped_sources, source, subject};
-use trust_policy::{Action, Cloud, Environment, Policy, shipped};
+use trust_policy::{Action, Cloud, Environment, Policy, cases, lint, shipped};
 
 /// The blocks of one language in a text.
 fn blocks<'a>(text: &'a str, language: &str) -> Vec<&'a str> {
@@ -20,17 +20,73 @@ fn the_shipped_set_loads_without_a_warning() {
     assert!(!policy.reads_time());
 }
 
-#[test]
-fn every_shipped_example_loads_when_it_is_renamed_into_force() {
-    let mut examples = 0;
-    for (path, text) in shipped::FILES.iter().filter(|(path, _)| path.ends_with(".example")) {
-        let mut sources = shipped_sources();
-        sources.push(source(&format!("_{}", path.trim_end_matches(".example")), text));
-        let policy = Policy::load(&sources, identity()).unwrap_or_else(|e| panic!("{path}: {e}"));
-        assert_eq!(policy.warnings(), Vec::<String>::new(), "{path}");
-        examples += 1;
+/// The files with these examples renamed into force, and without those that they stand in place of.
+fn with_examples(names: &[&str]) -> Vec<(String, &'static str)> {
+    let is_replaced = |path: &str| {
+        shipped::INSTEAD.iter().any(|(name, old)| {
+            names.contains(name)
+                && [format!("policy/{old}.cedar"), format!("tests/{old}.toml")].contains(&path.to_owned())
+        })
+    };
+    let renamed = |path: &str| {
+        let stem = path.split_once('/').and_then(|(_, file)| file.split_once('.')).map_or("", |(stem, _)| stem);
+        path.strip_suffix(".example").filter(|_| names.contains(&stem)).unwrap_or(path).to_owned()
+    };
+    let files = shipped::FILES.iter().filter(|(path, _)| !is_replaced(path));
+    files.map(|(path, text)| (renamed(path), *text)).collect()
+}
+
+fn examples() -> Vec<&'static str> {
+    let name = |path: &'static str| path.strip_prefix("policy/")?.strip_suffix(".cedar.example");
+    shipped::FILES.iter().filter_map(|(path, _)| name(path)).collect()
+}
+
+/// Loads the files that are in force and decides their cases; what is told about them.
+fn told(files: &[(String, &'static str)]) -> Vec<String> {
+    let is_published = |path: &str| path.ends_with(".cedar") || path.ends_with(".json");
+    let published = files.iter().filter(|(path, _)| is_published(path));
+    let sources: Vec<_> = published.map(|(path, text)| source(&format!("_{path}"), text)).collect();
+    let policy = Policy::load(&sources, identity()).unwrap();
+    let mut told = policy.warnings().to_vec();
+    told.extend(lint(&policy, &sources).into_iter().map(|finding| finding.message));
+    let mut all = Vec::new();
+    for (path, text) in files.iter().filter(|(path, _)| path.starts_with("tests/") && path.ends_with(".toml")) {
+        let environment = |path: &str| Ok(Environment::from_toml(shipped(path), path).unwrap());
+        all.extend(cases::read(path, text.as_bytes(), environment).unwrap());
     }
-    assert_eq!(examples, 2);
+    let report = cases::run(&policy, &all);
+    assert!(report.passed > 0 && report.passed + report.failed == all.len());
+    let failed = report.cases.iter().filter(|result| !result.passed);
+    told.extend(failed.map(|result| format!("{}: {}\n{}", result.path, result.name, result.text())));
+    told.extend(report.untouched.into_iter().map(|id| format!("no case touches {id}")));
+    told
+}
+
+#[test]
+fn the_shipped_rules_decide_as_their_cases_say_and_every_rule_is_touched() {
+    assert_eq!(told(&with_examples(&[])), Vec::<String>::new());
+}
+
+#[test]
+fn each_shipped_example_works_when_it_is_renamed_into_force_and_all_cases_hold() {
+    let examples = examples();
+    assert_eq!(examples.len(), 7);
+    for example in &examples {
+        assert_eq!(told(&with_examples(&[example])), Vec::<String>::new(), "{example}");
+        let cases = format!("tests/{example}.toml.example");
+        assert!(shipped::FILES.iter().any(|(path, _)| *path == cases), "{example} has no cases");
+        assert!(shipped("README.md").contains(&format!("| `{example}` |")), "the README does not tell of {example}");
+    }
+}
+
+#[test]
+fn a_case_that_does_not_hold_is_noticed() {
+    let mut files = with_examples(&[]);
+    let rules = files.iter_mut().find(|(path, _)| path == "policy/pii.cedar").unwrap();
+    rules.1 = "@id(\"pii-private-clouds\") permit (principal, action, resource);";
+    let told = told(&files);
+    assert!(told.iter().any(|told| told.contains("expected deny") && told.contains("found    allow")), "{told:?}");
+    assert!(told.iter().any(|told| told.contains("there is no rule pii-not-in-public")), "{told:?}");
 }
 
 #[test]
@@ -101,6 +157,11 @@ fn every_example_of_the_documentation_loads() {
             seen += 1;
         }
         for file in blocks(text, "toml") {
+            if file.contains("[[case]]") {
+                let environment = |path: &str| Ok(Environment::from_toml(shipped(path), path).unwrap());
+                cases::read("tests/a.toml", file.as_bytes(), environment).unwrap_or_else(|e| panic!("{e}\n{file}"));
+                continue;
+            }
             Environment::from_toml(file, "x").unwrap_or_else(|e| panic!("{e}\n{file}"));
         }
         for file in blocks(text, "json") {

@@ -273,6 +273,26 @@ fn seconds(text: &str) -> Result<i64, String> {
     Ok((((years + months + day - 1) * 24 + hour) * 60 + minute) * 60 + second)
 }
 
+/// The other way round.
+pub(crate) fn written(unix: i64) -> String {
+    let (mut days, time) = (unix.div_euclid(86_400), unix.rem_euclid(86_400));
+    let (mut year, mut month) = (1970, 1);
+    let length = |year: i64, month: i64| seconds(&first(year, month)).unwrap_or(0) / 86_400;
+    while days >= length(year + 1, 1) - length(1970, 1) {
+        year += 1;
+    }
+    days -= length(year, 1);
+    while month < 12 && days >= length(year, month + 1) - length(year, 1) {
+        month += 1;
+    }
+    days -= length(year, month) - length(year, 1);
+    format!("{year}-{month:02}-{:02}T{:02}:{:02}:{:02}Z", days + 1, time / 3_600, time / 60 % 60, time % 60)
+}
+
+fn first(year: i64, month: i64) -> String {
+    format!("{year}-{month}-1T0:0:0Z")
+}
+
 #[test]
 fn every_case_of_the_table_is_decided_as_it_says() {
     let mut failed = String::new();
@@ -301,6 +321,17 @@ fn every_case_of_the_table_is_decided_as_it_says() {
     }
     assert!(names.len() >= 200, "only {} cases", names.len());
     assert!(failed.is_empty(), "{failed}");
+}
+
+#[test]
+fn every_shipped_file_of_rules_has_cases_in_the_table() {
+    let sets = sets();
+    for (path, _) in shipped::FILES.iter().filter(|(path, _)| path.starts_with("policy/")) {
+        let path = format!("_{}", path.trim_end_matches(".example"));
+        let cases: usize =
+            sets.iter().filter(|set| set.sources.iter().any(|s| s.path == path)).map(|set| set.cases.len()).sum();
+        assert!(cases >= 5, "{path} has {cases} cases in table/shipped.txt");
+    }
 }
 
 #[test]
