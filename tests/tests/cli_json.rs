@@ -259,6 +259,46 @@ fn policies(judge: &mut Judge) {
     judge.judge(&ops, &[&explain[..], &[&image("public")]].concat(), 0);
     judge.judge(&ops, &[&explain[..], &[&format!("{demo}/api:unsigned")]].concat(), 10);
     manifests(judge, &public);
+    reserved(judge, &policy, &public);
+}
+
+/// The dictionary, exceptions, the history of the policy, and roles with keys of their own.
+fn reserved(judge: &mut Judge, policy: &str, public: &str) {
+    let (alice, ops, demo) = (judge.world.alice.clone(), judge.world.ops.clone(), judge.world.demo.clone());
+    let pii = format!("{demo}/data-pii:v1");
+    let pinned = format!("{demo}/data-pii@{}", judge.world.images["data-PII"].digest);
+    let labels = judge.judge(&alice, &["labels", "check", "policy"], 0);
+    let values = labels["labels"][0]["values"].as_array().map(Vec::len);
+    judge.world.check("labels check: values", values == Some(3), &labels.to_string());
+    judge.judge(&ops, &["labels", "check", "--image", &pii], 0);
+    let typo = judge.judge(&ops, &["labels", "check", "--image", &format!("{demo}/data-typo:v1")], 20);
+    judge.world.check("labels check: E2002", typo["code"] == "E2002", &typo.to_string());
+    judge.judge(&ops, &["labels", "show"], 0);
+    let published = judge.judge(&alice, &["labels", "publish", "policy", policy], 0);
+    judge.world.check("labels publish", published["labels_only"] == true, &published.to_string());
+    judge.judge(&ops, &["policy", "pull", "pulled"], 0);
+    judge.judge(&ops, &["policy", "diff", "pulled"], 0);
+    std::fs::write(ops.home.join("pulled/policy/more.cedar"), "// mine\n").unwrap();
+    let differs = judge.judge(&ops, &["policy", "diff", "pulled"], 60);
+    judge.world.check("policy diff: E6002", differs["code"] == "E6002", &differs.to_string());
+    judge.judge(&ops, &["policy", "diff", policy, "--from", "1"], 0);
+    judge.judge(&ops, &["policy", "log"], 0);
+    let grant = ["exception", "grant", policy, "--image", &pinned, "--env", public, "--reason", "Incident", "--for"];
+    let granted = judge.judge(&alice, &[&grant[..], &["4h", "--rule", "pii-not-in-public"]].concat(), 0);
+    let id = granted["exception"]["id"].as_str().unwrap_or_default().to_owned();
+    judge.judge(&alice, &[&grant[..], &["4h", "--rule", "nothing"]].concat(), 2);
+    judge.judge(&alice, &[&grant[..], &["8d", "--rule", "pii-not-in-public"]].concat(), 2);
+    let listed = judge.judge(&ops, &["exception", "list", "--all"], 0);
+    judge.world.check("exception list", listed["exceptions"][0]["id"] == id.as_str(), &listed.to_string());
+    let lifted = judge.judge(&ops, &["policy", "explain", "--image", &pii, "--env", public], 0);
+    let without = &lifted["without_exception"];
+    judge.world.check("explain: without the exception", without["allowed"] == false, &lifted.to_string());
+    judge.judge(&alice, &["exception", "revoke", &id, policy], 0);
+    let added = judge.judge(&alice, &["signer", "add", "_policy", policy, "--signer-key", "rules"], 0);
+    judge.world.check("signer add: moved", added["files"].as_array().is_some_and(|f| f.len() == 2), &added.to_string());
+    judge.judge(&alice, &["signer", "accept", "_exceptions", policy, "--key", "rules"], 0);
+    judge.judge(&alice, &["signer", "remove", "_policy", policy, "--confirm", policy], 0);
+    judge.judge(&alice, &["policy", "publish", "policy", policy], 0);
 }
 
 fn manifests(judge: &mut Judge, public: &str) {

@@ -6,6 +6,8 @@
 mod cli_world;
 #[path = "cli_transcripts/policies.rs"]
 mod policies;
+#[path = "cli_transcripts/reserved.rs"]
+mod reserved;
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -167,6 +169,10 @@ fn steady_word(word: &str) -> String {
     let hex = |n: usize| word.len() == n && word.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
     let day = word.len() == 10
         && word.bytes().enumerate().all(|(at, b)| if at == 4 || at == 7 { b == b'-' } else { b.is_ascii_digit() });
+    // The day of the grant, and a part that is random.
+    let exception = word.split_once('-').is_some_and(|(day, rest)| {
+        day.len() == 8 && day.starts_with("20") && rest.len() == 8 && rest.bytes().all(|b| b.is_ascii_hexdigit())
+    });
     let clock =
         word.len() == 5 && word.bytes().enumerate().all(|(at, b)| if at == 2 { b == b':' } else { b.is_ascii_digit() });
     match word {
@@ -174,6 +180,7 @@ fn steady_word(word: &str) -> String {
         _ if hex(12) => "<id, short>".to_owned(),
         _ if word.len() == 20 && word.ends_with('Z') && word.contains('T') => "<time>".to_owned(),
         _ if day => "<day>".to_owned(),
+        _ if exception => "<exception>".to_owned(),
         _ if clock => "<clock>".to_owned(),
         _ => match word.strip_prefix("sha256:") {
             Some(rest) => format!("sha256:{}", steady_word(rest)),
@@ -227,6 +234,7 @@ fn every_command_says_what_its_transcript_says() {
     images(&mut book);
     policies::policies(&mut book);
     policies::manifests(&mut book);
+    reserved::reserved(&mut book);
     refusals(&mut book);
     people(&mut book);
     rotations(&mut book);
@@ -568,6 +576,17 @@ const COMMANDS: &[&str] = &[
     "policy publish",
     "policy show",
     "policy use",
+    "policy pull",
+    "policy diff",
+    "policy log",
+    "labels",
+    "labels check",
+    "labels show",
+    "labels publish",
+    "exception",
+    "exception grant",
+    "exception list",
+    "exception revoke",
     "context",
     "context add",
     "context use",
@@ -594,7 +613,19 @@ fn help(book: &mut Book) {
         words.push("-h");
         book.tell(&format!("help-{}", command.replace(' ', "-")), &ops, &words, 0);
     }
-    for topic in ["exit-codes", "environment", "references", "key-uris", "config", "policy", "E0009", "E1403", "sign"] {
+    for topic in [
+        "exit-codes",
+        "environment",
+        "references",
+        "key-uris",
+        "config",
+        "policy",
+        "exceptions",
+        "labels",
+        "E0009",
+        "E1403",
+        "sign",
+    ] {
         book.tell(&format!("topic-{topic}"), &ops, &["help", topic], 0);
     }
     book.tell("topic-unknown", &ops, &["help", "E9999"], 2);

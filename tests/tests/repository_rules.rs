@@ -615,7 +615,7 @@ fn reserved_targets_are_refused_outside_their_role() {
     let house = House::new();
     let state = house.start();
     let wide = house.next_targets(&state, |d| d.set_delegation(&delegation("alice", &[&house.alice], &["*/*"])));
-    for path in ["_policy/main.cedar", "_revoked/x", "_unknown/x"] {
+    for path in ["_policy/main.cedar", "_labels/x.json", "_exceptions/x.json", "_revoked/x", "_unknown/x"] {
         let mut draft = Draft::targets(later());
         draft.set_target(path, &TargetInfo::of(b"x"));
         let result = check(&state, &[], &[("targets", wide.clone()), ("alice", sign(&draft, &[&house.alice]))]);

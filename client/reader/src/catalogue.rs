@@ -167,8 +167,11 @@ mod by {
     pub(super) const KEYS: &str = "commands that use a private key: init, sign, unsign, revoke, rotate, signer, key";
     pub(super) const PINS: &str = "pin add, init, and every command that reads a collection";
     pub(super) const ROOTS: &str = "init and rotate, which ask for online keys";
-    pub(super) const POLICY: &str = "verify --env, sign where a policy is in use, the commands policy, labels and exception; the gate";
+    pub(super) const POLICY: &str =
+        "verify --env, sign where a policy is in use, the commands policy, labels and exception; the gate";
     pub(super) const FOLDERS: &str = "policy diff";
+    pub(super) const CASES: &str = "policy test";
+    pub(super) const FORMATS: &str = "policy fmt --check";
     pub(super) const DOCTOR: &str = "doctor and status";
     pub(super) const MANIFESTS: &str = "verify --manifests";
     pub(super) const ASK: &str = "commands that change or remove something: sign, unsign, revoke, rotate, signer, pin";
@@ -412,6 +415,10 @@ catalogue! {
         "whoever signs images in it would stand beside the rules that judge them",
         ["make a collection for the policy alone: trust init COLLECTION"], by POLICY,
         example ["trust policy publish ./policy registry.example.com/policy"];
+    CasesRefused "E0011" USAGE: "the cases of a policy cannot be used",
+        "a member is missing, unknown or of the wrong kind, or there is no case at all",
+        ["correct what is named above", "see a case: the README.md that trust policy init writes"], by CASES,
+        example ["trust policy test ./policy"];
     ManifestRefused "E0009" USAGE: "a manifest cannot be used",
         "every image in it must be known, so that what cannot be read or understood is refused",
         ["correct what is named above", "check what is applied, not its template: kustomize build or helm template, into --manifests -"], by MANIFESTS,
@@ -548,6 +555,12 @@ catalogue! {
     FolderDiffers "E6002" FINDINGS: "the folder is not what is in force",
         "it was changed and not published, or somebody published something else", ["publish the folder, or take what is in force"],
         by FOLDERS, example ["trust policy diff ./policy", "trust policy pull ./policy"];
+    NotFormatted "E6003" FINDINGS: "files are not written the one way",
+        "they were edited and not formatted", ["format them: trust policy fmt DIR"], by FORMATS,
+        example ["trust policy fmt ./policy"];
+    CasesFailed "E6004" FINDINGS: "the rules do not decide as the cases say",
+        "a rule, the dictionary or a case is wrong", ["correct what is wrong, then: trust policy test DIR"], by CASES,
+        example ["trust policy test ./policy"];
 }
 
 impl Code {

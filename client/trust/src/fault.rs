@@ -429,12 +429,17 @@ impl From<SettingsError> for Problem {
     }
 }
 
+/// Those who sign images: roles for policy are none of them.
+fn people(known: &[String]) -> String {
+    known.iter().filter(|name| !name.starts_with('_')).map(String::as_str).collect::<Vec<_>>().join(", ")
+}
+
 /// A signer that the collection does not have.
 pub fn no_such_signer(name: &str, collection: &str, known: &[String]) -> Problem {
     Problem::new(Code::KeyNotAllowed)
         .headline(format!("{collection} has no signer `{name}`"))
         .cause("only roles that `targets` delegates directly can sign under their name")
-        .fact("signers", known.join(", "))
+        .fact("signers", people(known))
         .remedy([
             format!("check the name: trust signer list {collection}"),
             format!("a new signer is added by whoever holds the targets key: trust signer add {name} {collection}"),
@@ -466,7 +471,7 @@ pub fn file_too_large(role: &str, signer: &str, collection: &CollectionName, byt
 pub fn no_role_for_my_keys(collection: &str, known: &[String]) -> Problem {
     Problem::new(Code::KeyNotAllowed)
         .headline(format!("no key of this machine may sign in {collection}"))
-        .fact("signers", known.join(", "))
+        .fact("signers", people(known))
         .remedy([
             "name a key of one of the signers with --key URI",
             "or ask whoever holds the targets key: trust signer add",

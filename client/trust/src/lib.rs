@@ -12,6 +12,7 @@ pub mod commands;
 pub mod drafts;
 pub mod entries;
 pub mod fault;
+pub mod history;
 pub mod keyring;
 pub mod manifests;
 pub mod online_keys;
@@ -109,6 +110,8 @@ fn dispatch(app: &App, printer: &Printer, command: &Command) -> Result<Box<dyn A
         Command::Key(command) => commands::key::run(app, command),
         Command::Pin(command) => commands::pin::run(app, command),
         Command::Policy(command) => commands::policy::run(app, printer, command),
+        Command::Labels(command) => commands::labels::run(app, printer, command),
+        Command::Exception(command) => commands::exception::run(app, printer, command),
         Command::Context(command) => commands::context::run(app, command),
         Command::Config(command) => commands::config::run(app, command),
         Command::Status(args) => commands::status::run(app, args),

@@ -5,9 +5,11 @@
 //! variables or files (`crate::settings`), and any effect.
 
 pub mod collections;
+pub mod exceptions;
 pub mod globals;
 pub mod images;
 pub mod keys;
+pub mod labels;
 pub mod operations;
 pub mod people;
 pub mod policy;
@@ -88,6 +90,12 @@ pub enum Command {
     /// Rules on signed facts: write, try, publish
     #[command(subcommand)]
     Policy(policy::PolicyCommand),
+    /// Which labels carry meaning: check, show, publish the dictionary
+    #[command(subcommand)]
+    Labels(labels::LabelsCommand),
+    /// Let one image run where rules deny it, for a short time
+    #[command(subcommand)]
+    Exception(exceptions::ExceptionCommand),
     /// Which server to talk to
     #[command(subcommand)]
     Context(setup::ContextCommand),

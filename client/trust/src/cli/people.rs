@@ -13,7 +13,7 @@ use crate::entries::Layout;
 /// `trust signer …`
 #[derive(Debug, Subcommand)]
 pub enum SignerCommand {
-    /// Let somebody sign in a collection
+    /// Let somebody sign in a collection, or give the policy a key of its own
     #[command(
         long_about = "Lets somebody sign in a collection: delegates to a role of this name.\n\n\
             The signer's own first file (it is empty) must be signed with the signer's key. If that private key is on this \
@@ -21,22 +21,41 @@ pub enum SignerCommand {
             their machine and sends FILE, which is given here with --accept.\n\n\
             --bins N spreads what they sign over N files by the hash of its path: for signers of many tags, whose \
             one file would be long to download after each change. `trust help signer bins` says when, and who can read it. \
-            Bins are made with the signer's key: where that is on another machine, they run `trust signer bins` there.",
+            Bins are made with the signer's key: where that is on another machine, they run `trust signer bins` there.\n\n\
+            _policy, _labels, _exceptions and _revoked are no people but roles for rules, the label dictionary, exceptions and \
+            revocations: with one of these names this gives it keys and a threshold of its own. From then on nobody else can sign \
+            it, the key of `targets` neither. What is in force of it moves into the new role in the same publication. Where the \
+            role's key is on another machine, its holder runs `trust signer accept` there, which takes over what is in force.",
         after_help = "Examples:\n  \
             trust signer add alice registry.example.com/pay --public-key alice.pub --accept alice.json\n  \
             trust signer add qa registry.example.com/pay --signer-key qa\n  \
             trust signer add web registry.example.com/pay --signer-key web --paths 'web/*'\n  \
-            trust signer add ci registry.example.com/pay --signer-key ci --bins 256"
+            trust signer add ci registry.example.com/pay --signer-key ci --bins 256\n  \
+            trust signer add _policy registry.example.com/policy --signer-key secops\n  \
+            trust signer add _exceptions registry.example.com/policy --signer-key lead --signer-key deputy --threshold 2"
     )]
     Add(SignerAdd),
-    /// On the signer's machine: sign the empty first file of my role
-    #[command(after_help = "Examples:\n  \
-        trust signer accept alice registry.example.com/pay --key alice --out alice.json")]
+    /// On the signer's machine: sign the first file of my role
+    #[command(
+        long_about = "Signs the first file of my role: an empty one for a signer. For _policy, _labels, _exceptions and _revoked it \
+            holds what is in force of that kind, so that nothing is lost when the role gets a key of its own; for that the \
+            collection must be pinned on this machine.",
+        after_help = "Examples:\n  \
+        trust signer accept alice registry.example.com/pay --key alice --out alice.json\n  \
+        trust signer accept alice registry.example.com/pay --key file:/media/usb/alice.pem --out alice.json\n  \
+        trust signer accept _policy registry.example.com/policy --key secops --out policy.json"
+    )]
     Accept(SignerAccept),
     /// Take the right to sign away; what they signed no longer counts
-    #[command(after_help = "Examples:\n  \
+    #[command(
+        long_about = "Takes the right to sign away; what was signed in the role no longer counts.\n\n\
+            Of _policy, _labels, _exceptions and _revoked that means: what stands there is no longer in force, and the key of \
+            `targets` signs that kind again. What ends by it is said in the question.",
+        after_help = "Examples:\n  \
         trust signer remove alice registry.example.com/pay\n  \
-        trust signer remove alice registry.example.com/pay --confirm registry.example.com/pay")]
+        trust signer remove alice registry.example.com/pay --confirm registry.example.com/pay\n  \
+        trust signer remove _exceptions registry.example.com/policy --confirm registry.example.com/policy"
+    )]
     Remove(SignerRemove),
     /// Spread what a signer signed over hash bins, or back into one file
     #[command(
@@ -74,8 +93,8 @@ pub enum SignerCommand {
 /// `trust signer add`
 #[derive(Debug, Args)]
 pub struct SignerAdd {
-    /// Name of the signer
-    #[arg(value_name = "NAME", value_parser = values::signer)]
+    /// Name of the signer, or _policy, _labels, _exceptions, _revoked
+    #[arg(value_name = "NAME", value_parser = values::signer_or_reserved)]
     pub name: RoleName,
     /// The collection
     #[arg(value_name = "COLLECTION", value_parser = values::collection)]
@@ -110,7 +129,7 @@ pub struct SignerAdd {
 #[derive(Debug, Args)]
 pub struct SignerAccept {
     /// My name as a signer
-    #[arg(value_name = "NAME", value_parser = values::signer)]
+    #[arg(value_name = "NAME", value_parser = values::signer_or_reserved)]
     pub name: RoleName,
     /// The collection
     #[arg(value_name = "COLLECTION", value_parser = values::collection)]
@@ -123,8 +142,8 @@ pub struct SignerAccept {
 /// `trust signer remove`
 #[derive(Debug, Args)]
 pub struct SignerRemove {
-    /// Name of the signer
-    #[arg(value_name = "NAME", value_parser = values::signer)]
+    /// Name of the signer, or _policy, _labels, _exceptions, _revoked
+    #[arg(value_name = "NAME", value_parser = values::signer_or_reserved)]
     pub name: RoleName,
     /// The collection
     #[arg(value_name = "COLLECTION", value_parser = values::collection)]

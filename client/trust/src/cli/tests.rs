@@ -84,6 +84,10 @@ fn every_command_that_needs_a_key_has_the_same_flags() {
         "key export",
         "key import",
         "key show",
+        "policy publish",
+        "labels publish",
+        "exception grant",
+        "exception revoke",
     ] {
         let mut at = Cli::command();
         for name in command.split(' ') {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use trust_image::{Digest, Reference, target};
-use trust_tuf::{CollectionName, RoleName, UtcTime, limits};
+use trust_tuf::{CollectionName, RoleName, UtcTime, limits, reserved};
 
 use crate::entries::Layout;
 
@@ -30,6 +30,17 @@ pub fn duration(text: &str) -> Result<Duration, String> {
     } else {
         Err("a duration is between 1s and 366d".to_owned())
     }
+}
+
+/// How long an exception holds: `30m`, `4h`, `2d`, at most 7 days.
+pub fn exception_life(text: &str) -> Result<Duration, String> {
+    let wrong = || "an exception holds for some minutes, hours or days, at most 7d: for example 4h".to_owned();
+    if !text.ends_with(['m', 'h', 'd']) {
+        return Err(wrong());
+    }
+    let life = duration(text).map_err(|_| wrong())?;
+    let most = u64::try_from(trust_policy::exceptions::MAX_LIFE).unwrap_or(0);
+    if life.as_secs() <= most { Ok(life) } else { Err(wrong()) }
 }
 
 /// A duration as [`duration`] reads it, or none at all: `0s`.
@@ -70,6 +81,17 @@ pub fn signer(text: &str) -> Result<RoleName, String> {
         return Err("a signer's name is not `targets` and does not begin with `_`".to_owned());
     }
     Ok(name)
+}
+
+/// The name of a signer, or of a reserved role.
+pub fn signer_or_reserved(text: &str) -> Result<RoleName, String> {
+    if reserved::KINDS.contains(&text) {
+        return RoleName::parse(text).map_err(|e| e.to_string());
+    }
+    signer(text).map_err(|why| match text.starts_with('_') {
+        true => format!("a reserved role is one of {}", reserved::KINDS.join(", ")),
+        false => why,
+    })
 }
 
 /// A number of hash bins: 2 to 1024 and a power of two, also as `2^8`.
@@ -155,7 +177,7 @@ pub fn rotated_role(text: &str) -> Result<RotatedRole, String> {
         "snapshot" => Ok(RotatedRole::Snapshot),
         "timestamp" => Ok(RotatedRole::Timestamp),
         other => match other.strip_prefix("signer:") {
-            Some(name) => signer(name).map(RotatedRole::Signer),
+            Some(name) => signer_or_reserved(name).map(RotatedRole::Signer),
             None => Err("a role is root, targets, snapshot, timestamp or signer:NAME".to_owned()),
         },
     }
@@ -200,11 +222,25 @@ mod tests {
     }
 
     #[test]
+    fn an_exception_for_eight_days_is_refused() {
+        for (text, seconds) in [("1m", 60), ("4h", 14_400), ("7d", 604_800), ("168h", 604_800)] {
+            assert_eq!(exception_life(text).unwrap().as_secs(), seconds);
+        }
+        for text in ["8d", "169h", "0h", "4", "30s", "1w", "-1h", ""] {
+            assert!(exception_life(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
     fn signers_cannot_have_reserved_names() {
         for text in ["targets", "root", "_policy", "a/b", "", "A"] {
             assert!(signer(text).is_err(), "{text}");
         }
         assert!(signer("alice").is_ok());
+        assert!(signer_or_reserved("alice").is_ok() && signer_or_reserved("_revoked").is_ok());
+        assert!(signer_or_reserved("_revocations").unwrap_err().contains("_revoked"));
+        assert!(signer_or_reserved("targets").is_err());
+        assert!(rotated_role("signer:_policy").is_ok());
         assert!(rotated_role("signer:targets").is_err());
         assert!(rotated_role("alice").is_err());
     }

@@ -4,24 +4,18 @@
 use std::collections::BTreeMap;
 
 use serde_json::Value;
-use trust_reader::catalogue::Code;
-use trust_reader::layout::Layout;
-use trust_reader::problems::Failure;
-use trust_reader::transport::Transport;
 use trust_reader::verdict::Problem;
 use trust_reader::verify::digest_of;
-use trust_tuf::envelope::Unverified;
 use trust_tuf::model::Role;
-use trust_tuf::names::percent_encode;
-use trust_tuf::{Delegation, Targets, UpdateError, Verified, limits};
+use trust_tuf::{Delegation, Targets};
 
 use crate::anchors;
 use crate::app::App;
 use crate::cli::images::Diff;
 use crate::fault;
+use crate::history;
 use crate::output::Difference;
 use crate::printer::Answer;
-use crate::server;
 use crate::session::Session;
 use crate::style::{self, Style};
 
@@ -41,40 +35,12 @@ pub fn run(app: &App, args: &Diff) -> Result<Difference, Problem> {
     if from == 0 || from >= to || to > newest {
         return Err(fault::usage(&format!("`{}` has versions 1 to {newest}; give --from below --to", args.role)));
     }
-    let newer = if to == newest { current } else { version(app, &session, args, to)? };
-    let older = version(app, &session, args, from)?;
+    let newer = if to == newest { current } else { history::version(app, &session, &args.role, to)? };
+    let older = history::version(app, &session, &args.role, from)?;
     Ok(compare(args, (from, &older), (to, &newer)))
 }
 
-fn version(app: &App, session: &Session, args: &Diff, number: u64) -> Result<Verified<Targets>, Problem> {
-    let keys = session.keys_of(&args.role).ok_or_else(|| fault::internal("a role without keys"))?;
-    let address = session.server.clone().ok_or_else(|| fault::internal("no server"))?;
-    let transport = server::anonymous(app, &address)?;
-    let file = format!("{number}.{}.json", percent_encode(args.role.as_str()));
-    let path = Layout::of(&args.collection).metadata(&file);
-    let scene = session.reader.scene();
-    let bytes = app.wait(async {
-        let fetched = transport.fetch(&path, limits::STATED_BYTES).await;
-        fetched.map_err(|error| scene.problem(Failure::Fetch { file: file.clone(), error }))
-    })?;
-    let refused = |reason: trust_tuf::Reason| {
-        let role = args.role.as_str().to_owned();
-        session
-            .reader
-            .scene()
-            .problem(Failure::Update(UpdateError { role, reason }))
-            .cause("an older version is shown only if the keys that the role has today signed it")
-            .remedy(["compare versions since the keys of the role last changed"])
-    };
-    let read = Unverified::<Targets>::read(bytes.to_vec(), limits::STATED_BYTES).map_err(|e| refused(e.into()))?;
-    let verified = read.verify(&keys).map_err(refused)?;
-    if verified.version().get() != number {
-        return Err(Problem::new(Code::WrongVersion).fact("file", &file).fact("found", verified.version()));
-    }
-    Ok(verified)
-}
-
-fn digests(file: &Targets) -> BTreeMap<String, String> {
+pub(super) fn digests(file: &Targets) -> BTreeMap<String, String> {
     let text =
         |info: &trust_tuf::TargetInfo| digest_of(info).map_or_else(|| "no known hash".to_owned(), |d| d.to_string());
     file.targets().map(|(path, info)| (path.to_owned(), text(&info))).collect()

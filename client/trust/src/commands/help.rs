@@ -14,7 +14,8 @@ use crate::settings::environment::VARIABLES;
 use crate::style::{self, Style};
 
 /// The topics beside commands and error ids.
-pub const TOPICS: [&str; 7] = ["config", "environment", "errors", "exit-codes", "key-uris", "policy", "references"];
+pub const TOPICS: [&str; 9] =
+    ["config", "environment", "errors", "exceptions", "exit-codes", "key-uris", "labels", "policy", "references"];
 
 /// A text to read.
 pub struct Topic {
@@ -31,6 +32,8 @@ pub fn run(args: &Help) -> Result<Topic, Problem> {
         "references" => include_str!("../topics/references.txt").to_owned(),
         "key-uris" => include_str!("../topics/key-uris.txt").to_owned(),
         "policy" => format!("{}\n{}", include_str!("../topics/policy.txt"), command(&args.topic).unwrap_or_default()),
+        "exceptions" => include_str!("../topics/exceptions.txt").to_owned(),
+        "labels" => format!("{}\n{}", include_str!("../topics/labels.txt"), command(&args.topic).unwrap_or_default()),
         "environment" => environment(),
         "exit-codes" => exit_codes(),
         "errors" => errors(),
@@ -133,6 +136,7 @@ mod tests {
         }
         assert!(help(&["environment"]).unwrap().text.contains("\n  cloud = \"public\"\n"));
         assert!(help(&["policy"]).unwrap().text.contains("publish"));
+        assert!(help(&["labels"]).unwrap().text.contains("check"));
         assert!(help(&["sign"]).unwrap().text.contains("--expect"));
         assert!(help(&["key", "generate"]).unwrap().text.contains("--type"));
         assert_eq!(help(&["nothing"]).err().unwrap().code, Code::Usage);

@@ -3,12 +3,13 @@
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
-use trust_policy::shipped;
+use trust_policy::{Severity, shipped};
 use trust_reader::verdict::Problem;
 
 use crate::app::App;
 use crate::cli::policy::{PolicyCommand, PolicyFolder, PolicyInit, PolicyShow, PolicyUse};
 use crate::output::{PolicyChecked, PolicyInUse, PolicyRaw, PolicyShown, PolicyWritten};
+use crate::policy::exceptions::Granted;
 use crate::policy::fault;
 use crate::policy::folder::{self, Folder};
 use crate::policy::images;
@@ -23,9 +24,14 @@ pub fn run(app: &App, printer: &Printer, command: &PolicyCommand) -> Result<Box<
     match command {
         PolicyCommand::Init(args) => Ok(Box::new(init(args)?)),
         PolicyCommand::Check(args) => Ok(Box::new(check(args)?)),
+        PolicyCommand::Fmt(args) => Ok(Box::new(super::policy_fmt::run(args)?)),
+        PolicyCommand::Test(args) => Ok(Box::new(super::policy_test::run(args)?)),
         PolicyCommand::Explain(args) => Ok(Box::new(super::policy_explain::run(app, args)?)),
         PolicyCommand::Publish(args) => Ok(Box::new(super::policy_publish::run(app, printer, args)?)),
         PolicyCommand::Show(args) => show(app, args),
+        PolicyCommand::Pull(args) => Ok(Box::new(super::policy_pull::run(app, args)?)),
+        PolicyCommand::Diff(args) => super::policy_history::diff(app, args),
+        PolicyCommand::Log(args) => Ok(Box::new(super::policy_history::log(app, args)?)),
         PolicyCommand::Use(args) => Ok(Box::new(select(app, args)?)),
     }
 }
@@ -45,7 +51,9 @@ fn init(args: &PolicyInit) -> Result<PolicyWritten, Problem> {
 fn check(args: &PolicyFolder) -> Result<Checked, Problem> {
     let folder = Folder::read(&args.folder)?;
     let policy = folder.load()?;
-    Ok(Checked { report: PolicyChecked::of(&policy, &folder.sources), folder: args.folder.clone() })
+    let findings = Some(trust_policy::lint(&policy, &folder.sources));
+    let report = PolicyChecked { findings, ..PolicyChecked::of(&policy, &folder.sources) };
+    Ok(Checked { report, folder: args.folder.clone() })
 }
 
 /// A folder that loads.
@@ -64,19 +72,24 @@ fn show(app: &App, args: &PolicyShow) -> Result<Box<dyn Answer>, Problem> {
     if found.sources.is_empty() {
         return Err(fault::nothing_in_force(&found.identity.collection));
     }
+    let (now, granted) = (app.now()?, Granted::read(app, &mut session));
     let loaded = found.load();
     let fault = loaded.as_ref().err().cloned();
     let report = PolicyShown {
         collection: found.identity.collection.clone(),
-        role: found.role.clone(),
+        role: found.rules.name.clone(),
         version: found.identity.version,
-        signed_by: found.keys.clone(),
+        signed_by: found.rules.keys.clone(),
         expires: found.expires.to_string(),
+        labels_role: found.labels.name.clone(),
+        labels_version: found.labels.version,
+        labels_signed_by: found.labels.keys.clone(),
+        exceptions: granted.role.as_ref().and_then(|_| u64::try_from(granted.in_force(now).len()).ok()),
         loaded: loaded.ok().map(|policy| PolicyChecked::of(&policy, &found.sources)),
         fault: fault.as_ref().map(|problem| problem.headline.clone()),
     };
-    let when = style::relative(found.expires, app.now()?);
-    Ok(Box::new(Shown { report, when, fault }))
+    let when = style::relative(found.expires, now);
+    Ok(Box::new(Shown { report, when, fault, unread: granted.unread }))
 }
 
 fn raw(found: &InForce, name: &str) -> Result<PolicyRaw, Problem> {
@@ -186,7 +199,17 @@ impl Answer for Checked {
     fn report(&self, style: Style) -> String {
         let (rules, labels) = (self.report.rules.len(), self.report.dictionary.len());
         let counts = format!("rules: {rules}, governed labels: {labels}; nothing was published");
-        format!("{}{} {counts}\n", warnings_text(&self.report, style), style.good("loads"))
+        let here = |text: &str| style::plain(&fault::on_disk(&self.folder, text));
+        let mut text: String =
+            self.report.warnings.iter().map(|told| format!("{} {}\n", style.warn("warning"), here(told))).collect();
+        for finding in self.report.findings.iter().flatten() {
+            let word = match finding.severity {
+                Severity::Warning => style.warn("warning"),
+                Severity::Note => "note".to_owned(),
+            };
+            text.push_str(&format!("{word} {}\n", here(&finding.to_string())));
+        }
+        format!("{text}{} {counts}\n", style.good("loads"))
     }
 }
 
@@ -194,6 +217,8 @@ struct Shown {
     report: PolicyShown,
     when: String,
     fault: Option<Problem>,
+    /// Exceptions that cannot be read.
+    unread: Vec<String>,
 }
 
 impl Answer for Shown {
@@ -208,18 +233,31 @@ impl Answer for Shown {
     fn text(&self, _: Style) -> String {
         let report = &self.report;
         let head = format!("{}   policy v{}\n", report.collection, report.version);
-        let facts = style::facts([
-            ("role", style::plain(&report.role)),
-            ("signed by", report.signed_by.iter().map(|id| style::short(id)).collect::<Vec<_>>().join(", ")),
-            ("expires", format!("{}   {}", report.expires, self.when)),
-        ]);
+        let short = |keys: &[String]| keys.iter().map(|id| style::short(id)).collect::<Vec<_>>().join(", ");
+        let mut facts = vec![("role", style::plain(&report.role)), ("signed by", short(&report.signed_by))];
+        if report.labels_role != report.role {
+            let (role, version) = (style::plain(&report.labels_role), report.labels_version);
+            facts.push(("labels", format!("{role} v{version}, signed by {}", short(&report.labels_signed_by))));
+        }
+        facts.push(("expires", format!("{}   {}", report.expires, self.when)));
+        facts.push((
+            "exceptions",
+            match report.exceptions {
+                Some(0) => "none in force".to_owned(),
+                Some(n) => format!("{n} in force   (trust exception list {})", report.collection),
+                None => "cannot be read; none lifts anything".to_owned(),
+            },
+        ));
+        let facts = style::facts(facts);
         let loaded =
             report.loaded.as_ref().map(|loaded| format!("\n{}", checked_text(loaded, None))).unwrap_or_default();
         format!("{head}{facts}{loaded}")
     }
 
     fn report(&self, style: Style) -> String {
-        self.report.loaded.as_ref().map(|loaded| warnings_text(loaded, style)).unwrap_or_default()
+        let warnings = self.report.loaded.as_ref().map(|loaded| warnings_text(loaded, style)).unwrap_or_default();
+        let unread = self.unread.iter().map(|text| format!("{} {}\n", style.warn("warning"), style::plain(text)));
+        unread.fold(warnings, |text, line| text + &line)
     }
 
     fn problems(&self) -> Vec<&Problem> {

@@ -12,7 +12,7 @@ use trust_image::{Digest, ImageFacts, Reference};
 use trust_policy::Subject;
 use trust_reader::verdict::Problem;
 
-use super::verify::{Place, Verifier, require, unsigned_note};
+use super::verify::{Place, Verifier, exception_notes, require, unsigned_note};
 use crate::app::App;
 use crate::cli::policy::PolicyExplain;
 use crate::output::Explained;
@@ -40,10 +40,17 @@ pub fn run(app: &App, args: &PolicyExplain) -> Result<Trace, Problem> {
         (None, None) => return Err(crate::fault::usage("name an image with --image, or facts with --facts")),
     };
     let decision = judge.decide_on(&subject);
+    let without_exception = decision.exception.as_ref().map(|_| judge.decide_without_exceptions(&subject));
     let reference = subject.reference.to_string();
     let denial = fault::denial(&reference, &decision, Some(&args.env));
-    let explained =
-        Explained { reference, digest: subject.digest.to_string(), verified: args.facts.is_none(), decision };
+    let explained = Explained {
+        reference,
+        digest: subject.digest.to_string(),
+        verified: args.facts.is_none(),
+        decision,
+        without_exception,
+        exceptions_unread: judge.granted.unread.clone(),
+    };
     Ok(Trace { explained, denial, unsigned: judge.is_unsigned() })
 }
 
@@ -138,7 +145,11 @@ impl Answer for Trace {
     }
 
     fn text(&self, _: Style) -> String {
-        format!("{}\n", self.explained.decision.text())
+        let decision = self.explained.decision.text();
+        match &self.explained.without_exception {
+            None => format!("{decision}\n"),
+            Some(without) => format!("{decision}\n\nWithout the exception:\n{}\n", without.text()),
+        }
     }
 
     fn report(&self, style: Style) -> String {
@@ -149,6 +160,7 @@ impl Answer for Trace {
         if self.unsigned {
             report.push_str(&unsigned_note(style));
         }
+        report.push_str(&exception_notes([&self.explained.decision], &self.explained.exceptions_unread, style));
         report
     }
 

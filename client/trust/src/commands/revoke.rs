@@ -4,13 +4,14 @@ use serde_json::Value;
 use trust_image::facts::composed;
 use trust_image::target;
 use trust_reader::verdict::Problem;
-use trust_tuf::{RoleName, TargetInfo, json};
+use trust_tuf::{TargetInfo, json};
 
 use crate::app::App;
 use crate::cli::images::Revoke;
 use crate::fault;
 use crate::keyring::{Keyring, Kind};
 use crate::output::Revoked;
+use crate::policy::roles;
 use crate::printer::{Answer, Printer};
 use crate::publish::{self, Change};
 use crate::session::{Session, pin_for};
@@ -67,9 +68,13 @@ fn attempt(
             ("tag", path)
         }
     };
-    let delegated = session.reader.trusted().targets().delegations().is_some_and(|d| d.role(ROLE).is_some());
-    let role =
-        if delegated { RoleName::parse(ROLE).unwrap_or_else(|_| RoleName::targets()) } else { RoleName::targets() };
+    let role = roles::role_of(&session, ROLE);
+    if !session.may_list(&role, &path) {
+        return Err(fault::outside_paths(role.as_str(), &path).remedy([format!(
+            "revoke the digest, which holds under every name: trust revoke {}@DIGEST",
+            args.image.name()
+        )]));
+    }
     let file = session.role(app, role.as_str())?;
     let statement = json::Value::object([
         ("reason", json::Value::from(reason)),

@@ -299,8 +299,11 @@ impl Work<'_, '_> {
         };
         self.delegation(name, &keys, &[])?;
         self.keyring.for_role("targets", &self.role_keys(RoleType::Targets), Kind::Other, false)?;
-        let stem =
-            format!("{}-{name}", slug(&self.args.collection)).chars().take(60).collect::<String>().replace('.', "-");
+        let stem = format!("{}-{}", slug(&self.args.collection), name.as_str().trim_start_matches('_'))
+            .chars()
+            .take(60)
+            .collect::<String>()
+            .replace('.', "-");
         let new = self.new_key(&stem, Kind::Other)?;
         let publics = self.replaced(name.as_str(), &keys, &new)?;
         let delegation = self.delegation(name, &keys, &publics)?;

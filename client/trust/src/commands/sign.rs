@@ -63,7 +63,7 @@ pub fn run(app: &App, printer: &Printer, args: &Sign) -> Result<Box<dyn Answer>,
     }
     let all = subjects.values().flatten().map(|(_, subject)| subject);
     let labelled: Vec<_> = all.map(|subject| (&subject.image, subject.labels())).collect();
-    labels::check(app, &labelled)?;
+    labels::check(app, printer, &labelled)?;
     let mut signed: BTreeMap<usize, SignedImage> = BTreeMap::new();
     for (collection, subjects) in &subjects {
         let (role, publication) = publish::with_retries(

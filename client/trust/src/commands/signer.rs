@@ -1,7 +1,8 @@
 //! `trust signer add | accept | remove | list`: who may sign in a collection.
 //!
 //! A delegation and the first file of its role become current together, and that file is signed by the signer. So either
-//! the signer's private key is here, or the signer made the file with `accept` on their own machine.
+//! the signer's private key is here, or the signer made the file with `accept` on their own machine. Of a reserved role
+//! (`_policy`, …) that file holds what is in force of the kind, which leaves `targets` in the same publication.
 
 use std::collections::BTreeMap;
 use std::io::Read;
@@ -16,7 +17,7 @@ use trust_reader::verdict::Problem;
 use trust_tuf::draft::{Draft, NewDelegation};
 use trust_tuf::envelope::Unverified;
 use trust_tuf::model::{Paths, Role};
-use trust_tuf::{CollectionName, PublicKey, RoleName, Targets, Version, json, limits};
+use trust_tuf::{CollectionName, PublicKey, RoleName, Targets, Version, json, limits, reserved};
 
 use super::signer_bins;
 use crate::anchors;
@@ -27,9 +28,11 @@ use crate::entries::{self, Layout};
 use crate::fault;
 use crate::keyring::{self, Keyring, Kind};
 use crate::output::{SignerAccepted, SignerChange, SignerEntry, Signers};
+use crate::policy::roles;
 use crate::printer::{Answer, Printer};
 use crate::publish::{self, Change, TARGETS_LIFE};
 use crate::session::Session;
+use crate::settings::Pin;
 use crate::signing;
 use crate::style::{self, Style};
 
@@ -69,6 +72,11 @@ fn patterns(given: &[String], mut note: impl FnMut(&str)) -> Vec<String> {
 
 fn add(app: &App, printer: &Printer, args: &SignerAdd) -> Result<Box<dyn Answer>, Problem> {
     app.need_network("adding a signer")?;
+    let kind = roles::kind_of(args.name.as_str());
+    if let Some(kind) = kind.filter(|_| !args.paths.is_empty() || args.bins.is_some()) {
+        return Err(fault::usage(&format!("`{kind}` is the role for {}: its paths are fixed", roles::words(kind)))
+            .remedy(["leave out --paths and --bins"]));
+    }
     // `--key alice.pub` is how people know it from docker: no private key's URI ends like that.
     let (public_files, private): (Vec<String>, Vec<String>) =
         args.keys.key.iter().cloned().partition(|uri| uri.ends_with(".pub"));
@@ -105,25 +113,30 @@ fn add(app: &App, printer: &Printer, args: &SignerAdd) -> Result<Box<dyn Answer>
         name: args.name.to_string(),
         keys,
         threshold: args.threshold,
-        terminating: false,
-        patterns: patterns(&args.paths, |text| printer.note(text)),
+        // Nothing behind a reserved role is asked for its kind, as everywhere in this house.
+        terminating: kind.is_some(),
+        patterns: match kind {
+            Some(kind) => roles::patterns(kind),
+            None => patterns(&args.paths, |text| printer.note(text)),
+        },
     };
     let pin = anchors::pin_of(app, &args.collection)?;
     // Not repeated after a race: another change of signers is to be looked at first.
     let session = Session::for_change(app, pin)?;
     if session.keys_of(&args.name).is_some() {
-        return Err(fault::usage(&format!("{} has a signer `{}` already", args.collection, args.name)).remedy([
-            "to give them a new key: trust rotate signer:NAME",
-            "to change paths: remove the signer, then add them",
-        ]));
+        return Err(there_already(args, kind));
     }
     let due = first_version(&session, &args.name);
-    let mut roles = match accepted {
-        Some(file) => [(args.name.clone(), checked(file, &args.name, &new, due)?)].into(),
-        None => first_files(app, args, &own, &new, due)?,
-    };
     let mut draft = signing::next_version(app, session.reader.trusted().targets())?;
-    match signer_bins::place(&session, &new, args.bins.is_some())? {
+    let moved = kind.map(|kind| roles::take(&mut draft, kind)).unwrap_or_default();
+    let files: Vec<String> = moved.keys().cloned().collect();
+    let mut roles = match accepted {
+        Some(file) => [(args.name.clone(), checked(file, &args.name, &new, due, &moved)?)].into(),
+        None => first_files(app, args, &own, &new, due, moved)?,
+    };
+    // A reserved role stands in front of everybody, bins or not.
+    let place = if kind.is_some() { None } else { signer_bins::place(&session, &new, args.bins.is_some())? };
+    match place {
         None => draft.set_delegation(&new),
         Some(other) => {
             printer.note(&format!("  before    {other}, whose bins some readers look no further than"));
@@ -148,7 +161,9 @@ fn add(app: &App, printer: &Printer, args: &SignerAdd) -> Result<Box<dyn Answer>
     Ok(Box::new(SignerChange {
         change: "added".to_owned(),
         name: args.name.to_string(),
+        kind: roles::kind_word(args.name.as_str()).to_owned(),
         collection: args.collection.to_string(),
+        files,
         paths: new.patterns,
         bins: args.bins.map(Layout::files),
         publication,
@@ -173,6 +188,7 @@ fn first_files(
     own: &[Rc<LocalKey>],
     new: &NewDelegation,
     due: Version,
+    moved: BTreeMap<String, json::Value>,
 ) -> Result<BTreeMap<RoleName, Vec<u8>>, Problem> {
     let enough = u64::try_from(own.len()).is_ok_and(|n| n >= args.threshold);
     if !enough {
@@ -184,35 +200,51 @@ fn first_files(
             let (name, collection, count) = (&args.name, &args.collection, layout.files());
             format!("without --bins; those the signer makes then: trust signer bins {name} {collection} {count}")
         });
-        return Err(Problem::new(Code::KeyMissing)
+        let problem = Problem::new(Code::KeyMissing)
             .headline("the signer's first file is missing, and their private key is not on this machine")
-            .fact("signer", &args.name)
-            .cause("a delegation becomes current together with the first file of its role, which the signer signs")
-            .remedy([accept, add].into_iter().chain(bins)));
+            .fact("signer", &args.name);
+        let problem = match moved.is_empty() {
+            true => problem
+                .cause("a delegation becomes current together with the first file of its role, which the signer signs"),
+            false => problem
+                .fact("in force", moved.keys().cloned().collect::<Vec<_>>().join(", "))
+                .cause("what is in force moves into the first file of the role, which its own key signs"),
+        };
+        return Err(problem.remedy([accept, add].into_iter().chain(bins)));
     }
     let layout = args.bins.unwrap_or(Layout::OneFile);
-    let drafts = entries::first_files(app, &args.name, due, layout, &new.keys, new.threshold)?;
+    let mut drafts = entries::first_files(app, &args.name, due, layout, &new.keys, new.threshold)?;
+    if let Some(draft) = drafts.get_mut(&args.name) {
+        roles::put(draft, moved);
+    }
     drafts.into_iter().map(|(name, draft)| Ok((name, keyring::sign(&draft, own)?))).collect()
 }
 
 fn read_accepted(path: &Path) -> Result<Vec<u8>, Problem> {
     let mut bytes = Vec::new();
-    let limit = limits::TIMESTAMP_BYTES;
+    let limit = limits::PUBLISH_BYTES;
     let file = crate::settings::paths::open_now(path).map_err(|e| fault::file(path, &e))?;
     file.take(limit.saturating_add(1)).read_to_end(&mut bytes).map_err(|e| fault::file(path, &e))?;
     if u64::try_from(bytes.len()).is_ok_and(|n| n > limit) {
-        return Err(fault::bad_file(path, "too large for an empty role file"));
+        return Err(fault::bad_file(path, "too large for the first file of a role"));
     }
     Ok(bytes)
 }
 
-/// Checks the signer's file before anything is signed because of it: empty, of the right version, signed by their keys.
-fn checked(file: Vec<u8>, name: &RoleName, new: &NewDelegation, due: Version) -> Result<Vec<u8>, Problem> {
+/// Checks the signer's file before anything is signed because of it: of the right version, signed by their keys, and empty
+/// but for what moves into it.
+fn checked(
+    file: Vec<u8>,
+    name: &RoleName,
+    new: &NewDelegation,
+    due: Version,
+    moved: &BTreeMap<String, json::Value>,
+) -> Result<Vec<u8>, Problem> {
     let refused = |why: String| {
         Problem::new(Code::KeyNotAllowed).headline(format!("the first file of `{name}` cannot be used")).cause(why)
     };
     let read =
-        Unverified::<Targets>::read(file.as_slice(), limits::TARGETS_BYTES).map_err(|e| refused(e.to_string()))?;
+        Unverified::<Targets>::read(file.as_slice(), limits::PUBLISH_BYTES).map_err(|e| refused(e.to_string()))?;
     if read.claimed_version() != due {
         return Err(refused(format!("it has version {}, and {due} is due", read.claimed_version())));
     }
@@ -223,8 +255,16 @@ fn checked(file: Vec<u8>, name: &RoleName, new: &NewDelegation, due: Version) ->
             .and_then(|s| s.get(member))
             .is_none_or(|m| m.as_object().is_some_and(std::collections::BTreeMap::is_empty))
     };
-    if !is_empty("targets") || !is_empty("delegations") {
-        return Err(refused("it is not empty".to_owned()));
+    if !is_empty("delegations") {
+        return Err(refused("it delegates".to_owned()));
+    }
+    let targets = signed.and_then(|s| s.get("targets")).and_then(json::Value::as_object);
+    if targets.map_or(!moved.is_empty(), |targets| targets != moved) {
+        return Err(refused(match moved.is_empty() {
+            true => "it is not empty".to_owned(),
+            false => "it does not hold what is in force now, each file as it is; make it again (trust signer accept)"
+                .to_owned(),
+        }));
     }
     let payload = signed.map(json::Value::canonical).unwrap_or_default();
     let signatures = document.get("signatures").and_then(json::Value::as_array).unwrap_or_default();
@@ -249,14 +289,28 @@ fn accept(app: &App, args: &SignerAccept) -> Result<Box<dyn Answer>, Problem> {
         return Err(fault::usage("name your key: --key URI"));
     }
     // Whoever was a signer before goes on with the version after the last one, if this machine knows the collection.
-    let due = match app.settings.pin(args.collection.as_str()) {
-        Some(pin) if app.server().is_ok() => first_version(&Session::open(app, pin)?, &args.name),
-        _ => Version::ONE,
+    let kind = roles::kind_of(args.name.as_str());
+    let (mut due, mut moved) = (Version::ONE, BTreeMap::new());
+    match app.settings.pin(args.collection.as_str()) {
+        Some(pin) if app.server().is_ok() => {
+            let session = Session::open(app, pin)?;
+            due = first_version(&session, &args.name);
+            if let Some(kind) = kind {
+                moved = roles::take(&mut signing::next_version(app, session.reader.trusted().targets())?, kind);
+            }
+        }
+        // Only a signer begins with nothing, whatever stands in the collection.
+        None if kind.is_some() => return Err(fault::not_pinned(args.collection.as_str())),
+        _ if kind.is_some() => return Err(fault::no_server()),
+        _ => {}
     };
-    let file = keyring::sign(&empty_file(app, due)?, &keys)?;
+    let files: Vec<String> = moved.keys().cloned().collect();
+    let mut draft = empty_file(app, due)?;
+    roles::put(&mut draft, moved);
+    let file = keyring::sign(&draft, &keys)?;
     keyring.store_new()?;
     let ids = keys.iter().map(|key| key.id().as_str().to_owned()).collect();
-    Ok(Box::new(Accepted { file, name: args.name.clone(), collection: args.collection.clone(), keys: ids }))
+    Ok(Box::new(Accepted { file, name: args.name.clone(), collection: args.collection.clone(), keys: ids, files }))
 }
 
 /// The signer's first file.
@@ -265,6 +319,7 @@ struct Accepted {
     name: RoleName,
     collection: CollectionName,
     keys: Vec<String>,
+    files: Vec<String>,
 }
 
 impl Answer for Accepted {
@@ -277,6 +332,7 @@ impl Answer for Accepted {
             name: self.name.to_string(),
             collection: self.collection.to_string(),
             keys: self.keys.clone(),
+            files: self.files.clone(),
             file: serde_json::from_slice(&self.file).unwrap_or(Value::Null),
         })
     }
@@ -287,10 +343,16 @@ impl Answer for Accepted {
 
     fn report(&self, style: Style) -> String {
         let who = format!("{} the first file of {} in {}\n", style.good("signed"), self.name, self.collection);
-        let next = style::facts([
-            ("hand out", "this file and your public key (trust key export)".to_owned()),
-            ("then", format!("trust signer add {} {} --public-key FILE --accept FILE", self.name, self.collection)),
-        ]);
+        let taken = roles::kind_of(self.name.as_str()).map(|kind| taken_text(kind, &self.files));
+        let next = style::facts(
+            [
+                ("takes over", taken.unwrap_or_default()),
+                ("hand out", "this file and your public key (trust key export)".to_owned()),
+                ("then", format!("trust signer add {} {} --public-key FILE --accept FILE", self.name, self.collection)),
+            ]
+            .into_iter()
+            .filter(|(_, text)| !text.is_empty()),
+        );
         format!("{who}{next}")
     }
 }
@@ -298,8 +360,15 @@ impl Answer for Accepted {
 fn remove(app: &App, printer: &Printer, args: &SignerRemove) -> Result<Box<dyn Answer>, Problem> {
     app.need_network("removing a signer")?;
     let pin = anchors::pin_of(app, &args.collection)?;
+    let ends = match roles::kind_of(args.name.as_str()) {
+        Some(kind) => Some((kind, in_force(app, pin, kind)?)),
+        None => None,
+    };
     if !args.change.dry_run {
-        let what = format!("What `{}` signed in {} will not count any more.", args.name, args.collection);
+        let what = match &ends {
+            Some((kind, files)) => roles::end_of(kind, files.len(), args.collection.as_str()),
+            None => format!("What `{}` signed in {} will not count any more.", args.name, args.collection),
+        };
         app.terminal.confirm_name(&what, args.collection.as_str(), app.globals.confirm.as_deref())?;
     }
     let mut keyring = Keyring::new(app, &args.keys)?;
@@ -324,11 +393,40 @@ fn remove(app: &App, printer: &Printer, args: &SignerRemove) -> Result<Box<dyn A
     Ok(Box::new(SignerChange {
         change: "removed".to_owned(),
         name: args.name.to_string(),
+        kind: roles::kind_word(args.name.as_str()).to_owned(),
         collection: args.collection.to_string(),
+        files: ends.map(|(_, files)| files).unwrap_or_default(),
         paths: Vec::new(),
         bins: None,
         publication,
     }))
+}
+
+/// What a reserved role has in force; that there is such a role at all is found out here, before anybody is asked.
+fn in_force(app: &App, pin: &Pin, kind: &str) -> Result<Vec<String>, Problem> {
+    let mut session = Session::for_change(app, pin)?;
+    if !roles::is_delegated(&session, kind) {
+        return Err(Problem::new(Code::KeyNotAllowed)
+            .headline(format!("{} has no role `{kind}`", session.collection))
+            .cause(format!("{} signed with the key of `targets` there", roles::are(kind)))
+            .remedy([format!("to give this a key of its own: trust signer add {kind} {}", session.collection)]));
+    }
+    // A file that cannot be used holds nothing that is in force.
+    let Ok(file) = session.role(app, kind) else { return Ok(Vec::new()) };
+    let paths = file.paths().filter(|path| reserved::kind(path) == Some(kind));
+    Ok(paths.map(str::to_owned).collect())
+}
+
+fn there_already(args: &SignerAdd, kind: Option<&str>) -> Problem {
+    let (what, how) = match kind {
+        Some(_) => (
+            "a role",
+            "to give the policy other keys or another threshold: remove the role, then add it and publish again",
+        ),
+        None => ("a signer", "to change paths: remove the signer, then add them"),
+    };
+    fault::usage(&format!("{} has {what} `{}` already", args.collection, args.name))
+        .remedy([format!("to give it a new key: trust rotate signer:{}", args.name), how.to_owned()])
 }
 
 fn list(app: &App, args: &SignerList) -> Result<Box<dyn Answer>, Problem> {
@@ -340,6 +438,7 @@ fn list(app: &App, args: &SignerList) -> Result<Box<dyn Answer>, Problem> {
         let file = session.role(app, name.as_str()).ok();
         signers.push(SignerEntry {
             name: name.to_string(),
+            kind: roles::kind_word(name.as_str()).to_owned(),
             threshold: keys.threshold(),
             keys: keys.keyids().iter().map(|id| id.as_str().to_owned()).collect(),
             paths,
@@ -387,7 +486,10 @@ impl Answer for Signers {
                 style::plain(&signer.name),
                 signer.version.map_or("cannot be used".to_owned(), |v| format!("v{v}")),
                 format!("{} of {}: {}", signer.threshold, keys.len(), keys.join(", ")),
-                style::plain(&paths_text(&signer.paths, signer.bins)),
+                style::plain(&match roles::kind_of(&signer.name) {
+                    Some(kind) => format!("{}, and no image", roles::words(kind)),
+                    None => paths_text(&signer.paths, signer.bins),
+                }),
             ]);
         }
         style::table(&rows)
@@ -412,26 +514,50 @@ impl Answer for SignerChange {
     }
 
     fn report(&self, style: Style) -> String {
+        let kind = roles::kind_of(&self.name);
+        let what = if kind.is_some() { "role" } else { "signer" };
         let head = match &self.publication {
             Some(publication) => format!(
-                "{} signer {} in {}   {}\n",
+                "{} {what} {} in {}   {}\n",
                 style.good(&self.change),
                 self.name,
                 self.collection,
                 super::sign::published_text(publication)
             ),
             None => format!(
-                "{} signer {} in {}: nothing was published\n",
+                "{} {what} {} in {}: nothing was published\n",
                 style.warn("dry run"),
                 self.name,
                 self.collection
             ),
         };
+        if let Some(kind) = kind {
+            let facts = match self.change.as_str() {
+                "added" => [
+                    ("signs", format!("{}, and nothing else", roles::words(kind))),
+                    ("moved", taken_text(kind, &self.files)),
+                ],
+                _ => [
+                    ("ended", taken_text(kind, &self.files)),
+                    ("now", "the key of `targets` signs this kind".to_owned()),
+                ],
+            };
+            return format!("{head}{}", style::facts(facts));
+        }
         if self.paths.is_empty() {
             head
         } else {
             format!("{head}{}", style::facts([("may sign", paths_text(&self.paths, self.bins))]))
         }
+    }
+}
+
+/// `rules: _policy/a.cedar, _policy/b.cedar`
+fn taken_text(kind: &str, files: &[String]) -> String {
+    match files {
+        [] => format!("no {} in force", roles::words(kind).trim_start_matches("the ")),
+        [one] => style::plain(one),
+        [first, rest @ ..] => format!("{} and {} more", style::plain(first), rest.len()),
     }
 }
 
@@ -463,15 +589,22 @@ mod tests {
             patterns: vec!["*".to_owned()],
         };
         let alice = RoleName::parse("alice").unwrap();
+        let none = BTreeMap::new();
         let expires = trust_tuf::UtcTime::parse("2030-01-01T00:00:00Z").unwrap();
         let draft = Draft::targets(expires);
         let good = keyring::sign(&draft, &[Rc::clone(&key)]).unwrap();
-        assert!(checked(good.clone(), &alice, &new, Version::ONE).is_ok());
-        assert!(checked(good, &alice, &new, Version::new(2).unwrap()).is_err());
-        assert!(checked(keyring::sign(&draft, &[other]).unwrap(), &alice, &new, Version::ONE).is_err());
+        assert!(checked(good.clone(), &alice, &new, Version::ONE, &none).is_ok());
+        assert!(checked(good, &alice, &new, Version::new(2).unwrap(), &none).is_err());
+        assert!(checked(keyring::sign(&draft, &[other]).unwrap(), &alice, &new, Version::ONE, &none).is_err());
         let mut full = draft;
         full.set_target("v1", &trust_tuf::TargetInfo::of(b"x"));
-        assert!(checked(keyring::sign(&full, &[key]).unwrap(), &alice, &new, Version::ONE).is_err());
-        assert!(checked(b"{}".to_vec(), &alice, &new, Version::ONE).is_err());
+        let moved = full.clone().take_targets();
+        let full_file = keyring::sign(&full, &[Rc::clone(&key)]).unwrap();
+        assert!(checked(full_file.clone(), &alice, &new, Version::ONE, &moved).is_ok());
+        let mut other = moved.clone();
+        other.insert("v2".to_owned(), json::Value::from("x"));
+        assert!(checked(full_file, &alice, &new, Version::ONE, &other).is_err(), "less than what is in force");
+        assert!(checked(keyring::sign(&full, &[key]).unwrap(), &alice, &new, Version::ONE, &none).is_err());
+        assert!(checked(b"{}".to_vec(), &alice, &new, Version::ONE, &none).is_err());
     }
 }

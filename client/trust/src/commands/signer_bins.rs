@@ -17,6 +17,7 @@ use crate::entries::{Entries, Layout};
 use crate::fault;
 use crate::keyring::{Keyring, Kind};
 use crate::output::{SignerChange, SignerLaidOut};
+use crate::policy::roles;
 use crate::printer::{Answer, Printer};
 use crate::publish::{self, Change};
 use crate::session::Session;
@@ -167,7 +168,9 @@ pub fn last(app: &App, printer: &Printer, args: &SignerLast) -> Result<SignerCha
     Ok(SignerChange {
         change: "moved".to_owned(),
         name: args.name.to_string(),
+        kind: roles::kind_word(args.name.as_str()).to_owned(),
         collection: args.collection.to_string(),
+        files: Vec::new(),
         paths,
         bins,
         publication,

@@ -117,7 +117,12 @@ fn people(keys: &str, role: &str) -> String {
 fn renewer(role: &RoleName) -> String {
     match role.as_str() {
         "targets" => "who holds the targets key: the next sign, or trust rotate targets".to_owned(),
-        "_policy" | "_labels" => "who holds its key: trust policy publish".to_owned(),
+        "_policy" => "who holds its key: trust policy publish".to_owned(),
+        "_labels" => "who holds its key: trust labels publish".to_owned(),
+        "_exceptions" => {
+            "who holds its key: the next trust exception grant, or trust rotate signer:_exceptions".to_owned()
+        }
+        "_revoked" => "who holds its key: trust revoke (the same again), or trust rotate signer:_revoked".to_owned(),
         name => format!("{name}: the next sign --as {name}"),
     }
 }

@@ -18,6 +18,7 @@ use crate::app::App;
 use crate::cli::images::{Resolve, Verify};
 use crate::cli::policy::Deciding;
 use crate::output::{Resolved, VerifyReport};
+use crate::policy::exceptions::Granted;
 use crate::policy::in_force::{InForce, pin_of_policy};
 use crate::policy::judge::{self, Judge};
 use crate::policy::{fault, folder::Folder};
@@ -121,11 +122,14 @@ impl<'a> Place<'a> {
     /// Fetches the rules if they are in a collection.
     pub fn judge(self, verifier: &mut Verifier<'_>) -> Result<Judge, Problem> {
         let app = verifier.app;
-        let policy = match self.rules {
-            Rules::Folder(policy) => *policy,
-            Rules::Collection(pin) => InForce::read(app, verifier.session(pin)?)?.load()?,
+        let (policy, granted) = match self.rules {
+            Rules::Folder(policy) => (*policy, Granted::default()),
+            Rules::Collection(pin) => {
+                let session = verifier.session(pin)?;
+                (InForce::read(app, session)?.load()?, Granted::read(app, session))
+            }
         };
-        Ok(Judge { policy, environment: self.environment, action: self.action, now: app.now()? })
+        Ok(Judge { policy, environment: self.environment, action: self.action, now: app.now()?, granted })
     }
 }
 
@@ -207,6 +211,11 @@ impl<'a> Examiner<'a> {
         self.judge.as_ref().map(Judge::words)
     }
 
+    /// Exceptions that cannot be read, and so lift nothing.
+    pub fn unread(&self) -> Vec<String> {
+        self.judge.as_ref().map(|judge| judge.granted.unread.clone()).unwrap_or_default()
+    }
+
     /// Whether the rules come from a folder that nobody signed.
     pub fn is_unsigned(&self) -> bool {
         self.judge.as_ref().is_some_and(Judge::is_unsigned)
@@ -226,8 +235,9 @@ pub fn run(app: &App, args: &Verify) -> Result<Box<dyn Answer>, Problem> {
     let mut examiner = Examiner::open(app, args, &args.images)?;
     let looks = args.images.iter().map(|image| examiner.look(image)).collect();
     let required = Required { signers: args.signer.len(), min_signers: args.min_signers };
-    let unsigned = examiner.is_unsigned();
-    Ok(Box::new(Verdicts { looks, required, unsigned, not_compared: examiner.not_compared, now: app.now()? }))
+    let (unsigned, unread) = (examiner.is_unsigned(), examiner.unread());
+    let not_compared = examiner.not_compared;
+    Ok(Box::new(Verdicts { looks, required, unsigned, unread, not_compared, now: app.now()? }))
 }
 
 /// Compares with what the registry serves for the tag now; with `content` also what it serves for the digest. An image
@@ -275,6 +285,8 @@ struct Verdicts {
     required: Required,
     /// Whether it was decided by rules that nobody signed.
     unsigned: bool,
+    /// Exceptions that cannot be read.
+    unread: Vec<String>,
     /// The flag or variable because of which no registry was asked.
     not_compared: Option<String>,
     now: UtcTime,
@@ -298,7 +310,8 @@ impl Answer for Verdicts {
     }
 
     fn report(&self, style: Style) -> String {
-        if self.unsigned { unsigned_note(style) } else { String::new() }
+        let notes = exception_notes(self.looks.iter().filter_map(|l| l.decision.as_ref()), &self.unread, style);
+        if self.unsigned { unsigned_note(style) + &notes } else { notes }
     }
 
     fn text(&self, style: Style) -> String {
@@ -375,7 +388,33 @@ fn allowed_facts(decision: &Decision) -> Vec<(&'static str, String)> {
     let rules: Vec<&str> = decision.rules.iter().map(|rule| rule.id.as_str()).collect();
     let allowed = format!("{} in {} (cloud {})", decision.action, environment.name, environment.cloud);
     let by = format!("{}   {}", style::plain(&rules.join(", ")), style::plain(&fault::source_text(decision)));
-    vec![("allowed", allowed), ("rules", by)]
+    let Some(exception) = &decision.exception else { return vec![("allowed", allowed), ("rules", by)] };
+    let signed_by = style::plain(&exception.signed_by.join(", "));
+    vec![
+        ("EXCEPTION", format!("{}, until {}, signed by {signed_by}", exception.id, exception.expires)),
+        ("for", style::plain(&exception.reason)),
+        ("allowed", format!("{allowed}, by this exception alone")),
+        ("lifted", by),
+    ]
+}
+
+/// Said about every image that only an exception lets pass, and about exceptions that cannot be read.
+pub fn exception_notes<'d>(
+    decisions: impl IntoIterator<Item = &'d Decision>,
+    unread: &[String],
+    style: Style,
+) -> String {
+    let used: std::collections::BTreeSet<&str> =
+        decisions.into_iter().filter_map(|d| d.exception.as_ref()).map(|e| e.id.as_str()).collect();
+    let mut notes = String::new();
+    for id in used {
+        notes
+            .push_str(&format!("{} the rules deny this; exception {id} lifts that for now\n", style.warn("exception")));
+    }
+    for text in unread {
+        notes.push_str(&format!("{} {}\n", style.warn("warning"), style::plain(text)));
+    }
+    notes
 }
 
 /// Said wherever rules of a folder decided.
@@ -462,8 +501,14 @@ mod tests {
         let refused = Verdict::from(Err(Problem::new(Code::NotSigned)));
         let looks = vec![Look { verdict: refused, compared: true, as_of: None, decision: None }];
         let required = Required { signers: 0, min_signers: 1 };
-        let answer =
-            Verdicts { looks, required, unsigned: false, not_compared: None, now: UtcTime::from_unix(0).unwrap() };
+        let answer = Verdicts {
+            looks,
+            required,
+            unsigned: false,
+            unread: Vec::new(),
+            not_compared: None,
+            now: UtcTime::from_unix(0).unwrap(),
+        };
         let document = crate::printer::Printer::document(&answer);
         assert_eq!(document["ok"], false);
         assert_eq!(document["exit"], 10);
@@ -504,6 +549,7 @@ mod tests {
             looks: vec![Look { verdict, compared: false, as_of, decision: None }],
             required: Required { signers: 2, min_signers: 1 },
             unsigned: false,
+            unread: Vec::new(),
             not_compared: Some("--offline".to_owned()),
             now: UtcTime::parse("2030-01-01T00:00:00Z").unwrap(),
         };

@@ -56,6 +56,8 @@ pub struct Signers {
 pub struct SignerEntry {
     /// The name.
     pub name: String,
+    /// `signer`; or what the role is for, if it is a reserved one: `policy`, `labels`, `exceptions`, `revocations`.
+    pub kind: String,
     /// How many of the keys must sign.
     pub threshold: u64,
     /// Ids of the keys.
@@ -77,8 +79,12 @@ pub struct SignerChange {
     pub change: String,
     /// The signer.
     pub name: String,
+    /// `signer`; or what the role is for, if it is a reserved one: `policy`, `labels`, `exceptions`, `revocations`.
+    pub kind: String,
     /// The collection.
     pub collection: String,
+    /// Of a reserved role that was added: what was in force and moved into it; of one that was removed: what was in force.
+    pub files: Vec<String>,
     /// What they may sign; empty after removal.
     pub paths: Vec<String>,
     /// Over how many hash bins it is spread; null if it stands in one file, and after removal.
@@ -113,6 +119,8 @@ pub struct SignerAccepted {
     pub collection: String,
     /// Ids of the keys that signed.
     pub keys: Vec<String>,
+    /// Of a reserved role: what is in force of its kind, and is taken over.
+    pub files: Vec<String>,
     /// The signer's first file, for `trust signer add --accept`.
     pub file: serde_json::Value,
 }

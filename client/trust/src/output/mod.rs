@@ -4,19 +4,25 @@
 //! `cause` and `do` instead of what stands here.
 
 mod collections;
+mod exceptions;
 mod images;
+mod labels;
 mod local;
 mod manifests;
 mod operations;
 mod policy;
+mod policy_history;
 mod schema;
 
 pub use collections::*;
+pub use exceptions::*;
 pub use images::*;
+pub use labels::*;
 pub use local::*;
 pub use manifests::*;
 pub use operations::*;
 pub use policy::*;
+pub use policy_history::*;
 pub use schema::schema;
 
 use serde::Serialize;

@@ -4,9 +4,11 @@ use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
 use serde::Serialize;
-use trust_policy::{Decision, Dictionary, Policy, PolicyIdentity, RuleInfo};
+use trust_policy::cases::CaseReport;
+use trust_policy::{Decision, Dictionary, Finding, Policy, PolicyIdentity, RuleInfo};
 
 use super::images::Publication;
+use crate::policy::labels;
 
 /// `trust policy init`
 #[derive(Debug, Clone, Serialize, JsonSchema)]
@@ -32,6 +34,34 @@ pub struct PolicyChecked {
     pub dictionary: BTreeMap<String, Vec<LabelValue>>,
     /// What loads but is probably not meant.
     pub warnings: Vec<String>,
+    /// Rules that never match or that another one covers, and labels that nothing reads; null where nobody looked for them
+    /// (`policy check` does).
+    pub findings: Option<Vec<Finding>>,
+}
+
+/// `trust policy fmt`
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+pub struct PolicyFormatted {
+    /// The folder.
+    pub folder: String,
+    /// Whether nothing was written (`--check`).
+    pub check: bool,
+    /// The files that were written anew, or would be.
+    pub changed: Vec<String>,
+    /// The files that were written so already.
+    pub unchanged: Vec<String>,
+    /// Why other files stay as they are.
+    pub refused: Vec<String>,
+}
+
+/// `trust policy test`
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+pub struct PolicyTested {
+    /// The folder.
+    pub folder: String,
+    /// How the cases came out.
+    #[serde(flatten)]
+    pub report: CaseReport,
 }
 
 /// One file of a policy.
@@ -67,6 +97,14 @@ pub struct PolicyShown {
     pub signed_by: Vec<String>,
     /// When it expires: from then on nothing is decided by it.
     pub expires: String,
+    /// The role that says which labels are governed; the same as `role` if neither is delegated.
+    pub labels_role: String,
+    /// The version of its file.
+    pub labels_version: u64,
+    /// Ids of the keys that signed it.
+    pub labels_signed_by: Vec<String>,
+    /// How many exceptions are in force now; null if that cannot be told.
+    pub exceptions: Option<u64>,
     /// What it loads to; null if it does not.
     pub loaded: Option<PolicyChecked>,
     /// Why it does not load.
@@ -95,6 +133,10 @@ pub struct Explained {
     pub verified: bool,
     /// The decision.
     pub decision: Decision,
+    /// What would have been decided without the exception that lifted it; null if none did.
+    pub without_exception: Option<Decision>,
+    /// Exceptions that cannot be read, and so lift nothing.
+    pub exceptions_unread: Vec<String>,
 }
 
 /// `trust policy publish`
@@ -104,6 +146,8 @@ pub struct PolicyPublished {
     pub collection: String,
     /// The folder.
     pub folder: String,
+    /// Whether only the dictionary was published (`trust labels publish`); the rules in force stay.
+    pub labels_only: bool,
     /// How rules and files differ from what was in force.
     pub changes: PolicyChanges,
     /// What is probably not meant.
@@ -145,35 +189,34 @@ pub struct PolicyInUse {
     pub context: Option<String>,
 }
 
-impl PolicyChecked {
-    /// What these sources were loaded to.
-    pub fn of(policy: &Policy, sources: &[trust_policy::Source]) -> Self {
-        let file = |source: &trust_policy::Source| PolicyFile {
+impl PolicyFile {
+    /// A file of a folder or collection.
+    pub fn of(source: &trust_policy::Source) -> Self {
+        PolicyFile {
             path: source.path.clone(),
             length: source.bytes.len(),
             sha256: trust_image::Digest::of(&source.bytes).to_string(),
-        };
+        }
+    }
+}
+
+impl PolicyChecked {
+    /// What these sources were loaded to.
+    pub fn of(policy: &Policy, sources: &[trust_policy::Source]) -> Self {
         Self {
             policy: policy.identity().clone(),
-            files: sources.iter().map(file).collect(),
+            files: sources.iter().map(PolicyFile::of).collect(),
             rules: policy.rules().cloned().collect(),
             dictionary: dictionary(policy.dictionary()),
             warnings: policy.warnings().to_vec(),
+            findings: None,
         }
     }
 }
 
 fn dictionary(dictionary: &Dictionary) -> BTreeMap<String, Vec<LabelValue>> {
-    use trust_policy::Cloud;
-    use trust_policy::dictionary::Meaning;
-    let value = |key: &str, value: &str| LabelValue {
-        value: value.to_owned(),
-        fit: Cloud::ALL
-            .into_iter()
-            .filter(|cloud| matches!(dictionary.meaning(key, value, *cloud), Meaning::Value { fit: true, .. }))
-            .map(|cloud| cloud.to_string())
-            .collect(),
-    };
+    let value =
+        |key: &str, value: &str| LabelValue { value: value.to_owned(), fit: labels::fit(dictionary, key, value) };
     let values = |key: &str| dictionary.values(key).map(|v| value(key, v)).collect();
     dictionary.keys().map(|key| (key.to_owned(), values(key))).collect()
 }

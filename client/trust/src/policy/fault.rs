@@ -4,6 +4,7 @@
 
 use std::path::Path;
 
+use trust_policy::cases::CaseError;
 use trust_policy::{Cause, Decision, Effect, FactKind, LoadError};
 use trust_reader::catalogue::Code;
 use trust_reader::verdict::Problem;
@@ -21,8 +22,9 @@ pub fn folder(path: &Path, why: &str) -> Problem {
 
 /// A file that would not be published.
 pub fn stray_file(path: &Path, folder: &str, ending: &str) -> Problem {
+    let used = if folder == folder::TESTS { "run" } else { "published" };
     Problem::new(Code::PolicyRefused)
-        .headline(format!("{} would not be published", path.display()))
+        .headline(format!("{} would not be {used}", path.display()))
         .fact("file", path.display())
         .cause(format!("only files NAME.{ending} count in {folder}/, with a name of a-z, A-Z, 0-9, `.`, `_` and `-`"))
         .remedy(["rename the file, or move it out of the folder"])
@@ -43,6 +45,61 @@ pub fn no_files(path: &Path) -> Problem {
         })
 }
 
+/// A folder without a dictionary.
+pub fn no_dictionary(path: &Path) -> Problem {
+    Problem::new(Code::NoPolicy)
+        .headline(format!("there is no dictionary of labels in {}", path.display()))
+        .fact("folder", path.display())
+        .cause("a dictionary is files labels/NAME.json in it, and there is none")
+        .remedy(match above(path) {
+            Some(above) => vec![format!("this is a part of a policy; name the folder above: {above}")],
+            None => vec![format!("write one to begin with: trust policy init {}", path.display())],
+        })
+}
+
+/// Nothing is governed.
+pub fn no_labels_in_force(collection: &str) -> Problem {
+    Problem::new(Code::NoPolicy)
+        .headline(format!("no dictionary of labels is in force in {collection}"))
+        .fact("collection", collection)
+        .cause("none was published there; no label is governed")
+        .remedy([format!("publish one: trust labels publish DIR {collection}")])
+}
+
+/// A file of a collection that cannot be written into a folder.
+pub fn not_for_a_folder(collection: &str, path: &str) -> Problem {
+    Problem::new(Code::PolicyRefused)
+        .headline(format!("{} in {collection} has no place in a folder", crate::style::plain(path)))
+        .fact("collection", collection)
+        .cause("a folder holds policy/NAME.cedar and labels/NAME.json; another program published this one")
+        .remedy([format!("look at it: trust policy show {collection} --raw {}", crate::style::plain(path))])
+}
+
+/// A file in the way of `policy pull`.
+pub fn in_the_way(path: &Path, is_other: bool) -> Problem {
+    let problem = crate::fault::usage(&format!("{} is there already", path.display())).fact("file", path.display());
+    match is_other {
+        true => problem
+            .cause("it is not in force, and publishing the folder would publish it too; nothing was written")
+            .remedy(["move it out of the folder, or name another folder"]),
+        false => problem
+            .cause("it is not what is in force; nothing was written")
+            .remedy(["name another folder", "or overwrite what is there: --force"]),
+    }
+}
+
+/// A folder that is not what is in force.
+pub fn differs(folder: &str, collection: &str, version: u64) -> Problem {
+    Problem::new(Code::FolderDiffers)
+        .headline(format!("{folder} is not what is in force in {collection} (v{version})"))
+        .fact("folder", folder)
+        .fact("collection", collection)
+        .remedy([
+            format!("to put it in force: trust policy publish {folder} {collection}"),
+            format!("to take what is in force: trust policy pull DIR {collection}"),
+        ])
+}
+
 /// The folder of the policy that `path` is a part of.
 fn above(path: &Path) -> Option<String> {
     let name = path.file_name()?;
@@ -59,8 +116,63 @@ pub fn there_already(path: &Path) -> Problem {
         .remedy(["name another folder: trust policy init DIR"])
 }
 
+/// A folder without cases.
+pub fn no_cases(path: &Path) -> Problem {
+    let file = path.join(folder::TESTS).join("NAME.toml");
+    Problem::new(Code::CasesRefused)
+        .headline(format!("there are no cases in {}", path.join(folder::TESTS).display()))
+        .fact("folder", path.display())
+        .cause("cases are files tests/NAME.toml in it, and there is none; where nothing was tried, nothing passed")
+        .remedy([
+            format!("write one, for example {}:", file.display()),
+            "[[case]]".to_owned(),
+            "name = \"PII does not run in a public cloud\"".to_owned(),
+            "environment = { name = \"public\", cloud = \"public\" }".to_owned(),
+            "[case.image]".to_owned(),
+            "reference = \"registry.example.com/hr/payroll:7\"".to_owned(),
+            "labels = { \"com.example.data\" = \"PII\" }".to_owned(),
+            "[case.expect]".to_owned(),
+            "decision = \"deny\"".to_owned(),
+        ])
+}
+
+/// A file of cases.
+pub fn cases(error: &CaseError) -> Problem {
+    Problem::new(Code::CasesRefused).headline(error).fact("file", &error.place.path)
+}
+
+/// Cases that do not hold.
+pub fn cases_failed(path: &Path, failed: usize, of: usize) -> Problem {
+    Problem::new(Code::CasesFailed)
+        .headline(format!("{failed} of {of} cases are not decided as they say"))
+        .fact("folder", path.display())
+        .remedy([format!("correct the rules or the cases, then: trust policy test {}", path.display())])
+}
+
+/// Files that `policy fmt --check` would change.
+pub fn not_formatted(path: &Path, files: &[String]) -> Problem {
+    let problem = Problem::new(Code::NotFormatted).headline(format!(
+        "{} of the files in {} are not written the one way",
+        files.len(),
+        path.display()
+    ));
+    files
+        .iter()
+        .fold(problem, |problem, file| problem.fact("file", file))
+        .remedy([format!("format them: trust policy fmt {}", path.display())])
+}
+
+/// A file that stays as it is.
+pub fn not_formattable(path: &Path, why: &str) -> Problem {
+    Problem::new(Code::PolicyRefused)
+        .headline(on_disk(path, why))
+        .fact("folder", path.display())
+        .cause("what does not parse is not formatted; the file stays as it is")
+        .remedy(["correct what is named above, then run the command again"])
+}
+
 /// As the files are called here, so that an editor opens them.
-fn on_disk(path: &Path, text: &str) -> String {
+pub fn on_disk(path: &Path, text: &str) -> String {
     folder::KINDS.into_iter().fold(text.to_owned(), |text, (name, _, kind)| {
         text.replace(&format!("{kind}/"), &format!("{}/", path.join(name).display()))
     })
@@ -78,6 +190,33 @@ pub fn refused_folder(path: &Path, error: &LoadError) -> Problem {
     problem.remedy([
         format!("correct the line that is named above, then: trust policy check {}", path.display()),
         "what rules can read stands in the README.md that trust policy init writes".to_owned(),
+    ])
+}
+
+/// A dictionary that does not load together with the rules that stay in force.
+pub fn refused_with_rules(path: &Path, collection: &str, error: &LoadError) -> Problem {
+    Problem::new(Code::PolicyRefused)
+        .headline(format!("the dictionary does not load together with the rules in force: {error}"))
+        .fact("folder", path.display())
+        .fact("collection", collection)
+        .cause("rules read labels and values that the dictionary must have; no gate would load the two together")
+        .remedy([
+            "keep what the rules read in the dictionary".to_owned(),
+            format!("or change rules and dictionary in one publication: trust policy publish DIR {collection}"),
+        ])
+}
+
+/// What is in force changed while something was published.
+pub fn changed_meanwhile(collection: &str, changes: [(&str, Vec<String>); 3]) -> Problem {
+    let mut problem = Problem::new(Code::Conflict)
+        .headline(format!("somebody else changed what is in force in {collection}; nothing was published"))
+        .fact("collection", collection);
+    for (what, files) in changes.into_iter().filter(|(_, files)| !files.is_empty()) {
+        problem = problem.fact(what, files.join(", "));
+    }
+    problem.cause("publishing this folder now would take their change back, which nobody has seen").remedy([
+        format!("see what is in force now: trust policy diff DIR {collection}"),
+        "take their change into the folder, then publish it again".to_owned(),
     ])
 }
 

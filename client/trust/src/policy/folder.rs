@@ -17,6 +17,9 @@ use crate::settings::paths;
 /// (Folder on disk, ending of its files, kind of reserved target).
 pub const KINDS: [(&str, &str, &str); 2] = [("policy", "cedar", "_policy"), ("labels", "json", "_labels")];
 
+/// Folder of the cases, which are not published.
+pub const TESTS: &str = "tests";
+
 /// Ending of files that are shown and not in force.
 const EXAMPLE: &str = ".example";
 
@@ -32,8 +35,27 @@ pub struct Folder {
 impl Folder {
     /// Reads every file.
     pub fn read(path: &Path) -> Result<Folder, Problem> {
+        let read = Self::read_kinds(path, &KINDS)?;
+        match read.sources.iter().any(|source| source.path.starts_with("_policy/")) {
+            true => Ok(read),
+            false => Err(fault::no_files(path)),
+        }
+    }
+
+    /// Reads every file; there may be none.
+    pub fn read_any(path: &Path) -> Result<Folder, Problem> {
+        Self::read_kinds(path, &KINDS)
+    }
+
+    /// Reads the dictionary alone.
+    pub fn read_labels(path: &Path) -> Result<Folder, Problem> {
+        let read = Self::read_kinds(path, KINDS.get(1..).unwrap_or_default())?;
+        if read.sources.is_empty() { Err(fault::no_dictionary(path)) } else { Ok(read) }
+    }
+
+    fn read_kinds(path: &Path, kinds: &[(&str, &str, &str)]) -> Result<Folder, Problem> {
         let mut sources = Vec::new();
-        for (folder, ending, kind) in KINDS {
+        for (folder, ending, kind) in kinds {
             let mut total = 0_u64;
             for (name, file) in files_of(path, folder, ending)? {
                 if sources.len() >= MAX_ENTRIES {
@@ -47,9 +69,6 @@ impl Folder {
                 sources.push(Source { path: format!("{kind}/{name}"), bytes });
             }
         }
-        if !sources.iter().any(|source| source.path.starts_with("_policy/")) {
-            return Err(fault::no_files(path));
-        }
         sources.sort_by(|a, b| a.path.cmp(&b.path));
         Ok(Folder { path: path.to_owned(), sources })
     }
@@ -58,6 +77,12 @@ impl Folder {
     pub fn load(&self) -> Result<Policy, Problem> {
         Policy::load(&self.sources, PolicyIdentity::folder()).map_err(|error| fault::refused_folder(&self.path, &error))
     }
+}
+
+/// The files of cases below a folder (`tests/NAME.toml`): path and content, sorted.
+pub fn cases(root: &Path) -> Result<Vec<(PathBuf, Vec<u8>)>, Problem> {
+    let files = files_of(root, TESTS, "toml")?;
+    files.into_iter().map(|(_, path)| read_file(&path).map(|bytes| (path, bytes))).collect()
 }
 
 /// The file on disk of a target path.
@@ -98,6 +123,15 @@ fn files_of(root: &Path, folder: &str, ending: &str) -> Result<Vec<(String, Path
     }
     found.sort();
     Ok(found)
+}
+
+/// Whether a file of a collection would be published from a folder under this target path.
+pub fn is_publishable(target: &str) -> bool {
+    KINDS.iter().any(|(_, ending, kind)| {
+        let name = target.strip_prefix(kind).and_then(|rest| rest.strip_prefix('/'));
+        let stem = name.and_then(|name| name.strip_suffix(ending)).and_then(|stem| stem.strip_suffix('.'));
+        stem.is_some_and(|stem| is_name(stem) && !stem.ends_with(EXAMPLE))
+    })
 }
 
 /// What the name of a file may be: it becomes a target path that every TUF client reads alike.
@@ -195,6 +229,24 @@ mod tests {
         let paths: Vec<&str> = read.sources.iter().map(|s| s.path.as_str()).collect();
         assert_eq!(paths, ["_labels/data.json", "_policy/a.cedar", "_policy/b.cedar"]);
         assert_eq!(on_disk(Path::new("d"), "_labels/data.json"), Path::new("d/labels/data.json"));
+    }
+
+    #[test]
+    fn a_file_that_publishing_would_miss_or_that_leads_elsewhere_is_not_publishable() {
+        assert!(is_publishable("_policy/main.cedar") && is_publishable("_labels/data.json"));
+        for path in
+            ["_policy/../../x.cedar", "_policy/a/b.cedar", "_policy/.cedar", "_policy/main.json", "_labels/x.cedar"]
+        {
+            assert!(!is_publishable(path), "{path}");
+        }
+    }
+
+    #[test]
+    fn a_dictionary_alone_is_read_without_rules() {
+        let folder = folder(&[("labels/data.json", "{}"), ("policy/broken.ceder", "x")]);
+        let read = Folder::read_labels(folder.path()).unwrap();
+        assert_eq!(read.sources.iter().map(|s| s.path.as_str()).collect::<Vec<_>>(), ["_labels/data.json"]);
+        assert_eq!(Folder::read_labels(tempfile::tempdir().unwrap().path()).unwrap_err().code, Code::NoPolicy);
     }
 
     #[test]

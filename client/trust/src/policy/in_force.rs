@@ -18,14 +18,45 @@ use crate::style;
 pub struct InForce {
     /// Where they come from. Its digest is filled in by loading.
     pub identity: PolicyIdentity,
-    /// The role that says so.
-    pub role: String,
-    /// Ids of the keys that signed it.
-    pub keys: Vec<String>,
+    /// Who says which rules are in force.
+    pub rules: SignedRole,
+    /// Who says which labels are.
+    pub labels: SignedRole,
     /// The first expiry of the roles that say so.
     pub expires: UtcTime,
     /// Rules and dictionary, by their target path.
     pub sources: Vec<Source>,
+}
+
+/// The role that says what is in force of one kind.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SignedRole {
+    /// Its name: `targets`, or that of the kind where it is delegated.
+    pub name: String,
+    /// The version of its file.
+    pub version: u64,
+    /// Ids of the keys that signed it.
+    pub keys: Vec<String>,
+    /// When it expires.
+    pub expires: UtcTime,
+}
+
+impl SignedRole {
+    /// Who says so in this set.
+    pub fn of(set: &ReservedSet) -> Self {
+        Self { name: set.role.clone(), version: set.version, keys: set.signed_by.clone(), expires: set.expires }
+    }
+
+    /// Who signed it, for decisions and people.
+    pub fn signed_by(&self) -> Vec<String> {
+        self.keys.iter().map(|id| format!("key {}", style::short(id))).collect()
+    }
+}
+
+/// The files of a set.
+pub fn sources_of(set: &ReservedSet) -> Vec<Source> {
+    let entries = set.entries.iter();
+    entries.map(|(path, bytes)| Source { path: path.clone(), bytes: bytes.to_vec() }).collect()
 }
 
 impl InForce {
@@ -33,30 +64,32 @@ impl InForce {
     pub fn read(app: &App, session: &mut Session) -> Result<InForce, Problem> {
         let rules = app.wait(session.reader.reserved("_policy"))?;
         let labels = app.wait(session.reader.reserved("_labels"))?;
-        let source = |set: &ReservedSet| -> Vec<Source> {
-            let entries = set.entries.iter();
-            entries.map(|(path, bytes)| Source { path: path.clone(), bytes: bytes.to_vec() }).collect()
-        };
-        let mut sources = source(&rules);
-        sources.extend(source(&labels));
+        let mut sources = sources_of(&rules);
+        sources.extend(sources_of(&labels));
         sources.sort_by(|a, b| a.path.cmp(&b.path));
+        let (rules, labels) = (SignedRole::of(&rules), SignedRole::of(&labels));
         Ok(InForce {
             identity: PolicyIdentity {
                 collection: session.collection.to_string(),
                 version: rules.version,
                 digest: String::new(),
-                signed_by: rules.signed_by.iter().map(|id| format!("key {}", style::short(id))).collect(),
+                signed_by: rules.signed_by(),
             },
-            role: rules.role,
-            keys: rules.signed_by,
             expires: rules.expires.min(labels.expires),
+            rules,
+            labels,
             sources,
         })
     }
 
+    /// Whether any rule is in force.
+    pub fn has_rules(&self) -> bool {
+        self.sources.iter().any(|source| source.path.starts_with("_policy/"))
+    }
+
     /// Loads them. Nothing in force is an error: no rule permits anything.
     pub fn load(&self) -> Result<Policy, Problem> {
-        if !self.sources.iter().any(|source| source.path.starts_with("_policy/")) {
+        if !self.has_rules() {
             return Err(fault::nothing_in_force(&self.identity.collection));
         }
         let loaded = Policy::load(&self.sources, self.identity.clone());

@@ -13,6 +13,7 @@ use trust_reader::verdict::Problem;
 use trust_reader::verify::VerifiedImage;
 use trust_tuf::UtcTime;
 
+use super::exceptions::Granted;
 use super::fault;
 use crate::settings::paths;
 
@@ -27,6 +28,8 @@ pub struct Judge {
     pub action: Action,
     /// The time that rules see.
     pub now: UtcTime,
+    /// What lifts denials. Of a folder that nobody signed: nothing.
+    pub granted: Granted,
 }
 
 impl Judge {
@@ -37,6 +40,11 @@ impl Judge {
 
     /// Decides about these facts.
     pub fn decide_on(&self, subject: &Subject) -> Decision {
+        self.granted.all.lift(self.decide_without_exceptions(subject), subject, self.now.unix())
+    }
+
+    /// What the rules alone decide.
+    pub fn decide_without_exceptions(&self, subject: &Subject) -> Decision {
         self.policy.decide(&self.environment, self.action, subject, self.now.unix())
     }
 

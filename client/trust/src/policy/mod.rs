@@ -4,12 +4,15 @@
 //! every answer that rests on it. Deliberately absent: rules and their evaluation (`trust_policy`), and how the files are
 //! fetched and verified (the reader).
 
+pub mod difference;
+pub mod exceptions;
 pub mod fault;
 pub mod folder;
 pub mod images;
 pub mod in_force;
 pub mod judge;
 pub mod labels;
+pub mod roles;
 pub mod weakening;
 
 pub use judge::Judge;

@@ -21,7 +21,13 @@ pub fn between(old: &Policy, new: &Policy) -> Vec<String> {
             Some(_) => {}
         }
     }
-    let (old, new) = (old.dictionary(), new.dictionary());
+    found.extend(dictionaries(old.dictionary(), new.dictionary()));
+    found
+}
+
+/// What changes or leaves of the dictionary.
+pub fn dictionaries(old: &Dictionary, new: &Dictionary) -> Vec<String> {
+    let mut found = Vec::new();
     for key in old.keys() {
         if !new.governs(key) {
             found.push(format!("the label {key} is no longer governed"));
@@ -34,6 +40,9 @@ pub fn between(old: &Policy, new: &Policy) -> Vec<String> {
                 let change = if matches!(after, [Meaning::Value { .. }, _]) { "changes its meaning" } else { "leaves" };
                 found.push(format!("the value {word:?} of the label {key} {change}"));
             }
+        }
+        for name in old.required_below(key).iter().filter(|name| !new.required_below(key).contains(name)) {
+            found.push(format!("the label {key} is no longer required below {name}"));
         }
     }
     found
@@ -89,6 +98,20 @@ mod tests {
         let gone = VALUES.split(r#","PII""#).next().unwrap();
         let leaves = |word: &str| format!("the value {word:?} of the label data leaves");
         assert_eq!(found(RULES, gone), [leaves("PII"), leaves("pii")]);
+    }
+
+    #[test]
+    fn a_label_that_is_no_longer_required_is_named() {
+        let requiring = |names: &str| {
+            let file = format!(
+                r#"{{"schema":"trust/labels/v1","labels":{{"data":{{"required":[{names}],"values":{{{VALUES}}}}}}}}}"#
+            );
+            let source = Source { path: "_labels/a.json".to_owned(), bytes: file.into_bytes() };
+            Dictionary::load(&[source]).unwrap().0
+        };
+        let (hr, both) = (requiring(r#""r.example/hr""#), requiring(r#""r.example/hr","r.example/pay""#));
+        assert_eq!(dictionaries(&both, &hr), ["the label data is no longer required below r.example/pay"]);
+        assert!(dictionaries(&hr, &both).is_empty());
     }
 
     #[test]

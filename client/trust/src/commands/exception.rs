@@ -1,0 +1,392 @@
+//! `trust exception grant | list | revoke`: one image may run where rules deny it, for a short time.
+//!
+//! Invariants: an exception names its image by digest and rules that are in force; it is signed in the one role that counts,
+//! by keys of this machine; what it lifts is decided where it is used, by `trust_policy::exceptions`, and not here.
+
+use std::path::Path;
+
+use serde_json::Value;
+use trust_image::Reference;
+use trust_policy::exceptions::SCHEMA;
+use trust_policy::{Exception, ExceptionFile, Policy, nearest};
+use trust_reader::reserved::MAX_ENTRIES;
+use trust_reader::verdict::Problem;
+use trust_tuf::draft::Draft;
+use trust_tuf::{RoleName, TargetInfo, UtcTime, json, reserved};
+
+use crate::app::App;
+use crate::cli::exceptions::{ExceptionCommand, ExceptionGrant, ExceptionList, ExceptionRevoke};
+use crate::fault;
+use crate::keyring::{Keyring, Kind};
+use crate::output::{ExceptionChange, ExceptionEntry, ExceptionsListed};
+use crate::policy::exceptions::{Granted, KIND};
+use crate::policy::in_force::{InForce, pin_of_policy};
+use crate::policy::{images, judge, roles};
+use crate::printer::{Answer, Printer};
+use crate::publish::{self, Change};
+use crate::session::Session;
+use crate::signing;
+use crate::style::{self, Style};
+
+/// Runs the command.
+pub fn run(app: &App, printer: &Printer, command: &ExceptionCommand) -> Result<Box<dyn Answer>, Problem> {
+    match command {
+        ExceptionCommand::Grant(args) => Ok(Box::new(grant(app, printer, args)?)),
+        ExceptionCommand::List(args) => Ok(Box::new(list(app, args)?)),
+        ExceptionCommand::Revoke(args) => Ok(Box::new(revoke(app, printer, args)?)),
+    }
+}
+
+/// The image as an exception names it: by its digest alone.
+fn by_digest(image: &Reference) -> Result<String, Problem> {
+    match image.digest() {
+        Some(digest) if digest.sha256().is_some() => Ok(image.pinned(*digest).to_string()),
+        Some(_) => Err(fault::usage("only sha256 digests are signed")),
+        None => Err(fault::usage("an exception is for one image, and a tag can be moved to another one")
+            .fact("image", image)
+            .remedy([
+                format!("find the signed digest: trust resolve {image}"),
+                "then grant it for that: --image NAME@sha256:…".to_owned(),
+            ])),
+    }
+}
+
+/// The name of an environment: what was typed, or what stands in the file of that name.
+fn environment(text: &str) -> Result<String, Problem> {
+    let path = Path::new(text);
+    match text.contains(['/', '.']) || path.is_file() {
+        true => judge::read_environment(path).map(|environment| environment.name),
+        false => Ok(text.to_owned()),
+    }
+}
+
+/// Rules that nobody signed cannot be lifted: a misspelt id would lift nothing when it is needed.
+fn check_rules(policy: &Policy, rules: &[String]) -> Result<(), Problem> {
+    let known: Vec<&str> = policy.rules().map(|rule| rule.id.as_str()).collect();
+    let Some(unknown) = rules.iter().find(|id| !known.contains(&id.as_str())) else { return Ok(()) };
+    let identity = policy.identity();
+    let mut problem = fault::usage(&format!("no rule `{}` is in force", style::plain(unknown)))
+        .fact("policy", format!("{} v{}", identity.collection, identity.version));
+    if let Some(near) = nearest(unknown, known.iter().copied()) {
+        problem = problem.fact("did you mean", near);
+    }
+    Err(problem.remedy([
+        format!("see the rules: trust policy show {}", identity.collection),
+        "see which rules deny it: trust policy explain --image REF --env FILE".to_owned(),
+    ]))
+}
+
+fn grant(app: &App, printer: &Printer, args: &ExceptionGrant) -> Result<ExceptionChange, Problem> {
+    app.need_network("granting an exception")?;
+    let (now, life) = (app.now()?, i64::try_from(args.life.as_secs()).map_err(|_| fault::clock())?);
+    let expires = now.plus_secs(life).ok_or_else(fault::clock)?;
+    let mut rules = args.rule.clone();
+    rules.sort();
+    rules.dedup();
+    let file = ExceptionFile {
+        schema: SCHEMA.to_owned(),
+        image: by_digest(&args.image)?,
+        environment: environment(&args.env)?,
+        rules,
+        // Signed text is composed: some clients compose it before they check the signature.
+        reason: trust_image::facts::composed(&args.reason),
+        granted: now.to_string(),
+        expires: expires.to_string(),
+    };
+    let day: String = file.granted.chars().take(10).filter(char::is_ascii_digit).collect();
+    let id = format!("{day}-{}", publish::random_hex()?.chars().take(8).collect::<String>());
+    let exception = Exception::new(&id, file, &[]).map_err(|error| fault::usage(&error.to_string()))?;
+    let pin = pin_of_policy(app, args.collection.as_ref())?;
+    let mut keyring = Keyring::new(app, &args.keys)?;
+    if !args.change.dry_run {
+        keyring.expect_answer(Kind::Other)?;
+    }
+    publish::with_retries(
+        |text| printer.note(text),
+        || {
+            let mut session = Session::for_change(app, pin)?;
+            images::refuse(app, &mut session)?;
+            check_rules(&InForce::read(app, &mut session)?.load()?, &exception.file().rules)?;
+            let granted = Granted::read(app, &mut session);
+            for line in &granted.unread {
+                printer.note(&format!("! {line}"));
+            }
+            let (role, mut draft) = next(app, &mut session)?;
+            let mut removed = Vec::new();
+            for old in granted.all.iter().filter(|old| old.expires_unix() <= now.unix()) {
+                draft.remove_target(&Exception::path_of(old.id()));
+                removed.push(old.id().to_owned());
+            }
+            room(&draft, &session)?;
+            let content = serde_json::to_vec_pretty(exception.file()).map_err(|e| fault::internal(&e.to_string()))?;
+            let mut info = TargetInfo::of(&content);
+            // In the signed facts too, so that the history of the role tells what was granted.
+            let statement = json::parse(&content).map_err(|e| fault::draft(&e))?;
+            info.custom = Some(json::Value::object([("exception", statement)]));
+            let path = Exception::path_of(&id);
+            draft.set_target(&path, &info);
+            let blobs = vec![(path, content)];
+            let publication = send(app, &mut keyring, session, &role, &draft, blobs, args.change.dry_run)?;
+            Ok(ExceptionChange {
+                change: "granted".to_owned(),
+                collection: pin.collection.clone(),
+                role: role.to_string(),
+                exception: entry(&exception, now),
+                removed,
+                publication,
+            })
+        },
+    )
+}
+
+/// The role that exceptions are signed in, and the next version of its file.
+fn next(app: &App, session: &mut Session) -> Result<(RoleName, Draft), Problem> {
+    let role = roles::role_of(session, KIND);
+    let file = session.role(app, role.as_str())?;
+    Ok((role, signing::next_version(app, &file)?))
+}
+
+/// Gates read no more than so many.
+fn room(draft: &Draft, session: &Session) -> Result<(), Problem> {
+    let targets = draft.signed().get("targets").and_then(json::Value::as_object);
+    let of_kind = |path: &&String| reserved::kind(path) == Some(KIND);
+    let count = targets.map_or(0, |targets| targets.keys().filter(of_kind).count());
+    if count < MAX_ENTRIES {
+        return Ok(());
+    }
+    Err(fault::usage(&format!("{MAX_ENTRIES} exceptions are in force in {} already", session.collection))
+        .cause("gates read no more than so many")
+        .remedy([
+            "end those that are not needed any more: trust exception revoke ID",
+            "or change the rule that denies",
+        ]))
+}
+
+fn send(
+    app: &App,
+    keyring: &mut Keyring<'_>,
+    session: Session,
+    role: &RoleName,
+    draft: &Draft,
+    blobs: Vec<(String, Vec<u8>)>,
+    dry_run: bool,
+) -> Result<Option<crate::output::Publication>, Problem> {
+    if dry_run {
+        return Ok(None);
+    }
+    let bytes = signing::sign_as(&session, keyring, role, draft, true)?;
+    let change = Change { roles: [(role.clone(), bytes)].into(), blobs, ..Change::default() };
+    publish::publish(app, session, &change).map(|(_, publication)| Some(publication))
+}
+
+fn entry(exception: &Exception, now: UtcTime) -> ExceptionEntry {
+    let file = exception.file();
+    ExceptionEntry {
+        id: exception.id().to_owned(),
+        image: file.image.clone(),
+        environment: file.environment.clone(),
+        rules: file.rules.clone(),
+        reason: file.reason.clone(),
+        granted: file.granted.clone(),
+        expires: file.expires.clone(),
+        in_force: exception.holds(now.unix()),
+        signed_by: exception.signed_by().to_vec(),
+    }
+}
+
+fn list(app: &App, args: &ExceptionList) -> Result<Shown, Problem> {
+    let pin = pin_of_policy(app, args.collection.as_ref())?;
+    let mut session = Session::open(app, pin)?;
+    let granted = Granted::read(app, &mut session);
+    let now = app.now()?;
+    let all = granted.all.iter().map(|exception| entry(exception, now));
+    let report = ExceptionsListed {
+        collection: pin.collection.clone(),
+        role: granted.role.as_ref().map(|role| role.name.clone()),
+        version: granted.role.as_ref().map(|role| role.version),
+        exceptions: all.filter(|entry| args.all || entry.in_force).collect(),
+        unread: granted.unread,
+    };
+    Ok(Shown { report, now })
+}
+
+fn revoke(app: &App, printer: &Printer, args: &ExceptionRevoke) -> Result<ExceptionChange, Problem> {
+    app.need_network("ending an exception")?;
+    let pin = pin_of_policy(app, args.collection.as_ref())?;
+    let mut keyring = Keyring::new(app, &args.keys)?;
+    if !args.change.dry_run {
+        keyring.expect_answer(Kind::Other)?;
+    }
+    publish::with_retries(
+        |text| printer.note(text),
+        || {
+            let mut session = Session::for_change(app, pin)?;
+            let granted = Granted::read(app, &mut session);
+            let now = app.now()?;
+            let (role, mut draft) = next(app, &mut session)?;
+            let was_listed = draft.remove_target(&Exception::path_of(&args.id));
+            let exception = match granted.all.iter().find(|exception| exception.id() == args.id) {
+                Some(found) => ExceptionEntry { in_force: false, ..entry(found, now) },
+                // One that nobody can read lifts nothing, and is removed all the same.
+                None if was_listed => unread(&args.id),
+                None => return Err(unknown(&args.id, &pin.collection, &granted)),
+            };
+            let publication = send(app, &mut keyring, session, &role, &draft, Vec::new(), args.change.dry_run)?;
+            Ok(ExceptionChange {
+                change: "revoked".to_owned(),
+                collection: pin.collection.clone(),
+                role: role.to_string(),
+                exception,
+                removed: Vec::new(),
+                publication,
+            })
+        },
+    )
+}
+
+/// An exception whose file cannot be read.
+fn unread(id: &str) -> ExceptionEntry {
+    let none = || "cannot be read".to_owned();
+    ExceptionEntry {
+        id: id.to_owned(),
+        image: none(),
+        environment: none(),
+        rules: Vec::new(),
+        reason: none(),
+        granted: none(),
+        expires: none(),
+        in_force: false,
+        signed_by: Vec::new(),
+    }
+}
+
+fn unknown(id: &str, collection: &str, granted: &Granted) -> Problem {
+    let known: Vec<&str> = granted.all.iter().map(Exception::id).collect();
+    let mut problem = fault::usage(&format!("{collection} has no exception `{}`", style::plain(id)));
+    if let Some(near) = nearest(id, known.iter().copied()) {
+        problem = problem.fact("did you mean", near);
+    }
+    problem.remedy([format!("see all of them: trust exception list {collection} --all")])
+}
+
+struct Shown {
+    report: ExceptionsListed,
+    now: UtcTime,
+}
+
+impl Answer for Shown {
+    fn command(&self) -> &'static str {
+        "exception list"
+    }
+
+    fn json(&self) -> Value {
+        crate::output::value(&self.report)
+    }
+
+    fn text(&self, style: Style) -> String {
+        let mut text = String::new();
+        for entry in &self.report.exceptions {
+            let until = UtcTime::parse(&entry.expires).map(|at| style::relative(at, self.now)).unwrap_or_default();
+            let state = match entry.in_force {
+                true => format!("until {}   {until}", entry.expires),
+                false => style.warn(&format!("does not hold: {} to {}", entry.granted, entry.expires)),
+            };
+            text.push_str(&format!("{}   {state}\n", entry.id));
+            text.push_str(&style::facts(entry_facts(entry)));
+        }
+        text
+    }
+
+    fn report(&self, style: Style) -> String {
+        let report = &self.report;
+        let count = report.exceptions.iter().filter(|entry| entry.in_force).count();
+        let unread = report.unread.iter().map(|text| format!("{} {}\n", style.warn("warning"), style::plain(text)));
+        let role = match (&report.role, report.version) {
+            (Some(role), Some(version)) => format!("   ({} v{version})", style::plain(role)),
+            _ => String::new(),
+        };
+        let in_force = if count == 0 { "no exception is".to_owned() } else { format!("exceptions: {count}") };
+        format!("{}{in_force} in force in {}{role}\n", unread.collect::<String>(), report.collection)
+    }
+}
+
+fn entry_facts(entry: &ExceptionEntry) -> Vec<(&'static str, String)> {
+    let mut facts = vec![
+        ("image", style::plain(&entry.image)),
+        ("in", style::plain(&entry.environment)),
+        ("lifts", style::plain(&entry.rules.join(", "))),
+        ("for", style::plain(&entry.reason)),
+        ("granted", entry.granted.clone()),
+    ];
+    if !entry.signed_by.is_empty() {
+        facts.push(("signed by", style::plain(&entry.signed_by.join(", "))));
+    }
+    facts
+}
+
+impl Answer for ExceptionChange {
+    fn command(&self) -> &'static str {
+        if self.change == "granted" { "exception grant" } else { "exception revoke" }
+    }
+
+    fn json(&self) -> Value {
+        crate::output::value(self)
+    }
+
+    fn text(&self, _: Style) -> String {
+        match (self.change.as_str(), &self.publication) {
+            ("granted", Some(_)) => format!("{}\n", self.exception.id),
+            _ => String::new(),
+        }
+    }
+
+    fn report(&self, style: Style) -> String {
+        let exception = &self.exception;
+        let head = match &self.publication {
+            Some(publication) => format!(
+                "{} exception {} in {}   {}\n",
+                style.good(&self.change),
+                exception.id,
+                self.collection,
+                super::sign::published_text(publication)
+            ),
+            None => format!("{} {}: nothing was published\n", style.warn("dry run"), self.collection),
+        };
+        let mut facts = entry_facts(exception);
+        facts.push(match self.change.as_str() {
+            "granted" => ("until", format!("{}; every gate logs each use", exception.expires)),
+            _ => ("now", "the rules deny it again, at each gate from its next refresh".to_owned()),
+        });
+        if !self.removed.is_empty() {
+            facts.push(("removed", format!("{}, which had expired", self.removed.join(", "))));
+        }
+        format!("{head}{}", style::facts(facts))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_exception_for_a_tag_is_refused_with_the_way_to_the_digest() {
+        let tag = Reference::parse("r.example/hr/payroll:7").unwrap();
+        let problem = by_digest(&tag).unwrap_err();
+        assert!(problem.text().contains("trust resolve r.example/hr/payroll:7"), "{}", problem.text());
+        let both = Reference::parse(&format!("r.example/hr/payroll:7@sha256:{}", "a".repeat(64))).unwrap();
+        assert_eq!(by_digest(&both).unwrap(), format!("r.example/hr/payroll@sha256:{}", "a".repeat(64)));
+    }
+
+    #[test]
+    fn a_rule_that_is_not_in_force_is_refused_and_the_nearest_one_named() {
+        let source = trust_policy::Source {
+            path: "_policy/a.cedar".to_owned(),
+            bytes: b"@id(\"no-pii\") forbid (principal, action, resource) when { resource.tag_moved };".to_vec(),
+        };
+        let policy = Policy::load(&[source], trust_policy::PolicyIdentity::folder()).unwrap();
+        assert!(check_rules(&policy, &["no-pii".to_owned()]).is_ok());
+        let problem = check_rules(&policy, &["no-pii".to_owned(), "no-pi".to_owned()]).unwrap_err();
+        assert!(problem.text().contains("no-pii") && problem.text().contains("did you mean"), "{}", problem.text());
+        assert!(check_rules(&policy, &["*".to_owned()]).is_err());
+    }
+}
