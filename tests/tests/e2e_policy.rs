@@ -338,6 +338,9 @@ fn what_was_pulled_would_be_published_unchanged_and_nothing_is_overwritten() {
     let versions = ["policy", "diff", policy, "--from", "2"];
     trust(&ops, &versions).ends(0, &["~ file _policy/pii.cedar", "- file _policy/tag-pii.cedar"]);
     trust(&ops, &["policy", "diff", policy, "--from", "3"]).ends(2, &["versions 1 to 3"]);
+    // A rule that needs a newer program is not published, and says which version.
+    edit(alice, "policy/pii.cedar", "@id(\"pii-fit-for-public\")", "@schema(\"99\")\n@id(\"pii-fit-for-public\")");
+    trust(alice, &["policy", "publish", "policy", policy, "--confirm", policy]).ends(21, &["needs version 99"]);
     // The history goes over the change of the role that holds the rules.
     trust(alice, &["signer", "add", "_policy", policy, "--signer-key", "rules"]).ends(0, &["moved"]);
     let log = trust(&rig.person("auditor"), &["policy", "log", "-o", "json"]).ends(0, &[]).json();
@@ -377,6 +380,11 @@ fn signing_refuses_what_gates_refuse_and_names_the_owner() {
         let checked = trust(alice, &["labels", "check", "--image", &format!("{pay}/{name}:v1")]).ends(exit, &[]);
         assert!(exit == 0 || checked.all.contains(owner), "{}", checked.all);
     }
+    // In the document too, for pipelines.
+    let hrx = rig.image(dir.path(), "hrx", &[("com.example.dta", "PII")]);
+    let signed = ["sign", &format!("{pay}/hrx:v1@{}", hrx.digest), "-o", "json"];
+    let warnings = trust(alice, &signed).ends(0, &[]).json()["warnings"].clone();
+    assert!(warnings[0].as_str().is_some_and(|text| text.contains("com.example.data")), "{warnings}");
     let all = trust(alice, &["labels", "check", "--image", &format!("{pay}/hr/good:v1"), "-o", "json"]).ends(0, &[]);
     let label = &all.json()["images"][0]["platforms"][0]["labels"][0];
     assert_eq!((&label["state"], &label["fit"]), (&"known".into(), &serde_json::json!(["private"])), "{label}");

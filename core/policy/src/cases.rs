@@ -131,7 +131,10 @@ fn differences(policy: &Policy, expected: &Expected, decision: &Decision) -> Vec
     let word = |allowed: bool| if allowed { "allow" } else { "deny" }.to_owned();
     differ("decision", word(expected.allowed), word(decision.allowed));
     if let Some(rules) = &expected.rules {
-        let told = |rules: &[String]| if rules.is_empty() { "none".to_owned() } else { rules.join(", ") };
+        let told = |rules: &[String]| match rules {
+            [] => "none".to_owned(),
+            rules => rules.iter().map(|id| text::printable(id)).collect::<Vec<_>>().join(", "),
+        };
         let is_known = |id: &&String| policy.rules().any(|rule| rule.id == **id);
         let mut wanted = told(rules);
         for id in rules.iter().filter(|id| !is_known(id)) {

@@ -205,7 +205,7 @@ impl Decision {
             rows.push(("error", error.clone(), String::new()));
         }
         if let Some(exception) = &self.exception {
-            rows.push(("exception", exception.words(), String::new()));
+            rows.push(("exception", format!("{}, {}", exception.id, exception.words()), String::new()));
             rows.push(("granted for", text::printable(&exception.reason), String::new()));
         }
         for rule in &self.rules {
@@ -312,7 +312,7 @@ impl Decision {
 impl ExceptionUsed {
     fn words(&self) -> String {
         let signed_by = text::printable(&self.signed_by.join(", "));
-        format!("{}, granted {}, holds until {}, signed by {signed_by}", self.id, self.granted, self.expires)
+        format!("granted {}, holds until {}, signed by {signed_by}", self.granted, self.expires)
     }
 }
 

@@ -559,7 +559,9 @@ pub(crate) fn parse_rule(path: &str, rule: &RuleText<'_>) -> Result<cedar_policy
 /// `start`: where the rule begins in the text that Cedar parsed.
 fn read_rule(path: &str, rule: &RuleText<'_>, cedar: cedar_policy::Policy, start: usize) -> Result<Parsed, LoadError> {
     let place = || Place::new(path, rule.at);
-    let Some(id) = cedar.annotation("id") else {
+    // All at once: to ask Cedar for one by its name is to parse the name.
+    let annotations: BTreeMap<&str, &str> = cedar.annotations().collect();
+    let Some(id) = annotations.get("id").copied() else {
         return Err(LoadError::NoId { place: place() });
     };
     let is_word = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
@@ -570,11 +572,11 @@ fn read_rule(path: &str, rule: &RuleText<'_>, cedar: cedar_policy::Policy, start
         return Err(LoadError::Id { place: place(), id: text::quoted(id) });
     }
     for name in ANNOTATIONS {
-        if cedar.annotation(name).is_some_and(|value| value.len() > MAX_ANNOTATION_LEN) {
+        if annotations.get(name).is_some_and(|value| value.len() > MAX_ANNOTATION_LEN) {
             return Err(LoadError::Annotation { place: place(), name });
         }
     }
-    let schema = match cedar.annotation("schema") {
+    let schema = match annotations.get("schema") {
         None => 1,
         Some(given) => {
             let refused = || LoadError::SchemaStated { place: place(), given: text::quoted(given) };
@@ -584,14 +586,12 @@ fn read_rule(path: &str, rule: &RuleText<'_>, cedar: cedar_policy::Policy, start
     if schema > SCHEMA_VERSION {
         return Err(LoadError::Schema { place: place(), needed: schema });
     }
-    let mut unknown: Vec<&str> = cedar.annotations().map(|(name, _)| name).collect();
-    unknown.retain(|name| !ANNOTATIONS.contains(name));
-    unknown.sort_unstable();
-    let warning = unknown.first().map(|name| {
+    let warning = annotations.keys().find(|name| !ANNOTATIONS.contains(name)).map(|name| {
         let nearest = text::nearest(name, ANNOTATIONS).map(|n| format!(", did you mean @{n}?")).unwrap_or_default();
         format!("{}: rule {id}: @{name} is not an annotation that is shown{nearest}", place())
     });
-    let annotation = |name: &str| cedar.annotation(name).filter(|value| !value.is_empty()).map(str::to_owned);
+    let annotation =
+        |name: &str| annotations.get(name).filter(|value| !value.is_empty()).map(|value| (*value).to_owned());
     let info = RuleInfo {
         id: id.to_owned(),
         effect: match cedar.effect() {

@@ -88,7 +88,11 @@ fn verdict(answer: &Answer) -> Verdict {
     };
     let policy = answer.decision().map(|d| format!("{}@{}", d.policy.collection, d.policy.version));
     // Nobody reads why something may pass by the rules; making the text costs more than looking up the decision.
-    let is_excepted = answer.decision().is_some_and(|decision| decision.exception.is_some());
-    let line = if digest.is_some() && !is_excepted { String::new() } else { answer.line() };
+    let excepted = answer.decision().filter(|decision| decision.exception.is_some());
+    let line = match (digest, excepted) {
+        (None, _) => answer.line(),
+        (Some(_), Some(decision)) => decision.line(),
+        (Some(_), None) => String::new(),
+    };
     Verdict { digest, line, environment: answer.environment.clone(), policy }
 }

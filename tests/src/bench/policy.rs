@@ -104,7 +104,69 @@ pub fn rows() -> Vec<Row> {
         (1_000, 1, "public"),
     ]);
     rows.extend([1, 100, 1_000].map(loading));
+    rows.extend(WORST.map(worst));
     rows
+}
+
+/// What is worst within the limits: a name, rules, the condition of each, and the label `l` and number of platforms to
+/// begin with.
+const WORST: [(&str, usize, &str, usize); 4] = [
+    ("many rules", 1_000, "principal.name == \"x\"", 0),
+    ("rules of many words", 250, "resource.tag_moved || OR", 0),
+    ("sets of a hundred signers", 100, "!(resource.signers.containsAll(resource.signers)) || OR", 0),
+    (
+        "a pattern of 2,000 letters on a label of 4,000",
+        7,
+        "resource.hasTag(\"l\") && resource.getTag(\"l\") like \"PATTERN\"",
+        4_000,
+    ),
+];
+
+/// The most expensive decision of its kind that is still made: one platform more is refused.
+fn worst((name, rules, condition, length): (&str, usize, &str, usize)) -> Row {
+    let again = condition.strip_suffix(" || OR").map(|one| vec![one; 40].join(" || "));
+    let condition = again.unwrap_or_else(|| condition.replace("PATTERN", &format!("*{}b*", "a".repeat(length / 2))));
+    let rule = |n: usize| format!("@id(\"r{n}\") permit (principal, action, resource) when {{ {condition} }};\n");
+    let text: String = (0..rules).map(rule).collect();
+    let mut sources = Vec::new();
+    for (n, part) in text.as_bytes().chunk_by(|a, _| *a != b'\n').collect::<Vec<_>>().chunks(25).enumerate() {
+        sources.push(Source { path: format!("_policy/f{n}.cedar"), bytes: part.concat() });
+    }
+    let policy = Policy::load(&sources, PolicyIdentity::folder()).unwrap();
+    let mut image = subject(1, "public");
+    image.signers = (0..100).map(|n| format!("signer{n}")).collect();
+    let env = environment();
+    let mut last = None;
+    for platforms in 1..=64_usize {
+        let facts = image.facts.as_mut().unwrap();
+        facts.platforms.push(PlatformFacts {
+            platform: format!("linux/p{platforms}"),
+            digest: Digest::of(b"p"),
+            labels: [("l".to_owned(), "a".repeat(length))].into(),
+        });
+        if policy.decide(&env, Action::Deploy, &image, NOW).cause == trust_policy::Cause::Error {
+            break;
+        }
+        last = Some(image.clone());
+    }
+    let (platforms, last) =
+        last.map_or((0, image), |last| (last.facts.as_ref().map_or(0, |f| f.platforms.len()), last));
+    let mut ours = super::Rounds::default();
+    for _ in 0..ROUNDS {
+        ours.round(5, || assert!(!policy.decide(&env, Action::Deploy, &last, NOW).allowed));
+    }
+    Row {
+        what: format!(
+            "policy decision, the most that its budget lets through: {name}, {rules} rules, {platforms} platforms"
+        ),
+        wall: ours.wall(),
+        worst: ours.worst(),
+        cpu: Some(ours.cpu()),
+        peak: None,
+        beside: "–".to_owned(),
+        ratio: None,
+        goal: Some(("CPU ≤ 10 ms".to_owned(), ours.cpu() <= std::time::Duration::from_millis(10))),
+    }
 }
 
 /// Loading so many rules, with all that is checked beyond Cedar.

@@ -1,4 +1,5 @@
-//! Steps 6 to 9 of the story: labels and policy, the registry gate, the admission hook, and a policy that is tightened.
+//! Steps 6 to 10 of the story: labels and policy, the registry gate, the admission hook, a policy that is tightened, and an
+//! exception to it.
 
 use std::fs;
 use std::io;
@@ -17,7 +18,7 @@ use crate::stack::{Person, tool};
 /// How often the gates of the story refresh.
 const REFRESH: Duration = Duration::from_secs(1);
 
-/// What steps 6 to 9 share.
+/// What steps 6 to 10 share.
 pub(super) struct Policy {
     collection: String,
     folder: PathBuf,
@@ -148,13 +149,8 @@ impl Demo {
         let folder = policy.folder.display().to_string();
         self.trust("alice", &alice, &["policy", "publish", &folder, &policy.collection], &refused(0, &["freeze-api"]))?;
 
-        let until = Instant::now() + REFRESH * 5;
         let denied = |answer: &Value| answer["response"]["allowed"] == false;
-        let mut answer = self.ask(admission, "/validate", &[&api])?;
-        while !denied(&answer) && Instant::now() < until {
-            std::thread::sleep(REFRESH / 5);
-            answer = self.ask(admission, "/validate", &[&api])?;
-        }
+        let answer = self.until(admission, &api, false)?;
         self.check("the admission hook follows", denied(&answer));
         std::thread::sleep(REFRESH * 2);
         self.pull(registry, "api:v1", &refused(1, &["denied", "freeze-api"]))?;
@@ -174,6 +170,53 @@ impl Demo {
         self.check("the older policy is refused: the answer stays the same", denied(&answer));
         self.cast.mitm.honest();
         Ok(())
+    }
+
+    /// 10: an exception, signed by a key that can do nothing else.
+    pub(super) fn exception(&mut self, demo: &str, policy: &Policy, admission: &Gate) -> io::Result<()> {
+        self.heading("10. Break glass: one image, one place, some hours, signed by who is on call");
+        let (alice, ops) = (self.cast.alice.clone(), self.cast.ops.clone());
+        let payroll = format!("{demo}/payroll@{}", policy.payroll.digest);
+        let collection = policy.collection.as_str();
+        let role = ["signer", "add", "_exceptions", collection, "--signer-key", "oncall"];
+        self.trust("alice", &alice, &role, &DONE)?;
+        let grant = |key: &'static str| {
+            let mut grant = vec!["exception", "grant", collection, "--image", payroll.as_str(), "--env", "public-test"];
+            grant.extend(["--rule", "pii-not-in-public", "--reason", "Incident 4711", "--for", "4h", "--key", key]);
+            grant
+        };
+        say("\n• another key cannot grant one");
+        self.trust("alice", &alice, &grant("alice"), &refused(42, &["_exceptions"]))?;
+        let granted = self.trust("alice", &alice, &grant("oncall"), &DONE)?;
+        let id = granted.lines().last().unwrap_or_default().trim().to_owned();
+        self.trust("ops", &ops, &["exception", "list"], &refused(0, &[&id, "Incident 4711", "public-test"]))?;
+
+        let answer = self.until(admission, &payroll, true)?;
+        let warned = answer["response"]["warnings"].to_string();
+        self.check("the admission hook lets it pass", answer["response"]["allowed"] == true);
+        self.check("whoever deploys it is told", warned.contains(&id));
+        let log = fs::read_to_string(admission.dir.join("decisions.log"))?;
+        let used = log.lines().any(|line| line.contains(&format!("\"exception\":{{\"id\":\"{id}\"")));
+        self.check("its use is in the gate's log, with who signed it", used);
+        say("\n• in another environment, and for another image, the rule still denies");
+        let elsewhere = ["verify", payroll.as_str(), "--env", &policy.public];
+        self.trust("ops", &ops, &elsewhere, &refused(20, &["pii-not-in-public"]))?;
+        let other = self.review(admission, "/validate", &[&format!("{demo}/web:v1")])?;
+        self.check("another image stays denied", other["response"]["allowed"] == false);
+
+        self.trust("alice", &alice, &["exception", "revoke", &id, collection, "--key", "oncall"], &DONE)?;
+        let answer = self.until(admission, &payroll, false)?;
+        self.check("with the exception gone it is denied again", answer["response"]["allowed"] == false);
+        Ok(())
+    }
+
+    /// Asks the admission hook until it answers so, for some refreshes; its last answer.
+    fn until(&mut self, admission: &Gate, image: &str, allowed: bool) -> io::Result<Value> {
+        let until = Instant::now() + REFRESH * 5;
+        while self.ask(admission, "/validate", &[image])?["response"]["allowed"] != allowed && Instant::now() < until {
+            std::thread::sleep(REFRESH / 5);
+        }
+        self.review(admission, "/validate", &[image])
     }
 
     fn gate_options(&self, name: &str, demo: &str, policy: &Policy) -> GateOptions {

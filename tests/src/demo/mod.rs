@@ -105,6 +105,7 @@ impl Demo {
         let registry = self.registry_gate(&demo, &signed, &policy)?;
         let admission = self.admission(&demo, &signed, &policy)?;
         self.tightened(&demo, &policy, &registry, &admission)?;
+        self.exception(&demo, &policy, &admission)?;
         for gate in [&registry, &admission] {
             self.check("each decision is in the gate's log", gates::decisions(&gate.dir) > 0);
         }

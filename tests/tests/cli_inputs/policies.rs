@@ -13,6 +13,55 @@ fn put(folder: &Path, name: &str, text: impl AsRef<[u8]>) {
     fs::write(path, text).unwrap();
 }
 
+/// Cases that cannot be used, and files that cannot be formatted: named, and nothing is written.
+fn cases_and_formats(world: &mut World) {
+    let alice = world.alice.clone();
+    let case = "[[case]]\nname = \"a\"\nenvironment = \"environments/public.toml\"\n[case.image]\nreference = \"a.example.com/b:c\"\n[case.expect]\ndecision = \"deny\"\n";
+    let folder = alice.home.join("cased");
+    put(&folder, "policy/a.cedar", "@id(\"a\")\nforbid (principal, action, resource);\n");
+    put(&folder, "environments/public.toml", "name = \"a\"\ncloud = \"public\"\n");
+    put(&alice.home, "outside.toml", "name = \"a\"\ncloud = \"public\"\n");
+    put(&folder, "tests/a.toml", case);
+    world.refused("a case", &alice, &["policy", "test", "cased"], 0, &["passed"]);
+    let outside = alice.home.join("outside.toml").display().to_string();
+    let bad: Vec<(&str, Vec<u8>, &str)> = vec![
+        ("no TOML", b"[[case]".to_vec(), "tests/a.toml:1:"),
+        ("not UTF-8", vec![0xff], "UTF-8"),
+        ("nothing", Vec::new(), "there is no case"),
+        ("an unknown member", case.replace("decision", "decisoin").into(), "did you mean `decision`?"),
+        (
+            "an environment above the folder",
+            case.replace("environments/public", "../outside").into(),
+            "below the folder",
+        ),
+        ("an environment of elsewhere", case.replace("environments/public.toml", &outside).into(), "below the folder"),
+        ("no such environment", case.replace("public", "nowhere").into(), "nowhere.toml"),
+        ("a name that steers the terminal", case.replace("\"a\"", "\"\\u001b[2J\"").into(), "the name of a case"),
+        ("a name twice", format!("{case}{case}").into(), "this name is also that"),
+        ("too large", vec![b'\n'; 1024 * 1024 + 1], "bytes"),
+    ];
+    for (what, text, says) in bad {
+        put(&folder, "tests/a.toml", text);
+        let exit = if what == "too large" { 21 } else { 2 };
+        let run =
+            world.refused(&format!("cases: {what}"), &alice, &["policy", "test", "cased"], exit, &["a.toml", says]);
+        let steered = run.said().contains('\u{1b}');
+        world.check(&format!("cases: {what}: nothing steers the terminal"), !steered, &run.said());
+    }
+    put(&folder, "tests/a.toml", case);
+    put(&folder, "tests/b.tml", case);
+    world.refused("misnamed cases", &alice, &["policy", "test", "cased"], 21, &["b.tml would not be run"]);
+    // A link stays one, and what it names is written.
+    put(&alice.home, "linked.cedar", "@id(\"b\")forbid(principal,action,resource);");
+    symlink("../../linked.cedar", folder.join("policy/b.cedar")).unwrap();
+    world.refused("a linked file", &alice, &["policy", "fmt", "cased", "--check"], 60, &["policy/b.cedar"]);
+    let text = || fs::read_to_string(alice.home.join("linked.cedar")).unwrap();
+    world.check("--check writes nothing", text().starts_with("@id(\"b\")forbid"), &text());
+    world.refused("a linked file", &alice, &["policy", "fmt", "cased"], 0, &["formatted"]);
+    let is_link = folder.join("policy/b.cedar").symlink_metadata().unwrap().is_symlink();
+    world.check("a link stays a link", is_link && text().starts_with("@id(\"b\")\nforbid (principal"), &text());
+}
+
 /// Bad folders, dictionaries, environments and facts; each is named, and nothing is published or decided.
 pub fn policies(world: &mut World) {
     let (alice, ops, demo) = (world.alice.clone(), world.ops.clone(), world.demo.clone());
@@ -91,6 +140,7 @@ pub fn policies(world: &mut World) {
             world.check(&format!("{what}: nothing steers the terminal"), !steered, &run.said());
         }
     }
+    cases_and_formats(world);
     let pipe = alice.home.join("pipe/policy");
     fs::create_dir_all(&pipe).unwrap();
     fifo(&pipe.join("a.cedar"));

@@ -26,6 +26,7 @@ fn copy(from: &Path, to: &Path) {
 
 pub fn policies(book: &mut Book) {
     folders(book);
+    written(book);
     published(book);
     decided(book);
 }
@@ -55,6 +56,45 @@ fn folders(book: &mut Book) {
     copy(&alice.home.join("policy"), &alice.home.join("twice"));
     fs::copy(alice.home.join("twice/labels/data.json"), alice.home.join("twice/labels/more.json")).unwrap();
     book.tell("policy-check-label-twice", &alice, &["policy", "check", "twice"], 21);
+}
+
+/// Rules, dictionary and cases that somebody works on.
+fn written(book: &mut Book) {
+    let alice = book.world.alice.clone();
+    book.tell("policy-test", &alice, &["policy", "test", "policy"], 0);
+    book.tell("policy-fmt-check", &alice, &["policy", "fmt", "policy", "--check"], 0);
+    write(
+        &alice,
+        "odd/policy/main.cedar",
+        "// Work in progress.\n@id(\"everywhere\") permit(principal,action,resource)\n  when {principal.cloud==\"public\"}; // for now\n\n@id(\"not-in-public\")\n@reason(\"nothing runs there yet\")\nforbid (principal, action, resource)\nwhen { principal.cloud != \"private\" };\n\n@id(\"no-pii-in-public\")\nforbid (principal, action, resource)\nwhen { principal.cloud == \"public\" && resource.hasTag(\"com.example.data\") && resource.getTag(\"com.example.data\") == \"PII\" };\n\n@id(\"both\")\nforbid (principal, action, resource)\nwhen { resource has tag && resource.tag like \"v*\" && resource.tag == \"latest\" };\n\n@id(\"misspelt\")\nforbid (principal, action, resource)\nwhen { resource.hasTag(\"com.example.date\") };\n",
+    );
+    write(
+        &alice,
+        "odd/labels/data.json",
+        "{\"schema\":\"trust/labels/v1\",\"labels\":{\n\"com.example.data\":{\"values\":{\"PII\":{\"fit\":[\"private\"]},\"public\":{\"fit\":[\"public\",\"private\"]}}},\n\"com.example.team\":{\"values\":{\"pay\":{\"fit\":[\"private\"]}}}}}\n",
+    );
+    book.tell("policy-check-findings", &alice, &["policy", "check", "odd"], 0);
+    book.tell("policy-fmt-check-differs", &alice, &["policy", "fmt", "odd", "--check"], 60);
+    book.tell("policy-fmt", &alice, &["policy", "fmt", "odd"], 0);
+    let labels = fs::read_to_string(alice.home.join("odd/labels/data.json")).unwrap();
+    let one_way = labels.contains("\n        \"PII\": { \"fit\": [\"private\"] },\n");
+    book.world.check("the dictionary is written with an indent", one_way, &labels);
+    book.tell("policy-fmt-again", &alice, &["policy", "fmt", "odd"], 0);
+    book.tell("policy-test-no-cases", &alice, &["policy", "test", "odd"], 2);
+    let case = "[[case]]\nname = \"the website runs in public clouds\"\nenvironment = { name = \"public\", cloud = \"public\" }\n\n[case.image]\nreference = \"registry.example.com/web/site:v1\"\n\n[case.expect]\ndecision = \"allow\"\n";
+    write(&alice, "odd/tests/web.toml", case);
+    book.tell("policy-test-failed", &alice, &["policy", "test", "odd"], 60);
+    write(&alice, "odd/tests/web.toml", &case.replace("reference", "referense"));
+    book.tell("policy-test-misspelt", &alice, &["policy", "test", "odd"], 2);
+    write(&alice, "cut/policy/a.cedar", "@id(\"a\")permit(principal,action,resource);\n");
+    write(
+        &alice,
+        "cut/policy/b.cedar",
+        "@id(\"b\") forbid (principal, action, resource)\nwhen { resource.tag_moved &&\n",
+    );
+    book.tell("policy-fmt-refused", &alice, &["policy", "fmt", "cut"], 21);
+    let cut = fs::read_to_string(alice.home.join("cut/policy/b.cedar")).unwrap();
+    book.world.check("what does not parse stays", cut.ends_with("tag_moved &&\n"), &cut);
 }
 
 fn published(book: &mut Book) {

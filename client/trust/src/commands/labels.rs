@@ -295,7 +295,7 @@ impl Answer for Checked {
     }
 
     fn report(&self, style: Style) -> String {
-        let mut report: String = self.near.iter().map(|line| format!("{line}\n")).collect();
+        let mut report: String = self.near.iter().map(|line| format!("{} {line}\n", style.warn("warning"))).collect();
         if !self.report.signed {
             report.push_str(&format!("{} by the dictionary of a local folder: NOT SIGNED\n", style.warn("note")));
         }

@@ -143,6 +143,7 @@ impl Answer for PolicyWritten {
         let steps = [
             "say in labels/ which labels count, and change the rules in policy/".to_owned(),
             format!("trust policy check {folder}"),
+            format!("trust policy test {folder}"),
             format!("trust policy explain --image REF --env {folder}/environments/FILE --policy {folder}"),
             format!("trust policy publish {folder} COLLECTION, a collection that carries nothing else"),
         ];

@@ -160,7 +160,11 @@ impl Answer for Trace {
         if self.unsigned {
             report.push_str(&unsigned_note(style));
         }
-        report.push_str(&exception_notes([&self.explained.decision], &self.explained.exceptions_unread, style));
+        report.push_str(&exception_notes(
+            [(self.explained.reference.clone(), &self.explained.decision)],
+            &self.explained.exceptions_unread,
+            style,
+        ));
         report
     }
 

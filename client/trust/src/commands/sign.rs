@@ -63,7 +63,7 @@ pub fn run(app: &App, printer: &Printer, args: &Sign) -> Result<Box<dyn Answer>,
     }
     let all = subjects.values().flatten().map(|(_, subject)| subject);
     let labelled: Vec<_> = all.map(|subject| (&subject.image, subject.labels())).collect();
-    labels::check(app, printer, &labelled)?;
+    let warnings = labels::check(app, printer, &labelled)?;
     let mut signed: BTreeMap<usize, SignedImage> = BTreeMap::new();
     for (collection, subjects) in &subjects {
         let (role, publication) = publish::with_retries(
@@ -74,7 +74,7 @@ pub fn run(app: &App, printer: &Printer, args: &Sign) -> Result<Box<dyn Answer>,
             signed.insert(*at, subject.report(&role, publication.clone()));
         }
     }
-    Ok(Box::new(Signed { images: signed.into_values().collect(), dry_run: args.change.dry_run }))
+    Ok(Box::new(Signed { images: signed.into_values().collect(), warnings, dry_run: args.change.dry_run }))
 }
 
 /// Finds out which digest is to be signed, and reads what it covers.

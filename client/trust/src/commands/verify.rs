@@ -299,7 +299,7 @@ impl Answer for Verdicts {
 
     fn json(&self) -> Value {
         let images = self.looks.iter().map(Look::json).collect();
-        let mut value = crate::output::value(&VerifyReport { images });
+        let mut value = crate::output::value(&VerifyReport { images, exceptions_unread: self.unread.clone() });
         // With one image its id also stands where that of every other failure stands.
         if let ([Look { verdict: Verdict::Refused(problem), .. }], Some(members)) =
             (self.looks.as_slice(), value.as_object_mut())
@@ -310,7 +310,8 @@ impl Answer for Verdicts {
     }
 
     fn report(&self, style: Style) -> String {
-        let notes = exception_notes(self.looks.iter().filter_map(|l| l.decision.as_ref()), &self.unread, style);
+        let decided = self.looks.iter().filter_map(|look| Some((look.image()?, look.decision.as_ref()?)));
+        let notes = exception_notes(decided, &self.unread, style);
         if self.unsigned { unsigned_note(style) + &notes } else { notes }
     }
 
@@ -334,6 +335,14 @@ impl Answer for Verdicts {
 }
 
 impl Look {
+    /// The verified image, as it was asked for.
+    pub fn image(&self) -> Option<String> {
+        match &self.verdict {
+            Verdict::Verified(image) => Some(image.reference.clone()),
+            Verdict::Refused(_) => None,
+        }
+    }
+
     /// The members of the verdict, with what it does not rest on said as well.
     pub fn json(&self) -> Value {
         let mut value = self.verdict.json();
@@ -400,16 +409,17 @@ fn allowed_facts(decision: &Decision) -> Vec<(&'static str, String)> {
 
 /// Said about every image that only an exception lets pass, and about exceptions that cannot be read.
 pub fn exception_notes<'d>(
-    decisions: impl IntoIterator<Item = &'d Decision>,
+    decisions: impl IntoIterator<Item = (String, &'d Decision)>,
     unread: &[String],
     style: Style,
 ) -> String {
-    let used: std::collections::BTreeSet<&str> =
-        decisions.into_iter().filter_map(|d| d.exception.as_ref()).map(|e| e.id.as_str()).collect();
     let mut notes = String::new();
-    for id in used {
-        notes
-            .push_str(&format!("{} the rules deny this; exception {id} lifts that for now\n", style.warn("exception")));
+    for (image, decision) in decisions {
+        if let Some(exception) = &decision.exception {
+            let image = style::plain(&image);
+            let what = format!("{image}: the rules deny this; exception {} lifts that for now", exception.id);
+            notes.push_str(&format!("{} {what}\n", style.warn("exception")));
+        }
     }
     for text in unread {
         notes.push_str(&format!("{} {}\n", style.warn("warning"), style::plain(text)));

@@ -8,10 +8,11 @@ use std::path::Path;
 
 use serde_json::Value;
 use trust_image::Reference;
+use trust_policy::Decision;
 use trust_reader::catalogue::Code;
 use trust_reader::verdict::{Problem, Verdict};
 
-use super::verify::{Examiner, Look, unsigned_note};
+use super::verify::{Examiner, Look, exception_notes, unsigned_note};
 use crate::app::App;
 use crate::cli::images::Verify;
 use crate::manifests::files::{self, Input};
@@ -57,6 +58,8 @@ pub fn run(app: &App, args: &Verify, from: &Path) -> Result<Box<dyn Answer>, Pro
         without: scanned.iter().map(|(_, scan)| scan.without).sum(),
         unsigned: looks.unsigned,
         decided_by: looks.decided_by,
+        lifted: looks.lifted,
+        unread: looks.unread,
         looks: looks.verdicts,
         unreadable,
         pin: args.pin,
@@ -83,6 +86,10 @@ struct Looks {
     verdicts: BTreeMap<String, Judged>,
     unsigned: bool,
     decided_by: Option<String>,
+    /// Images that only an exception lets pass.
+    lifted: Vec<(String, Decision)>,
+    /// Exceptions that cannot be read.
+    unread: Vec<String>,
 }
 
 /// What is said of one image text.
@@ -118,7 +125,14 @@ fn looks(app: &App, args: &Verify, scanned: &[(Input, Scan)]) -> Result<Looks, P
         };
         verdicts.insert(text.to_owned(), judged);
     }
-    Ok(Looks { verdicts, unsigned: examiner.is_unsigned(), decided_by: examiner.decided_by() })
+    let lifted = by_image.into_iter().filter_map(|(image, look)| Some((image, look.decision?)));
+    Ok(Looks {
+        verdicts,
+        unsigned: examiner.is_unsigned(),
+        decided_by: examiner.decided_by(),
+        lifted: lifted.filter(|(_, decision)| decision.exception.is_some()).collect(),
+        unread: examiner.unread(),
+    })
 }
 
 fn judged(image: &Reference, look: &Look) -> Judged {
@@ -193,6 +207,10 @@ struct Checked {
     files: usize,
     documents: usize,
     without: usize,
+    /// Images that only an exception lets pass.
+    lifted: Vec<(String, Decision)>,
+    /// Exceptions that cannot be read.
+    unread: Vec<String>,
     unsigned: bool,
     /// Environment and policy, if it was decided.
     decided_by: Option<String>,
@@ -288,6 +306,7 @@ impl Answer for Checked {
         crate::output::value(&ManifestsReport {
             places: self.places.clone(),
             images: self.looks.values().map(|judged| judged.json.clone()).collect(),
+            exceptions_unread: self.unread.clone(),
             unreadable: self.unreadable.iter().map(Problem::json).collect(),
             files: self.files,
             documents: self.documents,
@@ -315,6 +334,8 @@ impl Answer for Checked {
         if self.unsigned {
             report.push_str(&unsigned_note(style));
         }
+        let lifted = self.lifted.iter().map(|(image, decision)| (image.clone(), decision));
+        report.push_str(&exception_notes(lifted, &self.unread, style));
         report.push_str(&self.summary(style));
         report.push_str(&self.written(style));
         report

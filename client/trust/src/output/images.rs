@@ -9,6 +9,8 @@ use serde_json::Value;
 pub struct Signed {
     /// One entry for each image, in the order given.
     pub images: Vec<SignedImage>,
+    /// What is probably not meant: labels that are nearly written like governed ones.
+    pub warnings: Vec<String>,
     /// Whether nothing was published (`--dry-run`).
     pub dry_run: bool,
 }
@@ -57,6 +59,8 @@ pub struct VerifyReport {
     /// One entry for each image, in the order given: the members of a success (`reference`, `digest`, `signers`, …) or
     /// those of a failure, each with its own `ok` and `exit`.
     pub images: Vec<Value>,
+    /// Exceptions that cannot be read, and so lift nothing.
+    pub exceptions_unread: Vec<String>,
 }
 
 /// `trust resolve`

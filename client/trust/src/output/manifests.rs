@@ -11,6 +11,8 @@ pub struct ManifestsReport {
     pub places: Vec<ManifestPlace>,
     /// One entry for each distinct image: the members of a success or of a failure, as in `trust verify` of that image.
     pub images: Vec<Value>,
+    /// Exceptions that cannot be read, and so lift nothing.
+    pub exceptions_unread: Vec<String>,
     /// What could not be read or understood: the members of a failure.
     pub unreadable: Vec<Value>,
     /// Files that were read.

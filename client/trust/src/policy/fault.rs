@@ -151,11 +151,12 @@ pub fn cases_failed(path: &Path, failed: usize, of: usize) -> Problem {
 
 /// Files that `policy fmt --check` would change.
 pub fn not_formatted(path: &Path, files: &[String]) -> Problem {
-    let problem = Problem::new(Code::NotFormatted).headline(format!(
-        "{} of the files in {} are not written the one way",
-        files.len(),
-        path.display()
-    ));
+    let what = match files.len() {
+        1 => "a file is".to_owned(),
+        n => format!("{n} files are"),
+    };
+    let problem =
+        Problem::new(Code::NotFormatted).headline(format!("{what} not written the one way in {}", path.display()));
     files
         .iter()
         .fold(problem, |problem, file| problem.fact("file", file))

@@ -143,7 +143,7 @@ impl LabelReport {
         let near = self.near.as_deref()?;
         let owner = self.owner.as_ref().map(|owner| format!("; its owner is {}", style::plain(owner)));
         Some(format!(
-            "! the label {:?} of {image} ({}) means nothing to any gate: is it {near:?}, which the dictionary governs{}?",
+            "the label {:?} of {image} ({}) means nothing to any gate: is it {near:?}, which the dictionary governs{}?",
             self.key,
             style::plain(platform),
             owner.unwrap_or_default()
@@ -161,14 +161,15 @@ pub fn values_text(values: &[String]) -> String {
 }
 
 /// Refuses images with labels that no gate would accept, by the dictionary of the policy collection; says which labels are
-/// nearly written like governed ones.
-pub fn check(app: &App, printer: &Printer, images: &[(&Reference, Vec<Labels<'_>>)]) -> Result<(), Problem> {
-    let Some(setting) = &app.settings.policy else { return Ok(()) };
+/// nearly written like governed ones, and gives that back.
+pub fn check(app: &App, printer: &Printer, images: &[(&Reference, Vec<Labels<'_>>)]) -> Result<Vec<String>, Problem> {
+    let mut warnings = Vec::new();
+    let Some(setting) = &app.settings.policy else { return Ok(warnings) };
     let mut session = Session::open(app, pin_of_policy(app, None)?)?;
     let found = InForce::read(app, &mut session)?;
     // Before the first policy is published there is no dictionary.
     if found.sources.is_empty() {
-        return Ok(());
+        return Ok(warnings);
     }
     let (dictionary, _) = Dictionary::load(&found.sources)
         .map_err(|error| super::fault::refused_collection(&found.identity.collection, found.labels.version, &error))?;
@@ -177,16 +178,18 @@ pub fn check(app: &App, printer: &Printer, images: &[(&Reference, Vec<Labels<'_>
         for (platform, labels) in platforms {
             let reports = judge(&dictionary, image.name(), labels);
             // First what stands nearly right: it is often why another label is missing.
-            for warning in reports.iter().filter_map(|report| report.warning(image, platform)) {
-                printer.note(&warning);
+            let near: Vec<String> = reports.iter().filter_map(|report| report.warning(image, platform)).collect();
+            for warning in &near {
+                printer.note(&format!("! {warning}"));
             }
             let refused = reports.iter().find_map(|report| report.problem(image, platform, "is not signed", &place));
             if let Some(problem) = refused {
-                return Err(problem);
+                return Err(near.into_iter().fold(problem, |problem, near| problem.fact("near", near)));
             }
+            warnings.extend(near);
         }
     }
-    Ok(())
+    Ok(warnings)
 }
 
 #[cfg(test)]

@@ -101,15 +101,27 @@ fn what_no_image_can_be_is_refused() {
         (image("tags = [\"a b\"]"), "the tags in the facts are not valid"),
         (image(&format!("labels = {{ a = \"{}\" }}", "x".repeat(20_000))), "bytes, more than 16384"),
         (image(&format!("signers = [{}]", "\"a\",".repeat(1_001))), "at most 1000 signers"),
-        (with(":7\"", &format!(":7@sha256:{}\"\ndigest = \"sha256:{}\"", "0".repeat(64), "1".repeat(64))), "another one than"),
+        (
+            with(":7\"", &format!(":7@sha256:{}\"\ndigest = \"sha256:{}\"", "0".repeat(64), "1".repeat(64))),
+            "another one than",
+        ),
         (with("decision = \"deny\"", "decision = \"denied\""), "a decision is \"allow\" or \"deny\""),
         (with("[case.image]", "action = \"run\"\n[case.image]"), "an action is deploy, pull or promote"),
         (with("{ name = \"eu\", cloud = \"public\" }", "7"), "an environment is the path of a file, or a table"),
-        (with("{ name = \"eu\", cloud = \"public\" }", "\"environments/us.toml\""), "environments/us.toml: no such file"),
+        (
+            with("{ name = \"eu\", cloud = \"public\" }", "\"environments/us.toml\""),
+            "environments/us.toml: no such file",
+        ),
         (with("name = \"one\"", "name = \" \""), "the name of a case is"),
         (with("name = \"one\"", "name = \"\\u202e\""), "the name of a case is"),
         (with("[case.expect]\ndecision = \"deny\"\n", ""), "missing field `expect`"),
-        (with("[case.image]\nreference = \"registry.example.com/hr/payroll:7\"", "image = [\"registry.example.com/hr/payroll:7\"]"), "tests/a.toml:"),
+        (
+            with(
+                "[case.image]\nreference = \"registry.example.com/hr/payroll:7\"",
+                "image = [\"registry.example.com/hr/payroll:7\"]",
+            ),
+            "tests/a.toml:",
+        ),
         (format!("{CASE}{CASE}"), "tests/a.toml:9:8: this name is also that of the case at line 2"),
         (String::new(), "there is no case in it"),
         (format!("# {}", "x".repeat(cases::MAX_FILE_LEN)), "at most 262144 bytes"),
@@ -156,7 +168,12 @@ fn a_rule_is_touched_where_it_decides_one_platform_and_only_then() {
     let policy = shipped_policy();
     let report = cases::run(&policy, &read(CASE).unwrap());
     assert_eq!(report.untouched, ["pii-fit-for-public", "pii-private-clouds", "tag-pii-not-in-public"]);
-    let mixed = with("[case.expect]", &format!("platforms = [{{ platform = \"linux/amd64\", labels = {{ \"{KEY}\" = \"public\" }} }}, {{ platform = \"linux/arm64\" }}]\n[case.expect]"));
+    let mixed = with(
+        "[case.expect]",
+        &format!(
+            "platforms = [{{ platform = \"linux/amd64\", labels = {{ \"{KEY}\" = \"public\" }} }}, {{ platform = \"linux/arm64\" }}]\n[case.expect]"
+        ),
+    );
     let report = cases::run(&policy, &read(&mixed).unwrap());
     assert_eq!(report.untouched, ["pii-private-clouds", "tag-pii-not-in-public"]);
 }

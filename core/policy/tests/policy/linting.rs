@@ -271,7 +271,7 @@ fn the_shipped_set_is_free_of_findings() {
 }
 
 /// Conditions of few words, so that rules cover and contradict each other often.
-fn condition() -> impl Strategy<Value = String> {
+pub(crate) fn condition() -> impl Strategy<Value = String> {
     let atoms: Vec<String> = [
         "principal.cloud == \"public\"",
         "principal.cloud == \"private\"",

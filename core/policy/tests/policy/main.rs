@@ -3,11 +3,13 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)] // a test program
 
 mod bounds;
+mod casing;
 mod common;
 mod deciding;
 mod differential;
 mod excepting;
 mod lifting;
+mod formatting;
 mod linting;
 mod loading;
 mod properties;

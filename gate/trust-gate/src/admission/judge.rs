@@ -194,7 +194,7 @@ impl Findings {
             return;
         };
         if !verdict.line.is_empty() {
-            self.warnings.extend(warnings(&format!("{} {image}: {}", place.path, verdict.line)));
+            self.warnings.extend(warnings(&format!("{} ({} {image})", verdict.line, place.path)));
             self.exceptions += 1;
         }
         if pinned == place.image {
