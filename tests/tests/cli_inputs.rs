@@ -8,6 +8,8 @@ mod manifests;
 mod network;
 #[path = "cli_inputs/policies.rs"]
 mod policies;
+#[path = "cli_inputs/reserved.rs"]
+mod reserved;
 #[path = "cli_inputs/stored.rs"]
 mod stored;
 
@@ -94,6 +96,7 @@ fn bad_input_of_every_kind_is_refused_with_its_code_and_leaves_nothing_behind() 
         ("registries", registries),
         ("logins", logins),
         ("policies", policies::policies),
+        ("reserved", reserved::reserved),
         ("manifests", manifests::manifests),
         ("secrets", secrets),
         ("outage", outage),

@@ -4,6 +4,8 @@
 mod scene;
 #[path = "gate_decide/exceptions.rs"]
 mod exceptions;
+#[path = "gate_decide/spoof.rs"]
+mod spoof;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -87,6 +87,21 @@ pub struct Allowed {
     pub decision: Option<Decision>,
     /// The first second at which this answer does not hold any more.
     pub until: UtcTime,
+    /// [`Answer::line`], made once: every use of a kept decision is logged with it.
+    pub(crate) line: String,
+}
+
+impl Allowed {
+    pub(crate) fn new(verified: VerifiedImage, pinned: Reference, decision: Option<Decision>, until: UtcTime) -> Self {
+        let line = match &decision {
+            Some(decision) => format!("{pinned}: {}", decision.line()),
+            None => {
+                let names: Vec<&str> = verified.signers.iter().map(|s| s.name.as_str()).collect();
+                format!("{pinned}: signed by {}", trust_reader::verdict::printable(&names.join(", ")))
+            }
+        };
+        Self { verified, pinned, decision, until, line }
+    }
 }
 
 /// Why something may not pass.
@@ -149,13 +164,7 @@ impl Answer {
 
     fn line_with(&self, line: impl Fn(&Problem) -> String) -> String {
         match &self.outcome {
-            Outcome::Allowed(allowed) => match &allowed.decision {
-                Some(decision) => format!("{}: {}", allowed.pinned, decision.line()),
-                None => {
-                    let names: Vec<&str> = allowed.verified.signers.iter().map(|s| s.name.as_str()).collect();
-                    format!("{}: signed by {}", allowed.pinned, trust_reader::verdict::printable(&names.join(", ")))
-                }
-            },
+            Outcome::Allowed(allowed) => allowed.line.clone(),
             Outcome::Denied(denied) => match &denied.decision {
                 Some(decision) => {
                     let note = self.note.as_ref().map(|note| format!("; {note}")).unwrap_or_default();

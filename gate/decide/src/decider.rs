@@ -432,7 +432,7 @@ impl Decider {
             return Decided::refused(basis, Denied { problem, decision, digest }, now);
         }
         // Until when is said at each use, also at this first one.
-        let allowed = Allowed { verified: verified.clone(), pinned: pinned.clone(), decision, until: now };
+        let allowed = Allowed::new(verified.clone(), pinned.clone(), decision, now);
         Decided {
             basis,
             made: now,

@@ -177,6 +177,17 @@ fn every_example_of_the_documentation_loads() {
 }
 
 #[test]
+fn the_findings_that_the_documentation_shows_are_what_the_program_says() {
+    let root = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
+    let docs = std::fs::read_to_string(format!("{root}/docs/policy.md")).unwrap();
+    let said = std::fs::read_to_string(format!("{root}/tests/transcripts/policy-check-findings.txt")).unwrap();
+    let block = blocks(&docs, "text").into_iter().find(|block| block.contains(" never matches: ")).unwrap();
+    for line in block.lines() {
+        assert!(said.contains(&format!("warning {line}\n")), "{line}\n{said}");
+    }
+}
+
+#[test]
 fn the_text_of_the_documentation_is_what_the_program_says() {
     let docs = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/policy.md");
     let docs = std::fs::read_to_string(docs).unwrap();
