@@ -82,7 +82,7 @@ fn copy_all(from: &Path, to: &Path) {
 fn bad_input_of_every_kind_is_refused_with_its_code_and_leaves_nothing_behind() {
     let mut world = prepared();
     type Section = fn(&mut World);
-    let sections: [(&str, Section); 16] = [
+    let sections: [(&str, Section); 17] = [
         ("references", references),
         ("questions", questions),
         ("keys", keys),

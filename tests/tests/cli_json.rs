@@ -216,6 +216,34 @@ fn policies(judge: &mut Judge) {
     let rules = checked["rules"].as_array().is_some_and(|rules| rules.len() >= 3);
     judge.world.check("policy check: rules", rules && checked["policy"]["version"] == 0, &checked.to_string());
     judge.judge(&alice, &["policy", "check", "nowhere"], 35);
+    let findings = checked["findings"].as_array().is_some_and(Vec::is_empty);
+    judge.world.check("policy check: no findings in the shipped set", findings, &checked.to_string());
+    let tested = judge.judge(&alice, &["policy", "test", "policy"], 0);
+    let all = tested["cases"].as_array().is_some_and(|cases| !cases.is_empty() && tested["passed"] == cases.len());
+    judge.world.check(
+        "policy test: all cases",
+        all && tested["untouched"] == serde_json::json!([]),
+        &tested.to_string(),
+    );
+    judge.judge(&alice, &["policy", "test", "."], 21);
+    judge.judge(&alice, &["policy", "fmt", "policy", "--check"], 0);
+    std::fs::create_dir_all(alice.home.join("wide/policy")).unwrap();
+    let rules = "@id(\"a\") permit(principal,action,resource);@id(\"b\") forbid(principal,action,resource);";
+    std::fs::write(alice.home.join("wide/policy/a.cedar"), rules).unwrap();
+    let found = judge.judge(&alice, &["policy", "check", "wide"], 0);
+    let kind = &found["findings"][0]["kind"];
+    judge.world.check("policy check: a permit under a forbid", kind == "never-permits", &found.to_string());
+    judge.judge(&alice, &["policy", "test", "wide"], 2);
+    judge.judge(&alice, &["policy", "fmt", "wide", "--check"], 60);
+    let written = judge.judge(&alice, &["policy", "fmt", "wide"], 0);
+    let changed = written["changed"].as_array().map_or(0, Vec::len);
+    judge.world.check("policy fmt: what changed", changed == 1, &written.to_string());
+    std::fs::create_dir_all(alice.home.join("wide/tests")).unwrap();
+    let case = "[[case]]\nname = 'a'\nenvironment = { name = 'a', cloud = 'public' }\nimage = { reference = 'a.example.com/b:c' }\nexpect = { decision = 'allow' }\n";
+    std::fs::write(alice.home.join("wide/tests/a.toml"), case).unwrap();
+    let failed = judge.judge(&alice, &["policy", "test", "wide"], 60);
+    let told = failed["cases"][0]["differences"][0]["found"] == "deny" && failed["failed"] == 1;
+    judge.world.check("policy test: the difference", told, &failed.to_string());
     judge.judge(&alice, &["policy", "check", "."], 21);
     judge.judge(&ops, &["policy", "show"], 21);
     let policy = judge.world.create_policy();
@@ -294,6 +322,7 @@ fn reserved(judge: &mut Judge, policy: &str, public: &str) {
     let without = &lifted["without_exception"];
     judge.world.check("explain: without the exception", without["allowed"] == false, &lifted.to_string());
     judge.judge(&alice, &["exception", "revoke", &id, policy], 0);
+    judge.judge(&alice, &["exception", "prune", policy], 0);
     let added = judge.judge(&alice, &["signer", "add", "_policy", policy, "--signer-key", "rules"], 0);
     judge.world.check("signer add: moved", added["files"].as_array().is_some_and(|f| f.len() == 2), &added.to_string());
     judge.judge(&alice, &["signer", "accept", "_exceptions", policy, "--key", "rules"], 0);

@@ -528,6 +528,24 @@ fn an_exception_lifts_exactly_what_it_names_and_only_who_holds_its_key_grants_on
     grant(&lead, &by_digest, rule, "1h").ends(0, &[]);
     trust(alice, &["revoke", &by_digest, "--reason", "bad", "--confirm", &format!("{pay}/payroll")]).ends(0, &[]);
     denied("payroll:v1").ends(17, &["bad"]);
+
+    // What has expired is marked, and leaves with the next grant or by itself.
+    let Some(clock) = shifted("+5h") else { return };
+    let late = Person { home: dir.path().join("late") };
+    copy(&lead.home, &late.home);
+    let list = ["exception", "list", "--all"];
+    trust_with(&late, &list, &clock).ends(0, &["does not hold", "no exception is in force"]);
+    let other_digest = format!("{pay}/other@{}", other.digest);
+    let words = ["exception", "grant", policy, "--image", &other_digest, "--env", "public", "--rule", rule];
+    let more = ["--reason", "x", "--for", "1m"];
+    trust_with(&late, &[&words[..], &more].concat(), &clock).ends(0, &["which had expired"]);
+    let later = Person { home: dir.path().join("latest") };
+    copy(&late.home, &later.home);
+    let clock = shifted("+6h").unwrap();
+    trust_with(&later, &["exception", "prune", policy], &clock).ends(0, &["removed: 1"]);
+    trust_with(&later, &["exception", "prune", policy], &clock).ends(0, &["none had expired"]);
+    let listed = trust_with(&later, &list, &clock).ends(0, &["no exception is in force"]);
+    assert!(listed.out.is_empty(), "{}", listed.out);
 }
 
 #[test]

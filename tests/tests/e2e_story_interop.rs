@@ -136,5 +136,13 @@ fn every_stage_of_the_story_is_loaded_by_python_tuf_tough_and_sigstore_tuf() {
     story.done(&alice, &["rotate", "snapshot", &collection, "--overlap", "0s"]);
     story.done(&alice, &["rotate", "snapshot", &collection, "--finish"]);
     story.read("rotate snapshot in two steps", "web/v1", Some(&web.digest));
+
+    // Revocations in a role of their own: what stood in `targets` is found there by everybody, and nothing else changes.
+    story.done(&alice, &["signer", "add", "_revoked", &collection, "--signer-key", "revoker"]);
+    let file = story.scene.metadata("1._revoked.json").json();
+    let sum = file["signed"]["targets"]["_revoked/app/v0.json"]["hashes"]["sha256"].as_str().unwrap().to_owned();
+    story.read("signer add _revoked", "_revoked/app/v0.json", Some(&format!("sha256:{sum}")));
+    story.done(&alice, &["revoke", &format!("{revoked}@{app}"), "--reason", "a test", "--confirm", &revoked]);
+    story.read("revoke by the role", "web/v1", Some(&web.digest));
     story.scene.check_history();
 }

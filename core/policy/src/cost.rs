@@ -309,7 +309,7 @@ mod tests {
         assert!(set >= 400, "{set}");
         let list = format!("[{}].contains(resource.repository)", vec!["\"x\""; 100].join(","));
         assert!(steps(&list, "x", 1) >= 600);
-        let times = vec!["context.now > datetime(\"2030-01-01\")"; 10].join(" || ");
+        let times = ["context.now > datetime(\"2030-01-01\")"; 10].join(" || ");
         assert!(steps(&times, "x", 1) >= 600);
     }
 

@@ -10,6 +10,7 @@ use schemars::JsonSchema;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
 use trust_image::json::{self, JsonError};
+use trust_image::reference::canonical_domain;
 
 use crate::environment::Cloud;
 use crate::members::{self, Members};
@@ -195,7 +196,7 @@ pub enum DictionaryError {
     /// A name in `required` is none.
     #[error(
         "{pattern} in required of the key {key} is no name of images: components of a-z, 0-9, \".\", \"_\", \"-\", \":\" and \
-         \"*\" with \"/\" between them, without a tag, the first one the registry: registry.example.com/hr, or * for every image"
+         \"*\" with \"/\" between them, without a tag, the first one the registry without its default port: registry.example.com/hr, or * for every image"
     )]
     Required {
         /// The key, escaped.
@@ -372,9 +373,17 @@ fn is_name_pattern(pattern: &str) -> bool {
     };
     let mut components = pattern.split('/');
     // A colon is that of a port; in a later component it would be a tag, which names have not.
-    let first = components.next().is_some_and(|host| !host.is_empty() && host.bytes().all(is_known));
+    let first =
+        components.next().is_some_and(|host| !host.is_empty() && host.bytes().all(is_known) && is_registry(host));
     let later = |part: &str| !part.is_empty() && part.bytes().all(|b| is_known(b) && !matches!(b, b':' | b'[' | b']'));
     first && pattern.len() <= MAX_WORD_LEN && components.all(later)
+}
+
+/// Whether names of images begin so: with a registry in the form that all its spellings are compared in. Another one would
+/// never match, and require nothing.
+fn is_registry(host: &str) -> bool {
+    let is_told_from_a_path = host == "localhost" || host.contains(['.', ':']);
+    host.contains('*') || (is_told_from_a_path && canonical_domain(host).is_ok_and(|canonical| canonical == host))
 }
 
 /// A value or alias, for people.
@@ -640,9 +649,21 @@ mod tests {
 
     #[test]
     fn a_pattern_that_no_name_can_match_is_refused() {
-        for pattern in
-            ["", "/", "r.example/", "r.example//hr", "R.example/hr", "r.example/hr:v1", "r.example/hr@x", " r", "r/é"]
-        {
+        for pattern in [
+            "",
+            "/",
+            "r.example/",
+            "r.example//hr",
+            "R.example/hr",
+            "r.example/hr:v1",
+            "r.example/hr@x",
+            " r",
+            "r/é",
+            "r.example:443/hr",
+            "index.docker.io/library",
+            "hr/payroll",
+            "hr",
+        ] {
             let refused = required(&[pattern]).unwrap_err();
             assert!(matches!(refused, DictionaryError::Required { .. }), "{pattern:?}");
         }

@@ -81,6 +81,7 @@ pub struct Environment {
     pub region: Option<String>,
     /// More facts that rules may read: entity tags of `Environment`.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(default)]
     pub labels: BTreeMap<String, String>,
     /// Where this was read: a file's name, for explanations only; not part of [`Environment::hash`].
     #[serde(skip)]

@@ -62,7 +62,9 @@ impl RuleText<'_> {
 
 /// Where the byte `offset` of a text stands that begins at `at`.
 pub(crate) fn position(at: Position, text: &str, offset: usize) -> Position {
-    at.behind(text.get(..text.floor_char_boundary(offset)).unwrap_or_default())
+    // An offset inside of a character is that of the character.
+    let end = (0..=offset.min(text.len())).rev().find(|end| text.is_char_boundary(*end));
+    at.behind(text.get(..end.unwrap_or(0)).unwrap_or_default())
 }
 
 /// What a piece of the text is.

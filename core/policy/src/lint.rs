@@ -205,9 +205,10 @@ fn covered_finding(rule: &RuleInfo, by: &RuleInfo, is_forbid: bool) -> Finding {
     };
     let mut finding = Finding { covered_by: Some(by.id.clone()), ..Finding::of_rule(kind, rule, message) };
     // With words of its own it tells more to whoever is denied.
-    if is_forbid && (&rule.reason, &rule.contact) != (&by.reason, &by.contact) {
+    let has_own = |own: &Option<String>, other| own.is_some() && own != other;
+    if is_forbid && (has_own(&rule.reason, &by.reason) || has_own(&rule.contact, &by.contact)) {
         finding.severity = Severity::Note;
-        finding.message.push_str("; it only adds its own reason and contact");
+        finding.message.push_str("; only its own reason and contact come on top");
     }
     finding
 }

@@ -76,6 +76,8 @@ fn exceptions(book: &mut Book) {
     book.tell("explain-exception", &ops, &["policy", "explain", "--image", &image, "--env", public], 0);
     book.tell("exception-revoke-unknown", &alice, &["exception", "revoke", "20260101-00000000", &policy], 2);
     book.tell("exception-revoke", &alice, &["exception", "revoke", granted.out.trim(), &policy], 0);
+    book.tell("exception-prune-dry-run", &alice, &["exception", "prune", &policy, "--dry-run"], 0);
+    book.tell("exception-prune", &alice, &["exception", "prune", &policy], 0);
 }
 
 fn roles(book: &mut Book) {

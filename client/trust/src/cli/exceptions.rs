@@ -39,6 +39,16 @@ pub enum ExceptionCommand {
         trust exception revoke 20261121-1c8f0e5d registry.example.com/policy\n  \
         trust exception revoke 20261121-1c8f0e5d registry.example.com/policy --key lead")]
     Revoke(ExceptionRevoke),
+    /// Remove exceptions that have expired, and sign the role again
+    #[command(
+        long_about = "Removes the exceptions that do not hold any more, and signs the file of their role again, which gives it \
+                      a new expiry: also if there is nothing to remove. (`grant` removes them too.)",
+        after_help = "Examples:\n  \
+            trust exception prune\n  \
+            trust exception prune registry.example.com/policy\n  \
+            trust exception prune registry.example.com/policy --key lead --dry-run"
+    )]
+    Prune(ExceptionPrune),
 }
 
 /// `trust exception grant`
@@ -87,6 +97,20 @@ pub struct ExceptionRevoke {
     /// Its id, as `grant` and `list` print it
     #[arg(value_name = "ID")]
     pub id: String,
+    /// The policy collection (default: the one of the configuration)
+    #[arg(value_name = "COLLECTION", value_parser = values::collection)]
+    pub collection: Option<CollectionName>,
+    /// Keys and passphrases.
+    #[command(flatten)]
+    pub keys: KeyOptions,
+    /// Changes.
+    #[command(flatten)]
+    pub change: Change,
+}
+
+/// `trust exception prune`
+#[derive(Debug, Args)]
+pub struct ExceptionPrune {
     /// The policy collection (default: the one of the configuration)
     #[arg(value_name = "COLLECTION", value_parser = values::collection)]
     pub collection: Option<CollectionName>,

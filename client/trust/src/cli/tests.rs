@@ -88,6 +88,7 @@ fn every_command_that_needs_a_key_has_the_same_flags() {
         "labels publish",
         "exception grant",
         "exception revoke",
+        "exception prune",
     ] {
         let mut at = Cli::command();
         for name in command.split(' ') {

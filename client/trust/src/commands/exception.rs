@@ -15,10 +15,10 @@ use trust_tuf::draft::Draft;
 use trust_tuf::{RoleName, TargetInfo, UtcTime, json, reserved};
 
 use crate::app::App;
-use crate::cli::exceptions::{ExceptionCommand, ExceptionGrant, ExceptionList, ExceptionRevoke};
+use crate::cli::exceptions::{ExceptionCommand, ExceptionGrant, ExceptionList, ExceptionPrune, ExceptionRevoke};
 use crate::fault;
 use crate::keyring::{Keyring, Kind};
-use crate::output::{ExceptionChange, ExceptionEntry, ExceptionsListed};
+use crate::output::{ExceptionChange, ExceptionEntry, ExceptionsListed, ExceptionsPruned};
 use crate::policy::exceptions::{Granted, KIND};
 use crate::policy::in_force::{InForce, pin_of_policy};
 use crate::policy::{images, judge, roles};
@@ -34,6 +34,7 @@ pub fn run(app: &App, printer: &Printer, command: &ExceptionCommand) -> Result<B
         ExceptionCommand::Grant(args) => Ok(Box::new(grant(app, printer, args)?)),
         ExceptionCommand::List(args) => Ok(Box::new(list(app, args)?)),
         ExceptionCommand::Revoke(args) => Ok(Box::new(revoke(app, printer, args)?)),
+        ExceptionCommand::Prune(args) => Ok(Box::new(prune(app, printer, args)?)),
     }
 }
 
@@ -112,11 +113,7 @@ fn grant(app: &App, printer: &Printer, args: &ExceptionGrant) -> Result<Exceptio
                 printer.note(&format!("! {line}"));
             }
             let (role, mut draft) = next(app, &mut session)?;
-            let mut removed = Vec::new();
-            for old in granted.all.iter().filter(|old| old.expires_unix() <= now.unix()) {
-                draft.remove_target(&Exception::path_of(old.id()));
-                removed.push(old.id().to_owned());
-            }
+            let removed = remove_expired(&mut draft, &granted, now);
             room(&draft, &session)?;
             let content = serde_json::to_vec_pretty(exception.file()).map_err(|e| fault::internal(&e.to_string()))?;
             let mut info = TargetInfo::of(&content);
@@ -135,6 +132,34 @@ fn grant(app: &App, printer: &Printer, args: &ExceptionGrant) -> Result<Exceptio
                 removed,
                 publication,
             })
+        },
+    )
+}
+
+/// Takes out what does not hold any more.
+fn remove_expired(draft: &mut Draft, granted: &Granted, now: UtcTime) -> Vec<String> {
+    let expired = granted.all.iter().filter(|old| old.expires_unix() <= now.unix());
+    let removed = expired.filter(|old| draft.remove_target(&Exception::path_of(old.id())));
+    removed.map(|old| old.id().to_owned()).collect()
+}
+
+fn prune(app: &App, printer: &Printer, args: &ExceptionPrune) -> Result<ExceptionsPruned, Problem> {
+    app.need_network("removing exceptions")?;
+    let pin = pin_of_policy(app, args.collection.as_ref())?;
+    let mut keyring = Keyring::new(app, &args.keys)?;
+    if !args.change.dry_run {
+        keyring.expect_answer(Kind::Other)?;
+    }
+    publish::with_retries(
+        |text| printer.note(text),
+        || {
+            let mut session = Session::for_change(app, pin)?;
+            let granted = Granted::read(app, &mut session);
+            let (role, mut draft) = next(app, &mut session)?;
+            let removed = remove_expired(&mut draft, &granted, app.now()?);
+            let publication = send(app, &mut keyring, session, &role, &draft, Vec::new(), args.change.dry_run)?;
+            let (collection, role) = (pin.collection.clone(), role.to_string());
+            Ok(ExceptionsPruned { collection, role, removed, publication })
         },
     )
 }
@@ -267,6 +292,34 @@ fn unknown(id: &str, collection: &str, granted: &Granted) -> Problem {
         problem = problem.fact("did you mean", near);
     }
     problem.remedy([format!("see all of them: trust exception list {collection} --all")])
+}
+
+impl Answer for ExceptionsPruned {
+    fn command(&self) -> &'static str {
+        "exception prune"
+    }
+
+    fn json(&self) -> Value {
+        crate::output::value(self)
+    }
+
+    fn text(&self, _: Style) -> String {
+        self.removed.iter().map(|id| format!("{id}\n")).collect()
+    }
+
+    fn report(&self, style: Style) -> String {
+        let counts = match self.removed.len() {
+            0 => "none had expired".to_owned(),
+            n => format!("expired exceptions removed: {n}"),
+        };
+        match &self.publication {
+            Some(publication) => {
+                let (collection, versions) = (&self.collection, super::sign::published_text(publication));
+                format!("{} {collection}   {counts}; {versions}\n", style.good("signed again"))
+            }
+            None => format!("{} {}: nothing was published; {counts}\n", style.warn("dry run"), self.collection),
+        }
+    }
 }
 
 struct Shown {

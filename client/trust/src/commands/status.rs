@@ -120,7 +120,7 @@ fn renewer(role: &RoleName) -> String {
         "_policy" => "who holds its key: trust policy publish".to_owned(),
         "_labels" => "who holds its key: trust labels publish".to_owned(),
         "_exceptions" => {
-            "who holds its key: the next trust exception grant, or trust rotate signer:_exceptions".to_owned()
+            "who holds its key: trust exception prune".to_owned()
         }
         "_revoked" => "who holds its key: trust revoke (the same again), or trust rotate signer:_revoked".to_owned(),
         name => format!("{name}: the next sign --as {name}"),

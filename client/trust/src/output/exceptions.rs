@@ -43,6 +43,19 @@ pub struct ExceptionEntry {
     pub signed_by: Vec<String>,
 }
 
+/// `trust exception prune`
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+pub struct ExceptionsPruned {
+    /// The policy collection.
+    pub collection: String,
+    /// The role that signed it.
+    pub role: String,
+    /// Ids of exceptions that had expired and were removed.
+    pub removed: Vec<String>,
+    /// What was published; null with `--dry-run`.
+    pub publication: Option<Publication>,
+}
+
 /// `trust exception grant | revoke`
 #[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct ExceptionChange {

@@ -31,6 +31,7 @@ pub fn schema() -> Value {
         "labels check" => LabelsChecked | LabelsOfImages, "labels show" => LabelsShown,
         "labels publish" => PolicyPublished,
         "exception list" => ExceptionsListed, "exception grant" | "exception revoke" => ExceptionChange,
+        "exception prune" => ExceptionsPruned,
         "status" => StatusReport, "doctor" => DoctorReport,
         "context list" => Contexts, "context add" | "context use" | "context remove" => ContextChange,
         "config show" => ConfigReport, "config path" => ConfigPath, "env" => Environment, "version" => Version,

@@ -173,8 +173,11 @@ impl Reading<'_> {
         let mut words = said.split('`').skip(1).step_by(2);
         let given = words.next().filter(|_| said.starts_with("unknown"));
         let meant = given.and_then(|given| text::nearest(given, words));
-        let meant = meant.map(|word| format!("; did you mean `{word}`?")).unwrap_or_default();
-        self.fault(error.span().unwrap_or(0..0), format!("{}{meant}", text::printable(said)))
+        let told = match (meant, said.split_once(", expected")) {
+            (Some(word), Some((unknown, _))) => format!("{}; did you mean `{word}`?", text::printable(unknown)),
+            _ => text::printable(said),
+        };
+        self.fault(error.span().unwrap_or(0..0), told)
     }
 
     fn case(
@@ -256,11 +259,7 @@ impl Reading<'_> {
         let single = |platforms: &[(String, _)]| platforms.len() == 1;
         let kind = if single(&platforms) { "manifest" } else { "index" };
         let of_platform = |(platform, labels): (String, _)| PlatformFacts {
-            digest: if kind == "manifest" {
-                digest.clone()
-            } else {
-                Digest::of(format!("{digest} {platform}").as_bytes())
-            },
+            digest: if kind == "manifest" { digest } else { Digest::of(format!("{digest} {platform}").as_bytes()) },
             platform,
             labels,
         };

@@ -18,6 +18,9 @@ use crate::environment::Cloud;
 use crate::reads;
 use crate::subject::Action;
 
+/// Longest pattern that is compared with texts and other patterns; of a longer one nothing is known.
+const MAX_PATTERN_LEN: usize = 256;
+
 /// A variable, by its place in [`Terms`].
 pub(crate) type VarId = usize;
 
@@ -218,11 +221,13 @@ impl<'d> Terms<'d> {
     }
 
     /// What holds in every situation for these variables, beside what each can be.
-    pub(crate) fn axioms(&self, uses: &Uses) -> Vec<Formula> {
+    /// `spend` is told what comparing patterns costs.
+    pub(crate) fn axioms(&self, uses: &Uses, mut spend: impl FnMut(usize)) -> Vec<Formula> {
         let mut axioms = Vec::new();
         for (at, (var, one, one_free)) in uses.likes.iter().enumerate() {
             let others = uses.likes.iter().skip(at.saturating_add(1));
             for (_, other, other_free) in others.filter(|(of, _, free)| of == var && free != one_free) {
+                spend(one.len().saturating_mul(other.len()));
                 let mut never = |one: Formula, other: Formula| {
                     axioms.push(Formula::And(vec![Formula::IsOther(*var), one, other]).not());
                 };
@@ -483,6 +488,9 @@ impl<'d> Terms<'d> {
     }
 
     fn like(&mut self, var: VarId, pattern: &[PatternElem]) -> Formula {
+        if pattern.len() > MAX_PATTERN_LEN {
+            return self.free(&format!("{var} like {pattern:?}"));
+        }
         let letter = |elem: &PatternElem| match elem {
             PatternElem::Char(c) => Some(*c),
             PatternElem::Wildcard => None,

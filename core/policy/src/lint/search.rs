@@ -13,6 +13,9 @@ pub(crate) const MAX_STEPS: u64 = 200_000;
 /// Looks at conditions for all questions about one set of rules.
 pub(crate) const MAX_ALL_STEPS: u64 = 40_000_000;
 
+/// Longest text that patterns are tried on.
+const MAX_TEXT_LEN: usize = 256;
+
 /// What is left to be spent.
 #[derive(Debug)]
 pub(crate) struct Budget {
@@ -39,7 +42,9 @@ impl Budget {
 
 /// Whether some assignment makes all of these true; `None` if that is not known within the limit.
 pub(crate) fn can_be(terms: &Terms<'_>, parts: &[&Formula], uses: &Uses, budget: &mut Budget) -> Option<bool> {
-    let axioms = terms.axioms(uses);
+    let axioms = terms.axioms(uses, |cost| {
+        budget.all = budget.all.saturating_sub(u64::try_from(cost).unwrap_or(u64::MAX));
+    });
     let parts: Vec<&Formula> = parts.iter().copied().chain(&axioms).collect();
     let domains = uses.named.iter().map(|(var, named)| (*var, terms.domain(*var, named))).collect();
     budget.one = MAX_STEPS;
@@ -102,8 +107,8 @@ impl Search<'_> {
             }),
             Formula::Like(var, elements, free) => match self.chosen.get(var) {
                 None => Truth::Open(*var),
-                Some(Value::Text(text)) => Truth::Known(pattern::matches(elements, text)),
-                Some(Value::Other) => self.of(*free, |value| *value == Value::Yes),
+                Some(Value::Text(text)) if text.len() <= MAX_TEXT_LEN => Truth::Known(pattern::matches(elements, text)),
+                Some(Value::Other | Value::Text(_)) => self.of(*free, |value| *value == Value::Yes),
                 Some(_) => Truth::Known(false),
             },
             Formula::Fit { label, cloud, fit, contradicted } => {

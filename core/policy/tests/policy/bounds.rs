@@ -44,8 +44,8 @@ fn a_pattern_bomb_on_a_long_label_is_not_evaluated_and_denies() {
     assert_eq!(denied.line().lines().count(), 1);
     // The same rule on a label as labels are decides.
     assert!(policy.decide(&private(), Action::Deploy, &labelled("https://git.example.com/pay/api"), NOW).allowed);
-    let found = format!("{}b", "a".repeat(8_000));
-    assert_eq!(policy.decide(&private(), Action::Deploy, &labelled(&found[4_000..]), NOW).cause, Cause::Permitted);
+    let near = format!("{}b", "a".repeat(4_000));
+    assert_eq!(policy.decide(&private(), Action::Deploy, &labelled(&near), NOW).cause, Cause::Permitted);
 }
 
 #[test]

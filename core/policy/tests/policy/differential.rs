@@ -6,6 +6,7 @@ use proptest::prelude::*;
 use proptest::sample::{Index, select, subsequence};
 use serde_json::{Value, json};
 use trust_image::ImageFacts;
+use trust_policy::floor::Bare;
 use trust_policy::{Action, Cause, Cloud, Effect, Environment, Policy, Source, Subject, shipped};
 
 use crate::common::{KEY, NOW, dictionary, identity, shipped_policy, shipped_sources, source};
@@ -119,6 +120,19 @@ proptest! {
         prop_assert_eq!(second::told(&decision), second::decide(&judges, &env, action, &subject, now), "{}", text);
     }
 
+    /// The rules of each action are kept apart. Cedar itself, asked with all of them at once, says the same.
+    #[test]
+    fn the_rules_that_are_kept_for_one_action_decide_as_cedar_does_by_all_rules_at_once(
+        rules in rules(), env in environments(), action in actions(), subject in subjects()
+    ) {
+        let plain = plain(subject);
+        let decision = load(&rules).decide(&env, action, &plain, NOW);
+        if !matches!(decision.cause, Cause::Error | Cause::NoFacts) {
+            let bare = Bare::new(&sources(&rules)).unwrap();
+            prop_assert_eq!(bare.ask(&env, action, &plain, &[], "2030-03-17T17:46:40Z"), Ok(decision.allowed));
+        }
+    }
+
     #[test]
     fn a_rule_that_forbids_more_never_allows_more(rules in rules(), more in rule(), env in environments(), action in actions(), subject in subjects()) {
         let before = load(&rules).decide(&env, action, &subject, NOW);
@@ -221,6 +235,19 @@ proptest! {
             prop_assert!(before.allowed || !after.allowed, "{:?}", less);
         }
     }
+}
+
+/// The image without what a bare call does not know: governed labels, the tag that was asked for, a tag that moved.
+fn plain(mut subject: Subject) -> Subject {
+    subject.tag_moved = Some(false);
+    subject.root_version %= 1_000;
+    if let Some(facts) = &mut subject.facts {
+        facts.annotations.remove(KEY);
+        facts.platforms.iter_mut().for_each(|platform| drop(platform.labels.remove(KEY)));
+        facts.signed = "2030-01-01T00:00:00Z".to_owned();
+        facts.tags.extend(subject.reference.tag().map(str::to_owned));
+    }
+    subject
 }
 
 /// The JSON with the members of its objects turned by so many places.

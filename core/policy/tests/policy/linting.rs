@@ -253,6 +253,17 @@ fn what_takes_too_long_to_know_is_not_said() {
 }
 
 #[test]
+fn long_texts_and_patterns_are_not_compared_and_nothing_is_said_of_them() {
+    let (star, text) = ("*a".repeat(20_000), "a".repeat(40_000));
+    let condition = format!("resource.repository like \"{star}\" && resource.repository == \"{text}b\"");
+    assert!(!never(&condition));
+    // A short one is.
+    assert!(never("resource.repository like \"*a*a\" && resource.repository == \"aab\""));
+    let long = format!("resource.repository like \"*b\" && resource.repository == \"{text}\"");
+    assert!(!never(&long));
+}
+
+#[test]
 fn many_rules_that_have_little_in_common_are_no_finding() {
     let mut rules = PERMIT.to_owned();
     for n in 0..300 {

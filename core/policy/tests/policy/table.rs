@@ -160,10 +160,8 @@ fn case(name: &str, text: &str) -> Result<Case, String> {
 
 fn expectation(text: &str) -> Result<Expected, String> {
     let mut words: Vec<String> = text.split_whitespace().map(str::to_owned).collect();
-    let platforms = match words.iter().position(|word| word == "on") {
-        Some(at) => Some(words.drain(at..).skip(1).collect()),
-        None => None,
-    };
+    let on = words.iter().position(|word| word == "on");
+    let platforms = on.map(|at| words.drain(at..).skip(1).collect());
     let denied = match words.first().map(String::as_str) {
         Some("allowed") => false,
         Some("denied") => true,
@@ -249,13 +247,14 @@ fn part(text: &str) -> Result<(String, &str), String> {
     if text.starts_with('"') {
         let mut read = serde_json::Deserializer::from_str(text).into_iter::<String>();
         let word = read.next().ok_or("no string")?.map_err(|error| format!("{text}: {error}"))?;
-        return Ok((word, &text[read.byte_offset()..]));
+        return Ok((word, text.split_at(read.byte_offset()).1));
     }
     let end = text.find(|c: char| c.is_whitespace() || c == ';' || c == '=').unwrap_or(text.len());
     if end == 0 {
         return Err(format!("no word in {text:?}"));
     }
-    Ok((text[..end].to_owned(), &text[end..]))
+    let (word, behind) = text.split_at(end);
+    Ok((word.to_owned(), behind))
 }
 
 /// Seconds since 1970 of `YYYY-MM-DDTHH:MM:SSZ`, day by day: slow, and another way than the program's.
