@@ -172,6 +172,11 @@ fn rules_are_published_by_a_key_that_can_do_nothing_else_and_the_targets_key_alo
 
     // The owner can take the role away or give it another key; both are seen.
     trust(alice, &["signer", "add", "_policy", policy, "--signer-key", "mine"]).ends(2, &["already"]);
+    let keys = trust(alice, &["key", "list"]).ends(0, &[]).out;
+    let names = keys.lines().filter_map(|line| line.split(' ').next());
+    let shared = names.into_iter().find(|name| name.ends_with("policy-targets")).unwrap();
+    let twice = ["signer", "add", "_labels", policy, "--signer-key", shared, "--dry-run"];
+    trust(alice, &twice).ends(0, &["also signs for `targets`"]);
     trust(alice, &["rotate", "signer:_policy", policy]).ends(0, &["rotated"]);
     trust(&secops, &["policy", "publish", "policy", policy, "--confirm", policy]).ends(42, &[]);
     trust(alice, &["policy", "publish", "policy", policy, "--confirm", policy]).ends(0, &[]);
@@ -440,7 +445,7 @@ fn an_exception_lifts_exactly_what_it_names_and_only_who_holds_its_key_grants_on
     }
     trust(&reader, &["exception", "list"]).ends(0, &["no exception is in force"]);
     let before = middle.recording();
-    let granted = grant(&lead, &by_digest, rule, "4h").ends(0, &["granted", "_exceptions v2"]);
+    let granted = grant(&lead, &by_digest, rule, "4h").ends(0, &["granted", "_exceptions v2", "signed by key"]);
     let id = granted.out.trim().to_owned();
     assert!(id.len() == 17 && id.bytes().all(|b| b.is_ascii_hexdigit() || b == b'-'), "{id}");
 
@@ -524,6 +529,18 @@ fn an_exception_lifts_exactly_what_it_names_and_only_who_holds_its_key_grants_on
         denied("payroll:v1").ends(15, &[]);
     }
     middle.honest();
+    // A rule that fails is no denial that could be lifted, also where it is named.
+    let sum = "@id(\"sum\")\nforbid (principal, action, resource)\nwhen { resource.root_version + 9223372036854775807 == 1 };\n";
+    let file = alice.home.join("policy/policy/sum.cedar");
+    std::fs::write(&file, sum).unwrap();
+    trust(alice, &["policy", "publish", "policy", policy]).ends(0, &[]);
+    let three = ["--rule", rule, "--rule", "tag-pii-not-in-public", "--reason", "x", "--for", "1h"];
+    let words = ["exception", "grant", policy, "--image", &by_digest, "--env", "public", "--rule", "sum"];
+    trust(&lead, &[&words[..], &three].concat()).ends(0, &[]);
+    denied("payroll:v1").ends(21, &["sum"]);
+    std::fs::remove_file(file).unwrap();
+    trust(alice, &["policy", "publish", "policy", policy, "--confirm", policy]).ends(0, &[]);
+    denied("payroll:v1").ends(0, &["EXCEPTION"]);
     // A revoked image passes no exception.
     grant(&lead, &by_digest, rule, "1h").ends(0, &[]);
     trust(alice, &["revoke", &by_digest, "--reason", "bad", "--confirm", &format!("{pay}/payroll")]).ends(0, &[]);

@@ -13,19 +13,20 @@ use trust_image::PlatformFacts;
 use crate::environment::Environment;
 use crate::subject::Subject;
 
-/// Steps that one decision may take over all its platforms; a step is some nanoseconds, so that this is about 10 ms.
-pub const MAX_STEPS: u64 = 1_000_000;
+/// Steps that the decision on one platform may take. A step is about 20 ns (`make bench` measures it), so that this is about
+/// 10 ms.
+pub const MAX_STEPS: u64 = 500_000;
 
 /// A rule that is asked, beside its condition.
-const RULE: u64 = 20;
+const RULE: u64 = 40;
+/// A member or label of an entity, which is looked up each time.
+const LOOKED_UP: u64 = 10;
 /// An item of a list that stands in the rule: the list is built each time.
 const ITEM: u64 = 5;
 /// A time or another value that is read from text each time.
 const PARSED: u64 = 60;
-/// Characters that are compared in one step.
-const CHARACTERS: u64 = 64;
-/// What an item of a set counts in characters.
-const SET_ITEM: u64 = 2 * CHARACTERS;
+/// Characters that are compared in one step; what a step is in the weight of a length.
+const CHARACTERS: u64 = 32;
 
 /// A fact whose length counts.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -71,27 +72,24 @@ impl Cost {
         }
     }
 
-    /// The steps on an image without a long text: what it takes at least.
+    /// The steps on an image that says nothing: what every image takes.
     pub(crate) fn fixed(&self) -> u64 {
         self.fixed
     }
 
-    /// The steps on these platforms, at most.
+    /// The steps on that one of these platforms that takes most, at most.
     pub(crate) fn steps(&self, env: &Environment, subject: &Subject, platforms: &[&PlatformFacts]) -> u64 {
-        let count = platforms.len() as u64;
-        let mut steps = self.fixed.saturating_mul(count);
-        for (fact, weight) in &self.by_length {
-            let by = |length: usize| weight.saturating_mul(length as u64).div_ceil(CHARACTERS);
-            let more = match fact {
-                Fact::Label(key) => {
-                    let of = |platform: &&PlatformFacts| platform.labels.get(key).map_or(0, |value| by(value.len()));
-                    platforms.iter().map(of).fold(0, u64::saturating_add)
-                }
-                shared => by(length(shared, env, subject, platforms)).saturating_mul(count),
+        let by = |weight: &u64, length: usize| weight.saturating_mul(length as u64).div_ceil(CHARACTERS);
+        let shared = |(fact, weight)| by(weight, length(fact, env, subject, platforms));
+        let shared = self.by_length.iter().map(shared).fold(self.fixed, u64::saturating_add);
+        let own = |platform: &&PlatformFacts| {
+            let of = |(fact, weight): (&Fact, &u64)| match fact {
+                Fact::Label(key) => platform.labels.get(key).map_or(0, |value| by(weight, value.len())),
+                _ => 0,
             };
-            steps = steps.saturating_add(more);
-        }
-        steps
+            self.by_length.iter().map(of).fold(0, u64::saturating_add)
+        };
+        shared.saturating_add(platforms.iter().map(own).max().unwrap_or(0))
     }
 
     fn weigh(&mut self, fact: Fact, weight: u64) {
@@ -115,18 +113,19 @@ impl Cost {
             }
             Expr::BinaryOp { op, left, right } => {
                 match op {
+                    BinaryOp::GetTag | BinaryOp::HasTag => self.step(LOOKED_UP),
                     // Of two sets Cedar goes through the smaller one; a list in the rule was counted item by item.
                     BinaryOp::ContainsAll | BinaryOp::ContainsAny
                         if matches!(**left, Expr::Set(_)) || matches!(**right, Expr::Set(_)) => {}
                     BinaryOp::ContainsAll | BinaryOp::ContainsAny => {
-                        self.through(left, SET_ITEM);
-                        self.through(right, SET_ITEM);
+                        self.through(left, CHARACTERS);
+                        self.through(right, CHARACTERS);
                     }
                     BinaryOp::Contains => self.through(left, CHARACTERS),
                     // A text in the rule ends the comparison where it ends.
                     BinaryOp::Eq | BinaryOp::NotEq if literal(left).is_none() && literal(right).is_none() => {
-                        self.through(left, SET_ITEM);
-                        self.through(right, SET_ITEM);
+                        self.through(left, CHARACTERS);
+                        self.through(right, CHARACTERS);
                     }
                     BinaryOp::Eq | BinaryOp::NotEq => {
                         let texts = [left, right].into_iter().filter_map(|side| literal(side));
@@ -145,7 +144,10 @@ impl Cost {
                 }
                 self.visit(expr);
             }
-            Expr::GetAttr { expr, .. } | Expr::HasAttr { expr, .. } => self.visit(expr),
+            Expr::GetAttr { expr, .. } | Expr::HasAttr { expr, .. } => {
+                self.step(LOOKED_UP);
+                self.visit(expr);
+            }
             Expr::Is { expr, in_expr, .. } => {
                 self.visit(expr);
                 in_expr.iter().for_each(|expr| self.visit(expr));
@@ -284,29 +286,29 @@ mod tests {
     fn a_search_in_a_long_label_costs_its_length_times_that_of_the_pattern() {
         let like = |n: usize| format!("resource.getTag(\"l\") like \"*{}\"", "a".repeat(n));
         let (short, long) = (steps(&like(7), &"a".repeat(16_000), 1), steps(&like(7_999), &"a".repeat(16_000), 1));
-        assert!(short < 5_000 && long > 1_900_000, "{short} {long}");
+        assert!(short < 5_000 && long > 3_900_000, "{short} {long}");
         assert!(steps(&like(7_999), "a", 1) < 500, "a short label is searched at once");
         let other = "resource.getTag(\"m\") like \"*aaaa\"";
-        assert!(steps(other, &"a".repeat(16_000), 1) < 50, "another label is not searched");
+        assert!(steps(other, &"a".repeat(16_000), 1) < 100, "another label is not searched");
         for hidden in
             ["(if resource.tag_moved then resource.getTag(\"l\") else \"x\")", "{a: resource.getTag(\"l\")}.a"]
         {
             let pattern = "a".repeat(8_000);
             let asked = format!("{hidden} like \"*{pattern}\"");
-            assert!(steps(&asked, &"a".repeat(16_000), 1) > 1_900_000, "{hidden}");
+            assert!(steps(&asked, &"a".repeat(16_000), 1) > 3_900_000, "{hidden}");
         }
         let annotation = "resource.annotations.getTag(\"l\") like \"*aaaaaaaaaaaaaaa\"";
-        assert!(steps(annotation, &"a".repeat(16_000), 3) > 3 * 3_900);
+        assert!(steps(annotation, &"a".repeat(16_000), 3) > 7_900);
     }
 
     #[test]
-    fn every_platform_and_every_part_of_a_rule_counts() {
+    fn every_part_of_a_rule_counts_and_the_platform_that_takes_most() {
         let one = steps("resource.tag_moved", "x", 1);
-        assert_eq!(steps("resource.tag_moved", "x", 64), 64 * one);
+        assert_eq!(steps("resource.tag_moved", "x", 64), one, "each platform has its own budget");
         let long = vec!["resource.tag_moved"; 100].join(" || ");
         assert!(steps(&long, "x", 1) >= 300, "{}", steps(&long, "x", 1));
         let set = steps("resource.signers.containsAll(resource.signers)", "x", 1);
-        assert!(set >= 400, "{set}");
+        assert!(set >= 200, "{set}");
         let list = format!("[{}].contains(resource.repository)", vec!["\"x\""; 100].join(","));
         assert!(steps(&list, "x", 1) >= 600);
         let times = ["context.now > datetime(\"2030-01-01\")"; 10].join(" || ");
@@ -323,7 +325,7 @@ mod tests {
         ];
         for condition in ordinary {
             let one = steps(condition, "https://git.example.com/pay/api", 1);
-            assert!(one < 150, "{condition}: {one}");
+            assert!(one < 250, "{condition}: {one}");
         }
     }
 }

@@ -54,7 +54,7 @@ impl Policy {
         let applicable = self.applicable.get(&action).unwrap_or(&none);
         let asked = match applicable.cost.steps(env, subject, &runnable) {
             // Before anything is evaluated: an image must not hold a gate up.
-            steps if steps > MAX_STEPS => Err(too_costly(steps, runnable.len())),
+            steps if steps > MAX_STEPS => Err(too_costly(steps)),
             _ => Asked::new(self, env, action, subject, now_unix),
         };
         let outcome = match asked {
@@ -297,10 +297,8 @@ fn label(key: &str, value: Option<&str>, platforms: &[&str], more: &str) -> Used
     }
 }
 
-fn too_costly(steps: u64, platforms: usize) -> BuildError {
-    BuildError(format!(
-        "the rules would take up to {steps} steps on the {platforms} platforms and the labels of this image, more than {MAX_STEPS}"
-    ))
+fn too_costly(steps: u64) -> BuildError {
+    BuildError(format!("the rules would take up to {steps} steps on the labels of this image, more than {MAX_STEPS}"))
 }
 
 fn decided(platform: &PlatformFacts, verdict: Verdict, rules: Vec<String>) -> PlatformDecision {

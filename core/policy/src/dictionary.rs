@@ -308,12 +308,14 @@ impl Dictionary {
 
     /// What loads but is probably not meant: values or aliases of one key that differ in case alone and mean different
     /// things, and characters that are not ASCII, which may look like others.
-    pub(crate) fn warnings(&self) -> Vec<String> {
+    /// Each with the key that it is about.
+    pub(crate) fn warnings(&self) -> Vec<(String, String)> {
         let mut warnings = Vec::new();
         for name in self.keys() {
             let key = text::quoted(name);
             if !name.is_ascii() {
-                warnings.push(format!("the key {key} has characters that are not ASCII and may look like others"));
+                let told = format!("the key {key} has characters that are not ASCII and may look like others");
+                warnings.push((name.to_owned(), told));
             }
             let Some(words) = self.keys.get(name).map(|key| key.words.iter().collect::<BTreeMap<_, _>>()) else {
                 continue;
@@ -322,11 +324,12 @@ impl Dictionary {
             for (spelling, word) in &words {
                 let first = *folded.entry(spelling.to_lowercase()).or_insert((spelling.as_str(), word.value.as_str()));
                 if first.1 != word.value {
-                    warnings.push(format!(
+                    let told = format!(
                         "{} and {} of the key {key} differ in case alone and mean different values",
                         shown(first.0, first.1),
                         shown(spelling, &word.value)
-                    ));
+                    );
+                    warnings.push((name.to_owned(), told));
                 }
             }
             let mut foreign = words.iter().filter(|(spelling, _)| !spelling.is_ascii());
@@ -336,9 +339,9 @@ impl Dictionary {
                     n => format!(" (and {n} more)"),
                 };
                 let what = shown(spelling, &word.value);
-                warnings.push(format!(
-                    "{what} of the key {key} has characters that are not ASCII and may look like others{more}"
-                ));
+                let told =
+                    format!("{what} of the key {key} has characters that are not ASCII and may look like others{more}");
+                warnings.push((name.to_owned(), told));
             }
         }
         warnings
@@ -410,6 +413,20 @@ fn shape(error: &serde_json::Error) -> DictionaryError {
 }
 
 impl DictionaryError {
+    /// The word that is wrong, escaped and in quotation marks.
+    pub(crate) fn word(&self) -> Option<&str> {
+        match self {
+            Self::WordTwice { word, .. } | Self::Word { word } => Some(word),
+            Self::Required { pattern, .. } => Some(pattern),
+            Self::KeyTwice { key }
+            | Self::NoValues { key }
+            | Self::TooManyValues { key }
+            | Self::TooManyRequired { key }
+            | Self::Text { key } => Some(key),
+            _ => None,
+        }
+    }
+
     /// Line and column in the file, where they are known.
     pub(crate) fn place(&self) -> Option<(usize, usize)> {
         match self {
@@ -476,6 +493,10 @@ mod tests {
 
     fn good() -> serde_json::Value {
         data(json!({"public": {"fit": ["public", "private"]}, "PII": {"fit": ["private"], "aliases": ["pii"]}}))
+    }
+
+    fn warned(dictionary: &Dictionary) -> Vec<String> {
+        dictionary.warnings().into_iter().map(|(_, told)| told).collect()
     }
 
     #[test]
@@ -590,7 +611,7 @@ mod tests {
 
     #[test]
     fn an_alias_that_looks_like_another_value_is_warned_of() {
-        let warnings = |values| read(&data(values)).unwrap().warnings();
+        let warnings = |values| warned(&read(&data(values)).unwrap());
         for (values, words) in [
             (json!({"PII": {"fit": []}, "public": {"fit": ["public"], "aliases": ["pii"]}}), ["\"pii\"", "\"PII\""]),
             (json!({"PII": {"fit": [], "aliases": ["Public"]}, "public": {"fit": ["public"]}}), ["\"Public\"", "case"]),
@@ -612,13 +633,13 @@ mod tests {
             json!({"PII": {"fit": [], "aliases": ["РII"]}}),
             json!({"РП": {"fit": [], "aliases": ["pii"]}}),
         ] {
-            let found = read(&data(values)).unwrap().warnings();
+            let found = warned(&read(&data(values)).unwrap());
             assert!(found.len() == 1 && found[0].contains("U+0420"), "{found:?}");
         }
-        let many = read(&data(json!({"é": {"fit": [], "aliases": ["è", "ê"]}}))).unwrap().warnings();
+        let many = warned(&read(&data(json!({"é": {"fit": [], "aliases": ["è", "ê"]}}))).unwrap());
         assert!(many.len() == 1 && many[0].ends_with("(and 2 more)"), "{many:?}");
         let key = json!({"schema": SCHEMA, "labels": {"dаta": {"values": {"a": {"fit": []}}}}});
-        assert!(read(&key).unwrap().warnings()[0].contains("U+0430"));
+        assert!(warned(&read(&key).unwrap())[0].contains("U+0430"));
     }
 
     fn required(patterns: &[&str]) -> Result<Dictionary, DictionaryError> {
@@ -695,6 +716,6 @@ mod tests {
     fn values_that_differ_in_case_alone_are_warned_of() {
         let dictionary = read(&data(json!({"PII": {"fit": []}, "pii": {"fit": ["public"]}}))).unwrap();
         assert_eq!(dictionary.warnings().len(), 1);
-        assert_eq!(read(&good()).unwrap().warnings(), Vec::<String>::new());
+        assert_eq!(warned(&read(&good()).unwrap()), Vec::<String>::new());
     }
 }

@@ -9,6 +9,7 @@ use std::sync::{OnceLock, PoisonError, RwLock};
 
 use cedar_policy::{
     Context, Entities, Entity, EntityId, EntityTypeName, EntityUid, Request, RestrictedExpression as Value, Schema,
+    Validator,
 };
 use trust_image::PlatformFacts;
 
@@ -30,6 +31,7 @@ pub(crate) struct Model {
     platform: EntityTypeName,
     annotations: EntityTypeName,
     actions: [(Action, EntityUid); 3],
+    validator: Validator,
 }
 
 impl Model {
@@ -50,12 +52,13 @@ impl Model {
             platform: named("Platform")?,
             annotations: named("Annotations")?,
             actions: Action::ALL.map(uid),
+            validator: Validator::new(schema.clone()),
             schema,
         })
     }
 
-    pub(crate) fn schema(&self) -> &Schema {
-        &self.schema
+    pub(crate) fn validator(&self) -> &Validator {
+        &self.validator
     }
 
     fn action(&self, action: Action) -> Result<EntityUid, BuildError> {

@@ -116,8 +116,7 @@ fn between(text: &str, out: &mut String) {
 /// A file of the dictionary as it is written: two blanks for each level, and what has no object in it on one line where it
 /// fits. `path` is for errors.
 pub fn format_labels(path: &str, bytes: &[u8]) -> Result<String, FormatError> {
-    let refused = |error| LoadError::Dictionary { path: path.to_owned(), error };
-    Dictionary::default().add(bytes).map_err(refused)?;
+    Dictionary::default().add(bytes).map_err(|error| LoadError::dictionary(path, bytes, error))?;
     // It is strict JSON by now.
     let text = std::str::from_utf8(bytes).unwrap_or_default();
     let mut out = String::with_capacity(text.len());

@@ -24,6 +24,7 @@ mod lexer;
 mod lint;
 mod members;
 mod reads;
+mod spot;
 mod text;
 mod time;
 

@@ -16,8 +16,8 @@ use serde::Serialize;
 use self::formula::{Formula, RuleFormula, Terms};
 use self::search::Budget;
 use crate::decision::Effect;
-use crate::lexer::{self, Position};
-use crate::load::{Place, Policy, RuleInfo, Source};
+use crate::lexer::Position;
+use crate::load::{self, Place, Policy, RuleInfo, Source};
 use crate::reads::Read;
 use crate::text;
 
@@ -222,40 +222,14 @@ fn not_read(policy: &Policy, sources: &[Source], findings: &mut Vec<Finding>) {
         })
     };
     for key in policy.dictionary().keys().filter(|key| !reads(key)) {
-        let place = sources.iter().filter(|source| source.path.starts_with("_labels/")).find_map(|source| {
-            let text = std::str::from_utf8(&source.bytes).ok()?;
-            Some(Place::new(&source.path, lexer::position(Position::START, text, key_offset(text, key)?)))
-        });
+        let place = load::key_place(sources, key);
         let place = place.unwrap_or_else(|| Place::new("_labels", Position::START));
         let message = format!("the label {} is governed, and no rule reads it", text::quoted(key));
-        let finding = Finding::new(FindingKind::KeyNotRead, place, message);
+        let mut finding = Finding::new(FindingKind::KeyNotRead, place, message);
+        if !policy.dictionary().required_below(key).is_empty() {
+            finding.severity = Severity::Note;
+            finding.message.push_str("; that it is required is all that it does");
+        }
         findings.push(Finding { label: Some(key.to_owned()), ..finding });
     }
-}
-
-/// The byte where a governed key stands in a file of the dictionary, which is strict JSON.
-fn key_offset(text: &str, key: &str) -> Option<usize> {
-    let mut depth = 0_usize;
-    let mut chars = text.char_indices();
-    while let Some((at, c)) = chars.next() {
-        match c {
-            '{' | '[' => depth = depth.saturating_add(1),
-            '}' | ']' => depth = depth.saturating_sub(1),
-            '"' => {
-                while let Some((_, c)) = chars.next().filter(|(_, c)| *c != '"') {
-                    if c == '\\' {
-                        chars.next();
-                    }
-                }
-                let rest = chars.as_str();
-                let word = text.get(at..text.len().saturating_sub(rest.len()))?;
-                let is_key = depth == 2 && rest.trim_start().starts_with(':');
-                if is_key && serde_json::from_str::<String>(word).is_ok_and(|word| word == key) {
-                    return Some(at);
-                }
-            }
-            _ => {}
-        }
-    }
-    None
 }

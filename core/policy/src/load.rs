@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 
 use cedar_policy::ffi::DetailedError;
-use cedar_policy::{Effect as CedarEffect, PolicyId, PolicySet, ValidationMode, Validator};
+use cedar_policy::{Effect as CedarEffect, PolicyId, PolicySet, ValidationMode};
 use schemars::JsonSchema;
 use serde::Serialize;
 use trust_image::Digest;
@@ -20,7 +20,7 @@ use crate::entities::{Model, Prepared};
 use crate::lexer::{self, Excess, Position, RuleText};
 use crate::reads::{self, Read, ReadProblem};
 use crate::subject::Action;
-use crate::{SCHEMA_VERSION, text};
+use crate::{SCHEMA_VERSION, spot, text};
 
 /// Files of one policy.
 pub const MAX_SOURCES: usize = 64;
@@ -259,10 +259,12 @@ pub enum LoadError {
         action: Action,
     },
     /// A file of the dictionary is refused.
-    #[error("{path}{}: {error}", error.place().map(|(line, column)| format!(":{line}:{column}")).unwrap_or_default())]
+    #[error("{path}{}: {error}", at.map(|(line, column)| format!(":{line}:{column}")).unwrap_or_default())]
     Dictionary {
         /// The file.
         path: String,
+        /// Line and column, where they are known.
+        at: Option<(usize, usize)>,
         /// Why.
         error: DictionaryError,
     },
@@ -441,10 +443,33 @@ impl Dictionary {
         check_paths(sources)?;
         let mut dictionary = Dictionary::default();
         for Source { path, bytes } in sources.iter().filter(|source| source.path.starts_with(LABELS_DIR)) {
-            dictionary.add(bytes).map_err(|error| LoadError::Dictionary { path: path.clone(), error })?;
+            dictionary.add(bytes).map_err(|error| LoadError::dictionary(path, bytes, error))?;
         }
-        let warnings = dictionary.warnings();
+        let warnings = dictionary.warnings().into_iter().map(|(key, told)| match key_place(sources, &key) {
+            Some(place) => format!("{place}: {told}"),
+            None => told,
+        });
+        let warnings = warnings.collect();
         Ok((dictionary, warnings))
+    }
+}
+
+/// Where a governed key stands.
+pub(crate) fn key_place(sources: &[Source], key: &str) -> Option<Place> {
+    sources.iter().filter(|source| source.path.starts_with(LABELS_DIR)).find_map(|source| {
+        let file = std::str::from_utf8(&source.bytes).ok()?;
+        Some(Place::new(&source.path, spot::key(file, key)?))
+    })
+}
+
+impl LoadError {
+    /// A file of the dictionary is refused.
+    pub(crate) fn dictionary(path: &str, bytes: &[u8], error: DictionaryError) -> LoadError {
+        let word = || {
+            let at = spot::last(std::str::from_utf8(bytes).ok()?, error.word()?)?;
+            Some((at.line, at.column))
+        };
+        LoadError::Dictionary { path: path.to_owned(), at: error.place().or_else(word), error }
     }
 }
 
@@ -636,7 +661,7 @@ fn later_schema(sources: &[Source]) -> Option<LoadError> {
 fn validate(parsed: &BTreeMap<String, Parsed>, model: &Model) -> Result<Vec<String>, LoadError> {
     let set = PolicySet::from_policies(parsed.values().map(|rule| rule.cedar.clone()))
         .map_err(|e| LoadError::Engine(text::printable(&e.to_string())))?;
-    let result = Validator::new(model.schema().clone()).validate(&set, ValidationMode::Strict);
+    let result = model.validator().validate(&set, ValidationMode::Strict);
     let at = |id: &PolicyId, error: &DetailedError| {
         let id: &str = id.as_ref();
         let Some(rule) = parsed.get(id) else { return (Position::START, format!("rule {id}: {}", told(error))) };

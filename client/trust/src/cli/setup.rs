@@ -124,7 +124,7 @@ pub struct ContextAdd {
     /// Refuse to sign a tag unless its digest is given
     #[arg(long)]
     pub require_digest: bool,
-    /// Replace the context that is there
+    /// Replace the context that is there; what is not given anew stays if the server is the same
     #[arg(long)]
     pub replace: bool,
     /// Also use it from now on

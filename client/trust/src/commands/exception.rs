@@ -18,7 +18,7 @@ use crate::app::App;
 use crate::cli::exceptions::{ExceptionCommand, ExceptionGrant, ExceptionList, ExceptionPrune, ExceptionRevoke};
 use crate::fault;
 use crate::keyring::{Keyring, Kind};
-use crate::output::{ExceptionChange, ExceptionEntry, ExceptionsListed, ExceptionsPruned};
+use crate::output::{ExceptionChange, ExceptionEntry, ExceptionsListed, ExceptionsPruned, Publication};
 use crate::policy::exceptions::{Granted, KIND};
 use crate::policy::in_force::{InForce, pin_of_policy};
 use crate::policy::{images, judge, roles};
@@ -123,12 +123,12 @@ fn grant(app: &App, printer: &Printer, args: &ExceptionGrant) -> Result<Exceptio
             let path = Exception::path_of(&id);
             draft.set_target(&path, &info);
             let blobs = vec![(path, content)];
-            let publication = send(app, &mut keyring, session, &role, &draft, blobs, args.change.dry_run)?;
+            let (publication, signed_by) = send(app, &mut keyring, session, &role, &draft, blobs, args.change.dry_run)?;
             Ok(ExceptionChange {
                 change: "granted".to_owned(),
                 collection: pin.collection.clone(),
                 role: role.to_string(),
-                exception: entry(&exception, now),
+                exception: ExceptionEntry { signed_by, ..entry(&exception, now) },
                 removed,
                 publication,
             })
@@ -157,7 +157,7 @@ fn prune(app: &App, printer: &Printer, args: &ExceptionPrune) -> Result<Exceptio
             let granted = Granted::read(app, &mut session);
             let (role, mut draft) = next(app, &mut session)?;
             let removed = remove_expired(&mut draft, &granted, app.now()?);
-            let publication = send(app, &mut keyring, session, &role, &draft, Vec::new(), args.change.dry_run)?;
+            let (publication, _) = send(app, &mut keyring, session, &role, &draft, Vec::new(), args.change.dry_run)?;
             let (collection, role) = (pin.collection.clone(), role.to_string());
             Ok(ExceptionsPruned { collection, role, removed, publication })
         },
@@ -187,6 +187,7 @@ fn room(draft: &Draft, session: &Session) -> Result<(), Problem> {
         ]))
 }
 
+/// Signs and publishes; by whose keys it is signed.
 fn send(
     app: &App,
     keyring: &mut Keyring<'_>,
@@ -195,13 +196,16 @@ fn send(
     draft: &Draft,
     blobs: Vec<(String, Vec<u8>)>,
     dry_run: bool,
-) -> Result<Option<crate::output::Publication>, Problem> {
+) -> Result<(Option<Publication>, Vec<String>), Problem> {
     if dry_run {
-        return Ok(None);
+        return Ok((None, Vec::new()));
     }
     let bytes = signing::sign_as(&session, keyring, role, draft, true)?;
     let change = Change { roles: [(role.clone(), bytes)].into(), blobs, ..Change::default() };
-    publish::publish(app, session, &change).map(|(_, publication)| Some(publication))
+    let (mut session, publication) = publish::publish(app, session, &change)?;
+    // Read back: what everybody sees now, and by whose keys. This machine keeps it for use offline, too.
+    let signed_by = Granted::read(app, &mut session).role.map(|role| role.signed_by()).unwrap_or_default();
+    Ok((Some(publication), signed_by))
 }
 
 fn entry(exception: &Exception, now: UtcTime) -> ExceptionEntry {
@@ -256,7 +260,7 @@ fn revoke(app: &App, printer: &Printer, args: &ExceptionRevoke) -> Result<Except
                 None if was_listed => unread(&args.id),
                 None => return Err(unknown(&args.id, &pin.collection, &granted)),
             };
-            let publication = send(app, &mut keyring, session, &role, &draft, Vec::new(), args.change.dry_run)?;
+            let (publication, _) = send(app, &mut keyring, session, &role, &draft, Vec::new(), args.change.dry_run)?;
             Ok(ExceptionChange {
                 change: "revoked".to_owned(),
                 collection: pin.collection.clone(),

@@ -29,6 +29,7 @@ pub mod rotate;
 pub mod sign;
 pub mod signer;
 pub mod signer_bins;
+pub mod signer_reserved;
 pub mod status;
 pub mod unsign;
 pub mod verify;

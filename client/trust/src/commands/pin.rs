@@ -253,6 +253,11 @@ impl Answer for Pins {
         let mut rows = vec![["COLLECTION", "ROOT", "SERVER"].map(str::to_owned).to_vec()];
         for pin in &self.pins {
             let server = pin.server.as_deref().map_or("(context)".to_owned(), style::plain);
+            let server = match pin.mirrors.len() {
+                0 => server,
+                1 => format!("{server} and 1 mirror"),
+                n => format!("{server} and {n} mirrors"),
+            };
             rows.push(vec![pin.collection.clone(), pin.fingerprint.clone(), server]);
         }
         style::table(&rows)

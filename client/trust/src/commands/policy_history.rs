@@ -211,7 +211,7 @@ fn of_role(
     // A role that cannot be used has no history that is verified.
     let Ok(current) = session.role(app, role.as_str()) else { return Ok(Vec::new()) };
     let newest = current.version().get();
-    let oldest = newest.saturating_sub(limit).max(1);
+    let oldest = newest.saturating_sub(limit.saturating_sub(1)).max(1);
     let mut newer = Some(current);
     let mut entries = Vec::new();
     for number in (oldest..=newest).rev() {
@@ -254,7 +254,7 @@ fn of_role(
         };
         let is_empty = entry.added.is_empty() && entry.removed.is_empty() && entry.changed.is_empty();
         // `targets` changes for other reasons too.
-        if !(role.is_targets() && is_empty) {
+        if !(role.is_targets() && is_empty && entry.fault.is_none()) {
             entries.push((told.map_or(0, |entry| entry.sequence), entry));
         }
         if cut || number == 1 {

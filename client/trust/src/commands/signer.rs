@@ -17,9 +17,9 @@ use trust_reader::verdict::Problem;
 use trust_tuf::draft::{Draft, NewDelegation};
 use trust_tuf::envelope::Unverified;
 use trust_tuf::model::{Paths, Role};
-use trust_tuf::{CollectionName, PublicKey, RoleName, Targets, Version, json, limits, reserved};
+use trust_tuf::{CollectionName, PublicKey, RoleName, Targets, Version, json, limits};
 
-use super::signer_bins;
+use super::{signer_bins, signer_reserved};
 use crate::anchors;
 use crate::app::App;
 use crate::cli::keys::KeyOptions;
@@ -32,7 +32,6 @@ use crate::policy::roles;
 use crate::printer::{Answer, Printer};
 use crate::publish::{self, Change, TARGETS_LIFE};
 use crate::session::Session;
-use crate::settings::Pin;
 use crate::signing;
 use crate::style::{self, Style};
 
@@ -134,6 +133,9 @@ fn add(app: &App, printer: &Printer, args: &SignerAdd) -> Result<Box<dyn Answer>
         Some(file) => [(args.name.clone(), checked(file, &args.name, &new, due, &moved)?)].into(),
         None => first_files(app, args, &own, &new, due, moved)?,
     };
+    if kind.is_some() {
+        signer_reserved::note_shared_keys(printer, &session, &new.keys);
+    }
     // A reserved role stands in front of everybody, bins or not.
     let place = if kind.is_some() { None } else { signer_bins::place(&session, &new, args.bins.is_some())? };
     match place {
@@ -343,7 +345,7 @@ impl Answer for Accepted {
 
     fn report(&self, style: Style) -> String {
         let who = format!("{} the first file of {} in {}\n", style.good("signed"), self.name, self.collection);
-        let taken = roles::kind_of(self.name.as_str()).map(|kind| taken_text(kind, &self.files));
+        let taken = roles::kind_of(self.name.as_str()).map(|kind| signer_reserved::taken_text(kind, &self.files));
         let next = style::facts(
             [
                 ("takes over", taken.unwrap_or_default()),
@@ -361,7 +363,7 @@ fn remove(app: &App, printer: &Printer, args: &SignerRemove) -> Result<Box<dyn A
     app.need_network("removing a signer")?;
     let pin = anchors::pin_of(app, &args.collection)?;
     let ends = match roles::kind_of(args.name.as_str()) {
-        Some(kind) => Some((kind, in_force(app, pin, kind)?)),
+        Some(kind) => Some((kind, signer_reserved::in_force(app, pin, kind)?)),
         None => None,
     };
     if !args.change.dry_run {
@@ -400,21 +402,6 @@ fn remove(app: &App, printer: &Printer, args: &SignerRemove) -> Result<Box<dyn A
         bins: None,
         publication,
     }))
-}
-
-/// What a reserved role has in force; that there is such a role at all is found out here, before anybody is asked.
-fn in_force(app: &App, pin: &Pin, kind: &str) -> Result<Vec<String>, Problem> {
-    let mut session = Session::for_change(app, pin)?;
-    if !roles::is_delegated(&session, kind) {
-        return Err(Problem::new(Code::KeyNotAllowed)
-            .headline(format!("{} has no role `{kind}`", session.collection))
-            .cause(format!("{} signed with the key of `targets` there", roles::are(kind)))
-            .remedy([format!("to give this a key of its own: trust signer add {kind} {}", session.collection)]));
-    }
-    // A file that cannot be used holds nothing that is in force.
-    let Ok(file) = session.role(app, kind) else { return Ok(Vec::new()) };
-    let paths = file.paths().filter(|path| reserved::kind(path) == Some(kind));
-    Ok(paths.map(str::to_owned).collect())
 }
 
 fn there_already(args: &SignerAdd, kind: Option<&str>) -> Problem {
@@ -535,10 +522,10 @@ impl Answer for SignerChange {
             let facts = match self.change.as_str() {
                 "added" => [
                     ("signs", format!("{}, and nothing else", roles::words(kind))),
-                    ("moved", taken_text(kind, &self.files)),
+                    ("moved", signer_reserved::taken_text(kind, &self.files)),
                 ],
                 _ => [
-                    ("ended", taken_text(kind, &self.files)),
+                    ("ended", signer_reserved::taken_text(kind, &self.files)),
                     ("now", "the key of `targets` signs this kind".to_owned()),
                 ],
             };
@@ -549,15 +536,6 @@ impl Answer for SignerChange {
         } else {
             format!("{head}{}", style::facts([("may sign", paths_text(&self.paths, self.bins))]))
         }
-    }
-}
-
-/// `rules: _policy/a.cedar, _policy/b.cedar`
-fn taken_text(kind: &str, files: &[String]) -> String {
-    match files {
-        [] => format!("no {} in force", roles::words(kind).trim_start_matches("the ")),
-        [one] => style::plain(one),
-        [first, rest @ ..] => format!("{} and {} more", style::plain(first), rest.len()),
     }
 }
 

@@ -117,9 +117,12 @@ fn list(items: &[String]) -> Item {
     value(items.iter().map(String::as_str).collect::<toml_edit::Array>())
 }
 
-/// Writes a context, in place of another one of this name.
+/// Writes a context. What another one of this name says besides stays, if it is about the same server: a token or an identity
+/// key belongs to one server alone.
 pub fn set_context(document: &mut DocumentMut, name: &str, new: &NewContext) -> Result<(), SettingsError> {
-    let mut table = Table::new();
+    let before = document.get("contexts").and_then(|contexts| contexts.get(name)).and_then(Item::as_table);
+    let is_same = |table: &&Table| table.get("server").and_then(Item::as_str) == Some(&new.server);
+    let mut table = before.filter(is_same).cloned().unwrap_or_default();
     table.insert("server", value(new.server.as_str()));
     if !new.mirrors.is_empty() {
         table.insert("mirrors", list(&new.mirrors));
@@ -223,6 +226,30 @@ mod tests {
         assert!(text.contains("# mine\n"), "{text}");
         let file = file::read_config(&path).unwrap().unwrap();
         assert_eq!(file.pins, [pin("r.example/a", "c"), pin("r.example/b", "b")]);
+    }
+
+    #[test]
+    fn a_context_that_is_replaced_keeps_what_is_not_given_anew_for_the_same_server_and_nothing_for_another() {
+        let mut document = DocumentMut::new();
+        let first = NewContext {
+            server: "https://trust.example.com".to_owned(),
+            identity: Some("a".repeat(64)),
+            token_file: Some("/etc/token".into()),
+            ..NewContext::default()
+        };
+        set_context(&mut document, "prod", &first).unwrap();
+        set_policy(&mut document, Some("prod"), "r.example/policy").unwrap();
+        let server = first.server.clone();
+        let mirrors = vec!["https://mirror.example.com".to_owned()];
+        let with_mirror = NewContext { server, mirrors, ..NewContext::default() };
+        set_context(&mut document, "prod", &with_mirror).unwrap();
+        let kept = document["contexts"]["prod"].to_string();
+        for word in ["/etc/token", &"a".repeat(64), "r.example/policy", "mirror.example.com"] {
+            assert!(kept.contains(word), "{word}: {kept}");
+        }
+        let other = NewContext { server: "https://other.example.com".to_owned(), ..NewContext::default() };
+        set_context(&mut document, "prod", &other).unwrap();
+        assert_eq!(document["contexts"]["prod"].as_table().unwrap().len(), 1, "no token for another server");
     }
 
     #[test]

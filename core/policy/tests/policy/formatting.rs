@@ -6,7 +6,7 @@ use std::str::FromStr;
 use cedar_policy::PolicySet;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
-use trust_policy::{FormatError, format_rules};
+use trust_policy::{FormatError, format_labels, format_rules};
 
 use crate::linting::condition;
 
@@ -74,4 +74,26 @@ fn rules_annotations_order_and_comments_stay_and_once_is_enough() {
     });
     ran.unwrap();
     assert!(formatted_ones.get() > 250, "too many stay as they are: {}", formatted_ones.get());
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(512))]
+
+    #[test]
+    fn random_files_never_panic_the_formatters_and_the_reader_of_cases(
+        rules in "(@id\\(\"[a-z]\"\\) ?|permit|forbid|\\(|\\)|principal|action|resource|,|;|when|unless|\\{|\\}|\\[|\\]|==|&&|\\.|\"[a-zé\\\\\"]{0,3}\"|!|//|\n| ){0,60}",
+        labels in "(\\{|\\}|\\[|\\]|:|,|\"[a-zé\\\\\"]{0,3}\"|\"schema\":\"trust/labels/v1\"|\"labels\"|\"values\"|\"fit\"|1|null|\n| ){0,40}",
+        cases in "(\\[\\[case\\]\\]\n|\\[case.(image|expect)\\]\n|(name|environment|reference|decision|labels|tags|signed) = |\"[a-z/é:]{0,9}\"\n|\\{|\\}|\\[|\\]|=|,|[0-9-]{1,10}\n| ){0,40}",
+    ) {
+        if let Ok(formatted) = format_rules("a.cedar", rules.as_bytes()) {
+            prop_assert_eq!(format_rules("a.cedar", formatted.as_bytes()), Ok(formatted));
+        }
+        if let Ok(formatted) = format_labels("a.json", labels.as_bytes()) {
+            prop_assert_eq!(format_labels("a.json", formatted.as_bytes()), Ok(formatted));
+        }
+        let read = trust_policy::cases::read("a.toml", cases.as_bytes(), |_| Err("none".to_owned()));
+        if let Err(error) = read {
+            prop_assert_eq!(error.to_string().lines().count(), 1);
+        }
+    }
 }

@@ -212,6 +212,11 @@ fn a_governed_label_that_no_rule_reads_is_found_where_it_stands() {
     let [finding] = found.as_slice() else { panic!("{found:?}") };
     assert_eq!((finding.kind, finding.label.as_deref()), (FindingKind::KeyNotRead, Some("unread")));
     assert_eq!((finding.path.as_str(), finding.line, finding.column), ("_labels/x.json", 4, 5));
+    assert_eq!(finding.severity, Severity::Warning);
+    let required = file.replace("\"un\\u0072ead\": { ", "\"un\\u0072ead\": { \"required\": [\"*\"], ");
+    let sources = [source("_policy/a.cedar", rules), source("_labels/x.json", &required)];
+    let found = lint(&Policy::load(&sources, identity()).unwrap(), &sources);
+    assert_eq!((found.len(), found[0].severity), (1, Severity::Note), "a label that must be there does something");
 }
 
 #[test]

@@ -314,7 +314,11 @@ fn a_dictionary_with_a_key_twice_is_refused_with_its_file() {
     let key = "\"com.example.data\"".to_owned();
     assert_eq!(
         refused,
-        LoadError::Dictionary { path: "_labels/more.json".to_owned(), error: DictionaryError::KeyTwice { key } }
+        LoadError::Dictionary {
+            path: "_labels/more.json".to_owned(),
+            at: Some((4, 5)),
+            error: DictionaryError::KeyTwice { key }
+        }
     );
 }
 

@@ -238,7 +238,7 @@ fn named(names: &[String], any: &[&str]) -> bool {
 
 fn moved(subject: &Subject) -> bool {
     let both = subject.reference.tag().is_some() && subject.reference.digest().is_some();
-    subject.tag_moved.unwrap_or(both)
+    subject.tag_moved.unwrap_or(false)
 }
 
 /// A condition that can be written as Cedar and judged.

@@ -334,6 +334,76 @@ fn every_shipped_file_of_rules_has_cases_in_the_table() {
 }
 
 #[test]
+fn every_member_of_the_schema_and_every_operator_is_read_by_a_rule_of_the_table() {
+    let sources: Vec<Source> = sets().into_iter().flat_map(|set| set.sources).collect();
+    let rules: String = sources
+        .iter()
+        .filter(|source| source.path.ends_with(".cedar"))
+        .map(|source| String::from_utf8_lossy(&source.bytes).into_owned())
+        .collect();
+    let mut word = "";
+    let mut members = 0;
+    for line in trust_policy::SCHEMA.lines().map(str::trim) {
+        word = match line {
+            line if line.starts_with("entity Environment") => "principal",
+            line if line.starts_with("entity Platform") => "resource",
+            line if line.starts_with("context:") => "context",
+            line if line.starts_with("entity ") || line.starts_with("action ") => "",
+            _ => word,
+        };
+        let member = line.split_once(':').map(|(name, _)| name.trim_end_matches('?'));
+        let is_member = |name: &&str| {
+            !word.is_empty() && *name != "context" && name.bytes().all(|b| b.is_ascii_lowercase() || b == b'_')
+        };
+        if let Some(member) = member.filter(is_member) {
+            assert!(rules.contains(&format!("{word}.{member}")), "no rule of the table reads {word}.{member}");
+            members += 1;
+        }
+    }
+    assert!(members >= 18, "only {members} members were found in the schema");
+    for operator in [
+        " == ",
+        " != ",
+        " < ",
+        " <= ",
+        " > ",
+        " >= ",
+        " && ",
+        " || ",
+        "!(",
+        " + ",
+        " - ",
+        " * ",
+        "if ",
+        " has ",
+        " like ",
+        " in ",
+        " is ",
+        "unless",
+        ".contains(",
+        ".containsAll(",
+        ".containsAny(",
+        ".isEmpty(",
+        ".hasTag(",
+        ".getTag(",
+        "datetime(",
+        "duration(",
+        "decimal(",
+        ".offset(",
+        ".durationSince(",
+        ".toDate(",
+        ".toTime(",
+        ".toDays(",
+        "action in [",
+        "action == ",
+        "principal == Environment",
+        "resource.annotations.",
+    ] {
+        assert!(rules.contains(operator), "no rule of the table has {operator}");
+    }
+}
+
+#[test]
 fn a_table_that_cannot_be_read_is_no_table() {
     for (text, word) in [
         ("case x\n  deploy in public => allowed", "before any set"),
