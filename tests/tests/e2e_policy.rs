@@ -464,6 +464,12 @@ fn an_exception_lifts_exactly_what_it_names_and_only_who_holds_its_key_grants_on
     assert_eq!((&decision["cause"], &decision["exception"]["id"]), (&"excepted".into(), &id.as_str().into()));
     let explain = ["policy", "explain", "--image", &format!("{pay}/payroll:v1"), "--env", public];
     trust(&reader, &explain).ends(0, &["ALLOW", "Without the exception:\nDENY  rule pii-not-in-public"]);
+    let pod = format!(
+        "apiVersion: v1\nkind: Pod\nmetadata: {{name: a}}\nspec: {{containers: [{{name: a, image: \"{pay}/payroll:v1\"}}]}}\n"
+    );
+    std::fs::write(reader.home.join("pod.yaml"), pod).unwrap();
+    let said = format!("{pay}/payroll:v1: the rules deny this; exception {id}");
+    trust(&reader, &["verify", "--manifests", "pod.yaml", "--env", public]).ends(0, &[&said]);
     let listed = trust(&reader, &["exception", "list", "-o", "json"]).ends(0, &[]).json();
     assert_eq!(listed["exceptions"][0]["rules"], serde_json::json!([rule]), "{listed}");
     trust(&reader, &["policy", "show"]).ends(0, &["exceptions", "1 in force"]);

@@ -52,7 +52,7 @@ fn meaning(text: &str) -> Option<(&'static str, bool)> {
     match text {
         "public" => Some(("public", true)),
         "internal" => Some(("internal", false)),
-        "PII" | "pii" => Some(("PII", false)),
+        "PII" => Some(("PII", false)),
         _ => None,
     }
 }
@@ -238,7 +238,7 @@ fn named(names: &[String], any: &[&str]) -> bool {
 
 fn moved(subject: &Subject) -> bool {
     let both = subject.reference.tag().is_some() && subject.reference.digest().is_some();
-    subject.tag_moved.unwrap_or(false)
+    subject.tag_moved.unwrap_or(both)
 }
 
 /// A condition that can be written as Cedar and judged.
