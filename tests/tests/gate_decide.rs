@@ -1,9 +1,9 @@
 //! A decider on the simulator: what it refuses, until when it allows, and that it asks nobody while it answers.
 
-#[path = "gate_decide/scene.rs"]
-mod scene;
 #[path = "gate_decide/exceptions.rs"]
 mod exceptions;
+#[path = "gate_decide/scene.rs"]
+mod scene;
 #[path = "gate_decide/spoof.rs"]
 mod spoof;
 

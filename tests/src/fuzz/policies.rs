@@ -94,7 +94,7 @@ pub fn dictionary(data: &[u8]) {
 pub fn policy(data: &[u8]) {
     static CEDAR: OnceLock<Loader> = OnceLock::new();
     let file = source("_policy/main.cedar", data);
-    let beside = |more: &[Source]| load(&[shipped_dictionary(), &[file.clone()], more].concat());
+    let beside = |more: &[Source]| load(&[shipped_dictionary(), std::slice::from_ref(&file), more].concat());
     let (first, again) = (beside(&[]), beside(&[]));
     assert_eq!(first.is_some(), again.is_some(), "one file, two answers");
     let Some(policy) = first else { return };

@@ -119,9 +119,7 @@ fn renewer(role: &RoleName) -> String {
         "targets" => "who holds the targets key: the next sign, or trust rotate targets".to_owned(),
         "_policy" => "who holds its key: trust policy publish".to_owned(),
         "_labels" => "who holds its key: trust labels publish".to_owned(),
-        "_exceptions" => {
-            "who holds its key: trust exception prune".to_owned()
-        }
+        "_exceptions" => "who holds its key: trust exception prune".to_owned(),
         "_revoked" => "who holds its key: trust revoke (the same again), or trust rotate signer:_revoked".to_owned(),
         name => format!("{name}: the next sign --as {name}"),
     }

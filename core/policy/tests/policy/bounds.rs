@@ -145,3 +145,15 @@ fn a_division_does_not_exist_and_a_product_that_is_too_great_denies() {
         assert_eq!(squared.decide(&private(), Action::Deploy, &image, NOW).cause, cause, "{root}");
     }
 }
+
+#[test]
+fn of_twenty_rules_that_could_have_permitted_sixteen_are_named_and_the_others_are_told_as_not_reached() {
+    let rule =
+        |n: usize| format!("@id(\"r{n:02}\") permit (principal, action, resource) when {{ resource.tag_moved }};\n");
+    let policy = load(&(0..20).map(rule).collect::<String>()).unwrap();
+    let denied = policy.decide(&private(), Action::Deploy, &marked("public"), NOW);
+    assert_eq!(denied.cause, Cause::NothingPermits);
+    let named: Vec<&str> = denied.rules.iter().map(|rule| rule.id.as_str()).collect();
+    assert_eq!((named.len(), named[0], named[15]), (16, "r00", "r15"));
+    assert_eq!(denied.rules_not_reached, ["r16", "r17", "r18", "r19"]);
+}

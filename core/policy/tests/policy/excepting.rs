@@ -114,7 +114,7 @@ fn a_platform_that_no_rule_permits_is_not_let_in_by_an_exception_for_another_one
     let policy = load(rules).unwrap();
     let file = with(|e| e.rules = vec!["arm".to_owned()]);
     let both = subject(vec![platform("linux/amd64", &[]), platform("linux/arm64", &[])]);
-    assert!(lifted_at(&policy, &public(), &both, &[file.clone()], NOW).allowed);
+    assert!(lifted_at(&policy, &public(), &both, std::slice::from_ref(&file), NOW).allowed);
     let third = subject(vec![platform("linux/arm64", &[]), platform("linux/s390x", &[])]);
     assert_eq!(lifted_at(&policy, &public(), &third, &[file], NOW).cause, Cause::Forbidden);
 }

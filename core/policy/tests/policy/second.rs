@@ -52,7 +52,7 @@ fn meaning(text: &str) -> Option<(&'static str, bool)> {
     match text {
         "public" => Some(("public", true)),
         "internal" => Some(("internal", false)),
-        "PII" => Some(("PII", false)),
+        "PII" | "pii" => Some(("PII", false)),
         _ => None,
     }
 }
