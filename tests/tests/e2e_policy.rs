@@ -220,7 +220,7 @@ fn labels_have_a_threshold_of_their_own_and_their_keys_publish_no_rule() {
     trust(alice, &["labels", "publish", "policy", policy]).ends(42, &["_labels"]);
     let dry = trust(&two, &["labels", "publish", "policy", policy, "--dry-run", "-o", "json"]).ends(0, &[]).json();
     assert_eq!(dry["changes"]["files_changed"], serde_json::json!(["_labels/data.json"]), "{dry}");
-    assert_eq!(dry["changes"]["weakened"], serde_json::json!([]), "an alias more takes nothing away: {dry}");
+    assert_eq!(dry["changes"]["to_confirm"], serde_json::json!([]), "an alias more takes nothing away: {dry}");
     trust(&two, &["labels", "publish", "policy", policy]).ends(0, &["_labels v2", "rules in force stay"]);
     // The holders of the labels sign no rule, nor does a rule come in by the way.
     edit(&two, "policy/pii.cedar", RULE.0, RULE.1);
@@ -397,6 +397,47 @@ fn signing_refuses_what_gates_refuse_and_names_the_owner() {
     let folder = trust(alice, &["labels", "check", "policy", "--image", &format!("{pay}/hr/typo:v1")]);
     folder.ends(20, &["NOT SIGNED", "\"PII\", \"internal\", \"public\""]);
     trust(alice, &["labels", "check", "policy"]).ends(0, &["required", &format!("{pay}/hr")]);
+}
+
+#[test]
+fn what_a_signer_states_is_looked_up_told_as_stated_and_must_not_contradict_another_signer() {
+    let dir = tempfile::tempdir().unwrap();
+    let rig = Rig::start(dir.path());
+    let (alice, pay, policy) = (&rig.alice, rig.pay.as_str(), rig.policy.as_str());
+    trust(alice, &["policy", "use", policy]).ends(0, &[]);
+    let image = rig.image(dir.path(), "web", &[("com.example.data", "public")]);
+    let (tagged, reference) = (format!("{pay}/web:v1"), format!("{pay}/web:v1@{}", image.digest));
+    let sign = |person: &Person, more: &[&str]| trust(person, &[&["sign", reference.as_str()], more].concat());
+    let owner = "data-protection@example.com";
+    let typo = sign(alice, &["-a", "com.example.data=Public"]).ends(20, &["E2002", "statement", "\"Public\"", owner]);
+    assert!(typo.all.contains("\"public\""), "the values that it may have: {}", typo.all);
+    trust(alice, &["verify", &tagged]).ends(10, &["E1001"]);
+    sign(alice, &["-a", "k=1", "-a", "k=2"]).ends(2, &["two values"]);
+    sign(alice, &["-a", "com.example.dta=PII", "--dry-run"]).ends(0, &["is it \"com.example.data\""]);
+
+    // The image says public, its signer PII: the stricter one counts, and is told as what it is.
+    sign(alice, &["-a", "com.example.data=PII"]).ends(0, &["signed"]);
+    let [public, private] = ["public", "private"].map(|cloud| format!("policy/environments/{cloud}.toml"));
+    let denied = trust(alice, &["verify", &tagged, "--env", &public]);
+    let denied = denied.ends(20, &["statement", "stated when signing, not covered by the digest; not fit for public"]);
+    assert!(!denied.all.contains("annotation"), "{}", denied.all);
+    trust(alice, &["verify", &tagged, "--env", &private]).ends(0, &[]);
+
+    // A second signer who states something else would lock everybody out.
+    let qa = rig.person("qa");
+    rig.give("qa", pay, &qa);
+    for (more, says) in
+        [(&[][..], "nothing  to be signed now"), (&["-a", "com.example.data=internal"], "\"internal\"  to be")]
+    {
+        let refused =
+            sign(&qa, more).ends(12, &["E1008", "is not signed", "statement com.example.data", "\"PII\"  by "]);
+        assert!(refused.all.contains(says), "{}", refused.all);
+        assert!(refused.all.contains("the same statement: -a com.example.data=PII"), "{}", refused.all);
+    }
+    trust(alice, &["verify", &tagged]).ends(0, &[]);
+    sign(&qa, &["-a", "com.example.data=PII"]).ends(0, &["signed"]);
+    trust(alice, &["verify", &tagged, "--signer", "qa", "--env", &private]).ends(0, &[]);
+    trust(alice, &["verify", &tagged, "--env", &public]).ends(20, &["stated when signing"]);
 }
 
 /// The variables that shift the clock of a program.

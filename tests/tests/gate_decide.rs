@@ -736,3 +736,30 @@ async fn entries_are_what_the_view_has_signed() {
     assert_eq!(tags, ["v1", "v2"]);
     assert!(decider.entries("registry.example.com/other/api").is_empty());
 }
+
+#[tokio::test]
+async fn one_key_under_two_names_is_not_two_teams() {
+    let mut scene = Scene::new();
+    scene.set_rules(
+        r#"@id("all") permit (principal, action, resource);
+        @id("two") forbid (principal, action, resource)
+        unless { resource.signers.contains("alice") && resource.signers.contains("dave") };"#,
+    );
+    let dave = |key: u8| Delegate::new("dave", &TestKey::ed25519(key), &["*/*"]);
+    let entry = format!("api/@sha256-{}", digest(1).hex());
+    for (key, is_allowed) in [(100, false), (120, true)] {
+        let mut scene_pay = Scene::new();
+        std::mem::swap(&mut scene.pay, &mut scene_pay.pay);
+        // 100 is the key of alice.
+        scene.pay.delegate("targets", &dave(key));
+        for path in ["api/v1", entry.as_str()] {
+            scene.pay.add_target("dave", path, &manifest(1));
+            scene.pay.role("dave").set(&["targets", path, "custom"], facts(1, "public"));
+        }
+        publish_role(&mut scene.pay, "targets");
+        let _ = std::fs::remove_dir_all(scene.folder.path().join("state"));
+        let decider = scene.start().await;
+        let answer = ask(&decider, API);
+        assert_eq!(answer.is_allowed(), is_allowed, "{}", answer.line());
+    }
+}

@@ -91,7 +91,7 @@ pub mod exit {
         (KEY, "key missing, or not allowed for this role", "no"),
         (HARDWARE, "hardware key or KMS fault", "maybe"),
         (RECORDED, "recorded, but threshold not yet met", "-"),
-        (FINDINGS, "doctor/status: problems or overdue items found; policy diff: something differs", "no"),
+        (FINDINGS, "something was found: doctor, status, policy test, policy diff, policy fmt --check, policy check --strict", "no"),
         (INTERRUPTED, "interrupted", "-"),
         (TERMINATED, "terminated", "-"),
     ];
@@ -160,18 +160,21 @@ mod by {
     pub(super) const NONE: &str = "no command of this version; the id is kept for it";
     pub(super) const READ: &str = "every command that reads a collection: verify, resolve, exec, inspect, list, log, diff, and those that publish";
     pub(super) const VERIFY: &str = "verify, resolve and exec; inspect and list say it beside the image; the gate";
+    pub(super) const SIGN_AND_VERIFY: &str =
+        "sign, before anything is signed; verify, resolve and exec; inspect and list say it beside the image; the gate";
     pub(super) const SIGNERS: &str = "verify, resolve and exec with --signer or --min-signers; the gate";
     pub(super) const COMPARE: &str = "verify, which asks the registry; sign with --expect";
     pub(super) const REGISTRY: &str = "commands that ask a registry: sign and verify; the gate";
     pub(super) const PUBLISH: &str = "commands that publish: init, sign, unsign, revoke, rotate, signer";
-    pub(super) const KEYS: &str = "commands that use a private key: init, sign, unsign, revoke, rotate, signer, key";
+    pub(super) const KEYS: &str = "commands that use a private key: init, sign, unsign, revoke, rotate, signer, key, policy, labels, exception";
     pub(super) const PINS: &str = "pin add, init, and every command that reads a collection";
     pub(super) const ROOTS: &str = "init and rotate, which ask for online keys";
     pub(super) const POLICY: &str =
         "verify --env, sign where a policy is in use, the commands policy, labels and exception; the gate";
     pub(super) const FOLDERS: &str = "policy diff";
-    pub(super) const CASES: &str = "policy test";
+    pub(super) const CASES: &str = "policy test and policy publish";
     pub(super) const FORMATS: &str = "policy fmt --check";
+    pub(super) const FINDERS: &str = "doctor, status and policy check --strict";
     pub(super) const DOCTOR: &str = "doctor and status";
     pub(super) const MANIFESTS: &str = "verify --manifests";
     pub(super) const ASK: &str = "commands that change or remove something: sign, unsign, revoke, rotate, signer, pin";
@@ -265,9 +268,10 @@ catalogue! {
         "it is expired, not validly signed or cannot be fetched", ["ask the signer to sign again"], by SIGNERS,
         example ["trust signer list registry.example.com/pay"];
     FactsDiffer "E1008" THRESHOLD: "the signers state different facts about this image",
-        "labels or platforms of one digest cannot differ: one of the statements is wrong",
-        ["let the signers sign the digest again with a current program"], by VERIFY,
-        example ["trust inspect registry.example.com/pay/api:v1", "trust sign registry.example.com/pay/api:v1@sha256:1c8f0e5d1c8f0e5d1c8f0e5d1c8f0e5d1c8f0e5d1c8f0e5d1c8f0e5d1c8f0e5d"];
+        "facts of several signers on one digest must be the same: labels and platforms, which the digest covers, and what was \
+         stated with -a",
+        ["let whoever is wrong sign the digest again, with the same -a as the others"], by SIGN_AND_VERIFY,
+        example ["trust inspect registry.example.com/pay/api:v1", "trust sign registry.example.com/pay/api:v1@sha256:1c8f0e5d1c8f0e5d1c8f0e5d1c8f0e5d1c8f0e5d1c8f0e5d1c8f0e5d1c8f0e5d -a com.example.ticket=4711"];
     SignersShareKey "E1009" THRESHOLD: "required signers share a key",
         "one key stands behind several of the names, so that one holder could sign for all of them",
         ["give each signer a key of its own"], by SIGNERS,
@@ -550,7 +554,7 @@ catalogue! {
     Recorded "E5001" RECORDED: "recorded, but the threshold is not yet met",
         "more key holders have to sign", ["ask the others to sign"], by NONE;
     Findings "E6001" FINDINGS: "problems were found",
-        "see the list above", ["follow the fix beside each"], by DOCTOR,
+        "see the list above", ["follow the fix beside each"], by FINDERS,
         example ["trust status", "trust doctor"];
     FolderDiffers "E6002" FINDINGS: "the folder is not what is in force",
         "it was changed and not published, or somebody published something else", ["publish the folder, or take what is in force"],

@@ -7,6 +7,7 @@
 //! what was signed as something else later does not get its old meaning back when it is asked for by its old tag.
 //! Deliberately absent: what a registry serves, and policy.
 
+mod facts;
 mod ground;
 mod signers;
 
@@ -17,7 +18,7 @@ use trust_image::target::{Revoked, revoked_digest_path, revoked_of, revoked_tag_
 use trust_image::{Digest, ImageFacts, Reference, TargetError, target};
 use trust_tuf::lookup::{Outcome, Statement};
 use trust_tuf::model::Role;
-use trust_tuf::{TargetInfo, UtcTime, json};
+use trust_tuf::{TargetInfo, UtcTime};
 
 use crate::catalogue::Code;
 use crate::reader::Reader;
@@ -54,6 +55,10 @@ pub struct SignedBy {
     pub name: String,
     /// The role below that signer which lists the image.
     pub role: String,
+    /// Another signer of this image that shares a key with this one, directly or through a third: both count as one, and
+    /// the policy sees that other one alone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub counts_with: Option<String>,
 }
 
 /// A signer that names another image under the same path.
@@ -130,6 +135,11 @@ pub struct VerifiedImage {
 }
 
 impl VerifiedImage {
+    /// Who signed, those that share a key as one: what a policy may see, so that one key is never two people.
+    pub fn counted_signers(&self) -> Vec<String> {
+        self.signers.iter().filter(|s| s.counts_with.is_none()).map(|s| s.name.clone()).collect()
+    }
+
     /// The text for people, with a newline at its end.
     pub fn text(&self) -> String {
         let names: Vec<&str> = self.signers.iter().map(|s| s.name.as_str()).collect();
@@ -325,22 +335,24 @@ impl<G: Ground> Examination<'_, G> {
         let agree = |s: &&Statement| names(&s.target, &digest) && s.target.length == hit.target.length;
         let (same, other): (Vec<&Statement>, Vec<&Statement>) = outcome.statements.iter().partition(agree);
         let mut warnings = self.warnings().to_vec();
-        let (mut facts, mut children) = facts_of(image, &same, &mut warnings)?;
+        let (mut facts, mut children) = facts::facts_of(image, &digest, &same, &mut warnings)?;
 
         // Every form under which the content may have been revoked.
         children.extend(forms_of(&hit.target));
         self.check_revoked(image, &digest, &children, &mut basis).await?;
         self.check_parts(image, &digest, facts.as_ref()).await?;
         if let Some(facts) = &mut facts {
-            facts.tags = self.all_tags(image, &path, &outcome, &digest, &mut basis, &mut warnings).await?;
+            facts.tags = self.all_tags(image, &path, &outcome, (&digest, facts), &mut basis, &mut warnings).await?;
         }
         let tag_moved = match image.tag() {
             Some(_) if !by_tag => self.tag_moved(image, &digest, &mut basis, &mut warnings).await?,
             _ => None,
         };
 
-        let signers: Vec<SignedBy> =
-            same.iter().map(|s| SignedBy { name: s.signer.clone(), role: s.role.clone() }).collect();
+        let signers = signers::counted(
+            self.trusted(),
+            same.iter().map(|s| SignedBy { name: s.signer.clone(), role: s.role.clone(), counts_with: None }).collect(),
+        );
         let conflicts: Vec<Conflict> = other
             .iter()
             .map(|s| Conflict {
@@ -360,6 +372,10 @@ impl<G: Ground> Examination<'_, G> {
             .collect();
         signers::check(self.trusted(), image, &digest, require, &signers, &conflicts, &unusable)?;
 
+        warnings.extend(signers.iter().filter_map(|s| {
+            let other = s.counts_with.as_ref()?;
+            Some(format!("{} and {other} share a key: they count as one signer", s.name))
+        }));
         warnings.extend(conflicts.iter().map(|c| format!("{} signed another image: {}", c.name, c.digest)));
         warnings.extend(unusable.iter().map(|u| format!("signer {} cannot be used: {}", u.name, u.why)));
         let set = self.trusted();
@@ -393,13 +409,14 @@ impl<G: Ground> Examination<'_, G> {
 
     /// All tags that a digest was signed under: those in the facts of what was found under `path`, of the entries of the digest
     /// itself and of the tag asked for, by every role that signed it there. That such an entry is absent says nothing; one
-    /// that cannot be read refuses.
+    /// that cannot be read refuses. So does a signer who says something else of the digest there than the facts that count:
+    /// else a tag of one's own would be a way past what others said of the same image.
     async fn all_tags(
         &mut self,
         image: &Reference,
         path: &str,
         found: &Outcome,
-        digest: &Digest,
+        (digest, facts): (&Digest, &ImageFacts),
         basis: &mut Basis,
         warnings: &mut Vec<String>,
     ) -> Result<Vec<String>, Problem> {
@@ -421,6 +438,7 @@ impl<G: Ground> Examination<'_, G> {
         for entry in entries {
             let outcome = self.lookup(&entry).await?;
             basis.add(&outcome);
+            facts::check_elsewhere(image, digest, facts, found, &outcome)?;
             for target in same(&outcome) {
                 let Some(custom) = &target.custom else { continue };
                 match ImageFacts::from_custom(&custom.to_json()) {
@@ -595,7 +613,7 @@ pub fn digest_of(target: &TargetInfo) -> Option<Digest> {
 
 /// Every digest under which the content of a target may have been revoked: its own in each form, and those of its parts.
 pub fn revocable(target: &TargetInfo) -> BTreeSet<Digest> {
-    forms_of(target).chain(target.custom.iter().flat_map(digests_in)).collect()
+    forms_of(target).chain(target.custom.iter().flat_map(facts::digests_in)).collect()
 }
 
 /// The digests of a target's own content, in each form.
@@ -622,42 +640,6 @@ fn reason_in(target: &TargetInfo) -> Option<String> {
     let custom = target.custom.as_ref()?;
     let reason = custom.get("reason").or_else(|| custom.get("revocation")?.get("reason"))?;
     reason.as_str().map(str::to_owned)
-}
-
-/// The facts of the first signer that states some, and all digests that any of the signers lists below this one. Facts
-/// that differ refuse: nobody could say which of them are right.
-fn facts_of(
-    image: &Reference,
-    statements: &[&Statement],
-    warnings: &mut Vec<String>,
-) -> Result<(Option<ImageFacts>, BTreeSet<Digest>), Problem> {
-    let mut first: Option<(String, ImageFacts)> = None;
-    let mut children = BTreeSet::new();
-    for statement in statements {
-        let Some(custom) = &statement.target.custom else { continue };
-        children.extend(digests_in(custom));
-        match ImageFacts::from_custom(&custom.to_json()) {
-            Ok(None) => {}
-            Ok(Some(facts)) => match &first {
-                Some((name, known)) if !known.agrees_with(&facts) => {
-                    return Err(Problem::new(Code::FactsDiffer)
-                        .fact("image", image)
-                        .fact("signers", format!("{name}, {}", statement.signer)));
-                }
-                Some(_) => {}
-                None => first = Some((statement.signer.clone(), facts)),
-            },
-            Err(error) => warnings.push(format!("the facts of signer {} cannot be read: {error}", statement.signer)),
-        }
-    }
-    Ok((first.map(|(_, facts)| facts), children))
-}
-
-/// The digests of the parts in a `custom` object, also in one whose other members cannot be read: a revocation must not
-/// be missed because a label is malformed.
-fn digests_in(custom: &json::Value) -> impl Iterator<Item = Digest> + '_ {
-    let platforms = custom.get("image").and_then(|i| i.get("platforms")).and_then(json::Value::as_array);
-    platforms.into_iter().flatten().filter_map(|p| Digest::parse(p.get("digest")?.as_str()?).ok())
 }
 
 #[cfg(test)]

@@ -305,16 +305,22 @@ pub fn bad_file(path: &Path, why: &str) -> Problem {
 }
 
 /// Nobody here has a key for the role.
-pub fn no_key_for(role: &str, needed: u64, have: usize, listed: &[String]) -> Problem {
-    let headline = match have {
-        0 => format!("no key of this machine may sign for `{role}`"),
-        have => format!("`{role}` needs {needed} keys, and {have} of them are on this machine"),
-    };
-    Problem::new(Code::KeyNotAllowed)
-        .headline(headline)
-        .fact("role", role)
-        .fact("its keys", listed.join(", "))
-        .remedy(["name a key of the role with --key URI, or look at: trust key list"])
+pub fn no_key_for(role: &str, needed: u64, have: &[String], listed: &[String]) -> Problem {
+    let problem = Problem::new(Code::KeyNotAllowed).fact("role", role).fact("its keys", listed.join(", "));
+    if have.is_empty() {
+        return problem
+            .headline(format!("no key of this machine may sign for `{role}`"))
+            .remedy(["name a key of the role with --key URI, or look at: trust key list"]);
+    }
+    let (given, others) = (have.len(), listed.iter().filter(|id| !have.contains(id)).cloned().collect::<Vec<_>>());
+    let more = usize::try_from(needed).unwrap_or(usize::MAX).saturating_sub(given);
+    problem
+        .headline(format!("`{role}` is signed by {needed} of its keys together: {given} of {needed} given"))
+        .cause(format!("its threshold is {needed}; {} may sign for it, and more is needed", have.join(", ")))
+        .remedy([
+            format!("also give {more} of {} with --key URI", others.join(", ")),
+            "see those of this machine: trust key list".to_owned(),
+        ])
 }
 
 /// A key that was named is none of the role's.
@@ -508,8 +514,8 @@ pub fn facts(image: &Reference, error: &trust_image::FactsError) -> Problem {
     match error {
         trust_image::FactsError::NotComposed { .. } => problem
             .fact("why", "clients that compose text before they check a signature would refuse the whole role file")
-            .remedy(["write it with composed characters (é as one character, not e and an accent), then build the image again"]),
-        _ => problem.remedy(["shorten the labels or annotations of the image, or leave out --annotation"]),
+            .remedy(["write it with composed characters (é as one character, not e and an accent): in the image, and build it again; in -a, and sign again"]),
+        _ => problem.remedy(["shorten the labels or annotations of the image, or state less with -a"]),
     }
 }
 

@@ -285,6 +285,14 @@ impl<'a> Keyring<'a> {
         KeyName::parse(uri).is_ok_and(|name| !is_there(name))
     }
 
+    /// The key of the store that was probably meant, where [`Keyring::take_or_make`] would make one of this name.
+    pub fn near(&self, uri: &str) -> Result<Option<String>, Problem> {
+        let Some(store) = self.store.as_ref().filter(|_| self.would_make(uri)) else { return Ok(None) };
+        let entries = store.list().map_err(|e| fault::key(&e))?;
+        let names = entries.iter().map(|entry| entry.name.as_str());
+        Ok(trust_policy::nearest(uri, names).map(str::to_owned))
+    }
+
     /// The key under this name if it is in the store (opened), else a new one, which [`Keyring::store_new`] keeps.
     pub fn take_or_make(&mut self, uri: &str, kind: Kind) -> Result<Rc<LocalKey>, Problem> {
         if self.would_make(uri)
@@ -349,8 +357,8 @@ impl<'a> Keyring<'a> {
         Ok(publics.into_iter().any(|public| keys.holds(&public)))
     }
 
-    /// Opens as many keys of the role as its threshold needs. Named keys come first; `only_named` is for commands with one
-    /// role, where a named key that is not of the role is an error.
+    /// Opens as many keys of the role as its threshold needs. Named keys come first; a named key of another role is left for
+    /// that one. `only_named` is for commands with one role: where keys were named, no others are looked for.
     pub fn for_role(
         &mut self,
         role: &str,
@@ -362,6 +370,7 @@ impl<'a> Keyring<'a> {
         let listed: Vec<String> = keys.keyids().iter().map(|id| id.short().to_owned()).collect();
         let mut chosen: Vec<Rc<LocalKey>> = Vec::new();
         let already: Vec<Rc<LocalKey>> = self.open.values().filter(|key| keys.holds(key.public())).cloned().collect();
+        let mut others: Vec<String> = Vec::new();
         let count = self.named()?.len();
         for at in 0..count {
             if chosen.len() >= needed {
@@ -370,17 +379,11 @@ impl<'a> Keyring<'a> {
             let Some(found) = self.named.as_ref().and_then(|named| named.get(at)) else { break };
             let (name, public) = (found.name.clone(), found.locked.public().cloned());
             if public.as_ref().is_some_and(|public| !keys.holds(public)) {
-                if only_named {
-                    return Err(fault::key_not_of_role(role, &name, &listed));
-                }
+                others.push(name);
                 continue;
             }
             let key = self.open_named(at, kind)?;
-            if keys.holds(key.public()) {
-                push_distinct(&mut chosen, key);
-            } else if only_named {
-                return Err(fault::key_not_of_role(role, &name, &listed));
-            }
+            if keys.holds(key.public()) { push_distinct(&mut chosen, key) } else { others.push(name) }
         }
         for key in already {
             if chosen.len() < needed {
@@ -391,7 +394,10 @@ impl<'a> Keyring<'a> {
             self.add_from_store(&mut chosen, keys, kind, needed)?;
         }
         if chosen.len() < needed {
-            return Err(fault::no_key_for(role, keys.threshold(), chosen.len(), &listed));
+            if chosen.is_empty() && only_named && !others.is_empty() {
+                return Err(fault::key_not_of_role(role, &others.join(", "), &listed));
+            }
+            return Err(fault::no_key_for(role, keys.threshold(), &short_ids(&chosen), &listed));
         }
         Ok(chosen)
     }
@@ -454,6 +460,11 @@ fn push_distinct(chosen: &mut Vec<Rc<LocalKey>>, key: Rc<LocalKey>) {
     if chosen.iter().all(|other| other.public() != key.public()) {
         chosen.push(key);
     }
+}
+
+/// Their ids, as messages name them.
+pub fn short_ids(keys: &[Rc<LocalKey>]) -> Vec<String> {
+    keys.iter().map(|key| key.id().short().to_owned()).collect()
 }
 
 /// A URI for messages. What follows a scheme that we do not know could be a pasted secret: only what parses is repeated.

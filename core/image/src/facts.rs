@@ -1,10 +1,10 @@
 //! The signed facts of an image: the `custom.image` object of a target.
 //!
-//! Facts are copied at signing from content that the digest covers; `signed` and `tags` are the signer's claim. Invariant:
+//! Facts are copied at signing from content that the digest covers; `signed`, `tags` and `stated` are the signer's claim. Invariant:
 //! a value that was read or written here has valid tags, digests and platforms and fits into [`MAX_FACTS_LEN`] bytes; unknown
 //! members are tolerated when reading, so that a later version can add some. Text is written only in Unicode's composed
 //! form (NFC): some TUF clients compose strings before they check a signature, and would refuse the whole role file.
-//! Deliberately absent: who signed, and any meaning of a label or annotation.
+//! Deliberately absent: who signed, and any meaning of a label, annotation or statement.
 
 use std::collections::BTreeMap;
 
@@ -40,6 +40,10 @@ pub struct ImageFacts {
     pub platforms: Vec<PlatformFacts>,
     /// Annotations of the signed manifest or index itself.
     pub annotations: BTreeMap<String, String>,
+    /// What the signer stated when signing; the digest does not cover it. Left out where there is nothing: so were all facts
+    /// written before there were statements.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub stated: BTreeMap<String, String>,
 }
 
 /// Facts of one platform of an image.
@@ -80,10 +84,10 @@ pub enum FactsError {
     /// `mediaType` is not one of the four of images and indexes.
     #[error("the media type in the facts is not that of an image or index")]
     MediaType,
-    /// A label or annotation is not in NFC. Only refused when writing.
+    /// A label, annotation or statement is not in NFC. Only refused when writing.
     #[error("the {what} {key} is not in Unicode's composed form (NFC)")]
     NotComposed {
-        /// `label` or `annotation`.
+        /// `label`, `annotation` or `statement`.
         what: &'static str,
         /// Its key, escaped and cut for printing.
         key: String,
@@ -147,16 +151,6 @@ impl ImageFacts {
         }
     }
 
-    /// Whether two signers say the same about the content: all but time and tags, platforms in any order.
-    pub fn agrees_with(&self, other: &ImageFacts) -> bool {
-        let sorted = |facts: &ImageFacts| {
-            let mut platforms = facts.platforms.clone();
-            platforms.sort();
-            platforms
-        };
-        self.media_type == other.media_type && self.annotations == other.annotations && sorted(self) == sorted(other)
-    }
-
     /// Whether the facts are those of an index.
     pub fn is_index(&self) -> bool {
         MediaType::parse(&self.media_type).is_some_and(MediaType::is_index)
@@ -164,7 +158,8 @@ impl ImageFacts {
 
     fn check_composed(&self) -> Result<(), FactsError> {
         let labels = self.platforms.iter().flat_map(|entry| &entry.labels).map(|pair| ("label", pair));
-        let all = labels.chain(self.annotations.iter().map(|pair| ("annotation", pair)));
+        let annotations = self.annotations.iter().map(|pair| ("annotation", pair));
+        let all = labels.chain(annotations).chain(self.stated.iter().map(|pair| ("statement", pair)));
         for (what, (key, value)) in all {
             if !is_nfc(key) || !is_nfc(value) {
                 let key = key.chars().take(128).flat_map(char::escape_default).collect();
@@ -229,6 +224,7 @@ mod tests {
             tags: vec!["_x".to_owned(), "v1".to_owned()],
             platforms: vec![platform("linux/amd64", 1), platform("linux/arm64/v8", 2), platform(NOT_RUNNABLE, 3)],
             annotations: BTreeMap::new(),
+            stated: BTreeMap::new(),
         }
     }
 
@@ -256,6 +252,8 @@ mod tests {
             (json!({}), FactsError::Shape),
             (changed("tags", json!("v1")), FactsError::Shape),
             (changed("annotations", json!({"a": 1})), FactsError::Shape),
+            (changed("stated", json!({"a": 1})), FactsError::Shape),
+            (changed("stated", json!(null)), FactsError::Shape),
             (
                 changed("platforms", json!([{"platform": "linux/amd64", "digest": "sha256:00", "labels": {}}])),
                 FactsError::Shape,
@@ -307,6 +305,10 @@ mod tests {
         assert!(ImageFacts::from_custom(&bytes).is_ok());
         large.annotations.insert("a".to_owned(), "v".repeat(room + 1));
         assert_eq!(large.to_custom(), Err(FactsError::TooLarge { len: MAX_FACTS_LEN + 1 }));
+        // Statements take of the same room.
+        large.annotations.insert("a".to_owned(), "v".repeat(room));
+        large.stated.insert("s".to_owned(), String::new());
+        assert!(matches!(large.to_custom(), Err(FactsError::TooLarge { .. })));
         let spaced = [b" ".as_slice(), &bytes].concat();
         assert_eq!(ImageFacts::from_custom(&spaced), Err(FactsError::TooLarge { len: MAX_FACTS_LEN + 1 }));
     }
@@ -322,19 +324,23 @@ mod tests {
     fn text_that_other_clients_would_compose_before_they_check_a_signature_is_not_written() {
         // "é" as one character, and as "e" with an accent: equal for a reader, other bytes under the signature.
         let (composed_form, loose) = ("caf\u{e9}", "cafe\u{301}");
-        let with = |label: bool, key: &str, value: &str| {
+        let with = |what: &str, key: &str, value: &str| {
             let mut one = facts();
-            let at = if label { &mut one.platforms[2].labels } else { &mut one.annotations };
+            let at = match what {
+                "label" => &mut one.platforms[2].labels,
+                "annotation" => &mut one.annotations,
+                _ => &mut one.stated,
+            };
             at.insert(key.to_owned(), value.to_owned());
             one
         };
-        for label in [true, false] {
-            assert!(with(label, composed_form, composed_form).to_custom().is_ok());
+        for what in ["label", "annotation", "statement"] {
+            assert!(with(what, composed_form, composed_form).to_custom().is_ok());
             for (key, value) in [(loose, "x"), ("x", loose)] {
-                let one = with(label, key, value);
+                let one = with(what, key, value);
                 let error = one.to_custom().unwrap_err();
                 assert!(matches!(error, FactsError::NotComposed { .. }), "{error}");
-                assert!(error.to_string().is_ascii(), "{error}");
+                assert!(error.to_string().is_ascii() && error.to_string().contains(what), "{error}");
                 // What somebody signed so is read as it stands: the digest of another program's image stays usable.
                 let read = ImageFacts::from_custom(&serde_json::to_vec(&Custom { image: &one }).unwrap());
                 assert_eq!(read.unwrap().unwrap(), one);
@@ -347,6 +353,17 @@ mod tests {
     fn unknown_members_are_tolerated_and_other_custom_objects_are_no_facts() {
         assert_eq!(read(changed("later", json!({"x": [1]}))).unwrap().unwrap(), facts());
         assert_eq!(ImageFacts::from_custom(b"{\"other\":1}"), Ok(None));
+    }
+
+    #[test]
+    fn statements_stand_apart_from_annotations_and_facts_without_some_are_written_as_before() {
+        let mut one = facts();
+        assert!(!String::from_utf8(one.to_custom().unwrap()).unwrap().contains("stated"));
+        one.annotations.insert("k".to_owned(), "covered".to_owned());
+        one.stated.insert("k".to_owned(), "claimed".to_owned());
+        let text = String::from_utf8(one.to_custom().unwrap()).unwrap();
+        assert!(text.ends_with(r#""annotations":{"k":"covered"},"stated":{"k":"claimed"}}}"#), "{text}");
+        assert_eq!(ImageFacts::from_custom(text.as_bytes()).unwrap().unwrap(), one);
     }
 
     #[test]
@@ -389,7 +406,8 @@ mod tests {
             let mut one = facts();
             one.tags = tags.into_iter().collect();
             one.platforms[0].labels = labels.clone();
-            one.annotations = labels;
+            one.annotations = labels.clone();
+            one.stated = labels;
             let bytes = one.to_custom().unwrap();
             prop_assert_eq!(ImageFacts::from_custom(&bytes).unwrap().unwrap(), one);
         }

@@ -5,6 +5,7 @@
 //! fetching (the reader's registry client), policy on labels, and the contents of TUF metadata.
 
 pub mod config;
+mod differ;
 pub mod digest;
 pub mod facts;
 pub mod json;
@@ -14,6 +15,7 @@ pub mod target;
 pub mod workload;
 
 pub use config::{ConfigError, ImageConfig};
+pub use differ::{Difference, Member};
 pub use digest::{Digest, DigestError};
 pub use facts::{FactsError, ImageFacts, PlatformFacts};
 pub use manifest::{Descriptor, ImageManifest, Index, Manifest, ManifestError, MediaType, Platform};

@@ -20,7 +20,7 @@ pub const MAX_STEPS: u64 = 500_000;
 /// A rule that is asked, beside its condition.
 const RULE: u64 = 40;
 /// A member or label of an entity, which is looked up each time.
-const LOOKED_UP: u64 = 10;
+const LOOKED_UP: u64 = 20;
 /// An item of a list that stands in the rule: the list is built each time.
 const ITEM: u64 = 5;
 /// A time or another value that is read from text each time.
@@ -33,6 +33,7 @@ const CHARACTERS: u64 = 32;
 enum Fact {
     Label(String),
     Annotation(String),
+    Stated(String),
     Repository,
     /// The longest of the other members and of the labels of the environment.
     Member,
@@ -196,6 +197,7 @@ fn fact(expr: &Expr) -> Fact {
             (of, Some(key)) if is(of, Var::Resource) => Fact::Label(key),
             (of, Some(_)) if is(of, Var::Principal) => Fact::Member,
             (Expr::GetAttr { attr, .. }, Some(key)) if attr == "annotations" => Fact::Annotation(key),
+            (Expr::GetAttr { attr, .. }, Some(key)) if attr == "stated" => Fact::Stated(key),
             _ => Fact::Any,
         },
         Expr::GetAttr { expr, attr } if is(expr, Var::Resource) => match attr.as_str() {
@@ -222,6 +224,7 @@ fn length(fact: &Fact, env: &Environment, subject: &Subject, platforms: &[&Platf
         // Counted for each platform.
         Fact::Label(_) => 0,
         Fact::Annotation(key) => facts.and_then(|facts| facts.annotations.get(key)).map_or(0, String::len),
+        Fact::Stated(key) => facts.and_then(|facts| facts.stated.get(key)).map_or(0, String::len),
         Fact::Repository => reference.canonical_path().len(),
         Fact::Tags => facts.map_or(0, |facts| facts.tags.len()).saturating_add(1),
         Fact::Signers => subject.signers.len(),
@@ -237,10 +240,11 @@ fn length(fact: &Fact, env: &Environment, subject: &Subject, platforms: &[&Platf
         }
         Fact::Any => {
             let labels = platforms.iter().flat_map(|platform| platform.labels.values()).map(String::as_str);
-            let annotations = facts.into_iter().flat_map(|facts| facts.annotations.values()).map(String::as_str);
+            let said = facts.into_iter().flat_map(|facts| facts.annotations.values().chain(facts.stated.values()));
+            let said = said.map(String::as_str);
             let others = [Fact::Repository, Fact::Member, Fact::Tags, Fact::Signers, Fact::Conflicts, Fact::Platforms];
             let others = others.iter().map(|fact| length(fact, env, subject, platforms)).max().unwrap_or(0);
-            longest(&mut labels.chain(annotations)).max(others)
+            longest(&mut labels.chain(said)).max(others)
         }
     }
 }
@@ -276,6 +280,7 @@ mod tests {
                 tags: Vec::new(),
                 platforms: (0..platforms).map(platform).collect(),
                 annotations: [("l".to_owned(), label.to_owned())].into(),
+                stated: [("s".to_owned(), label.to_owned())].into(),
             }),
         };
         let runnable: Vec<&PlatformFacts> = subject.facts.as_ref().unwrap().platforms.iter().collect();
@@ -299,6 +304,8 @@ mod tests {
         }
         let annotation = "resource.annotations.getTag(\"l\") like \"*aaaaaaaaaaaaaaa\"";
         assert!(steps(annotation, &"a".repeat(16_000), 3) > 7_900);
+        let statement = "resource.stated.getTag(\"s\") like \"*aaaaaaaaaaaaaaa\"";
+        assert!(steps(statement, &"a".repeat(16_000), 3) > 7_900);
     }
 
     #[test]

@@ -8,7 +8,7 @@
 
 use std::collections::BTreeMap;
 
-use cedar_policy::{Authorizer, Decision as CedarDecision, PolicyId};
+use cedar_policy::{Authorizer, Decision as CedarDecision, PolicyId, PolicySet};
 use trust_image::{ImageFacts, PlatformFacts};
 
 use crate::cost::MAX_STEPS;
@@ -22,7 +22,7 @@ use crate::subject::{Action, Subject};
 use crate::text;
 
 /// Rules that are named when nothing permits.
-const MAX_NAMED: usize = 16;
+pub(crate) const MAX_NAMED: usize = 16;
 /// Allowed values that are named beside an unknown one.
 const MAX_VALUES_NAMED: usize = 8;
 
@@ -57,8 +57,8 @@ impl Policy {
             steps if steps > MAX_STEPS => Err(too_costly(steps)),
             _ => Asked::new(self, env, action, subject, now_unix),
         };
-        let outcome = match asked {
-            Ok(asked) => self.evaluate(&asked, applicable, &runnable),
+        let outcome = match asked.and_then(|asked| Ok((asked, applicable.set(&self.rules)?))) {
+            Ok((asked, set)) => self.evaluate(&asked, applicable, set, &runnable),
             Err(error) => {
                 let verdicts = vec![(Verdict::Error, Vec::new()); runnable.len()];
                 Outcome { cause: Cause::Error, verdicts, hits: Hits::new(), errors: vec![error.to_string()] }
@@ -80,14 +80,20 @@ impl Policy {
         }
     }
 
-    fn evaluate(&self, asked: &Asked<'_>, applicable: &Applicable, runnable: &[&PlatformFacts]) -> Outcome {
+    fn evaluate(
+        &self,
+        asked: &Asked<'_>,
+        applicable: &Applicable,
+        set: &PolicySet,
+        runnable: &[&PlatformFacts],
+    ) -> Outcome {
         let authorizer = Authorizer::new();
         let mut verdicts = Vec::with_capacity(runnable.len());
         let mut errors = Vec::new();
         for platform in runnable {
             verdicts.push(match asked.platform(platform) {
                 Ok((request, entities)) => {
-                    let answer = authorizer.is_authorized(&request, &applicable.set, &entities);
+                    let answer = authorizer.is_authorized(&request, set, &entities);
                     let failed: Vec<_> = answer.diagnostics().errors().collect();
                     if failed.is_empty() {
                         let rules = self.places(answer.diagnostics().reason());
@@ -194,7 +200,7 @@ impl Policy {
         }
     }
 
-    /// The denial if a governed label or annotation has an unknown value, or a required label is missing.
+    /// The denial if a governed label, annotation or statement has an unknown value, or a required label is missing.
     fn by_dictionary(
         &self,
         env: &Environment,
@@ -202,8 +208,11 @@ impl Policy {
         subject: &Subject,
         runnable: &[&PlatformFacts],
     ) -> Option<Decision> {
-        let annotations = subject.facts.as_ref().map(|facts| &facts.annotations);
-        let annotated = annotations.into_iter().flatten().filter(|(k, v)| self.is_outside(k, v)).collect::<Vec<_>>();
+        let facts = subject.facts.as_ref();
+        let annotated = facts.into_iter().flat_map(|facts| &facts.annotations).filter(|(k, v)| self.is_outside(k, v));
+        let stated = facts.into_iter().flat_map(|facts| &facts.stated).filter(|(k, v)| self.is_outside(k, v));
+        let (annotated, stated): (Vec<_>, Vec<_>) = (annotated.collect(), stated.collect());
+        let is_said = !annotated.is_empty() || !stated.is_empty();
         let required = self.dictionary.required(subject.reference.name());
         let mut outside: Found<'_> = BTreeMap::new();
         let mut missing: Found<'_> = BTreeMap::new();
@@ -211,7 +220,7 @@ impl Policy {
         for platform in runnable {
             let unknown: Vec<_> = platform.labels.iter().filter(|(k, v)| self.is_outside(k, v)).collect();
             let absent: Vec<_> = required.iter().filter(|key| !platform.labels.contains_key(**key)).collect();
-            verdicts.push(match (unknown.is_empty() && annotated.is_empty(), absent.is_empty()) {
+            verdicts.push(match (unknown.is_empty() && !is_said, absent.is_empty()) {
                 (false, _) => Verdict::LabelOutside,
                 (true, false) => Verdict::LabelMissing,
                 (true, true) => Verdict::NotReached,
@@ -223,7 +232,7 @@ impl Policy {
                 missing.entry((key, "")).or_default().push(&platform.platform);
             }
         }
-        let cause = match (outside.is_empty() && annotated.is_empty(), missing.is_empty()) {
+        let cause = match (outside.is_empty() && !is_said, missing.is_empty()) {
             (false, _) => Cause::LabelOutside,
             (true, false) => Cause::LabelMissing,
             (true, true) => return None,
@@ -237,6 +246,10 @@ impl Policy {
         for (key, value) in annotated {
             facts.push(explain::annotation(key, Some(value), "; not in the dictionary"));
             errors.push(self.told_outside("annotation", key, value, ""));
+        }
+        for (key, value) in stated {
+            facts.push(explain::stated(key, Some(value), "; not in the dictionary"));
+            errors.push(self.told_outside("statement", key, value, ""));
         }
         for ((key, _), platforms) in &missing {
             facts.push(label(key, None, platforms, "; required by the dictionary"));

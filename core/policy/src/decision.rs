@@ -117,6 +117,8 @@ pub enum FactKind {
     ImageLabel,
     /// An annotation of the signed manifest or index.
     ImageAnnotation,
+    /// What the signers stated, which no digest covers.
+    ImageStatement,
     /// Another fact of the image.
     Image,
     /// The time of the decision.
@@ -352,6 +354,7 @@ impl FactKind {
             FactKind::EnvironmentLabel => "environment label",
             FactKind::ImageLabel => "image label",
             FactKind::ImageAnnotation => "image annotation",
+            FactKind::ImageStatement => "statement",
             FactKind::Image => "image",
             FactKind::Time => "time",
         }

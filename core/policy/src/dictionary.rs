@@ -10,7 +10,7 @@ use schemars::JsonSchema;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
 use trust_image::json::{self, JsonError};
-use trust_image::reference::canonical_domain;
+use trust_image::reference::{DOCKER_HUB, canonical_domain};
 
 use crate::environment::Cloud;
 use crate::members::{self, Members};
@@ -204,6 +204,16 @@ pub enum DictionaryError {
         /// The name, escaped.
         pattern: String,
     },
+    /// A name in `required` that no image has, because images are compared by their canonical names.
+    #[error("{pattern} in required of the key {key} is compared with canonical names, and is none: write {canonical}")]
+    RequiredSpelling {
+        /// The key, escaped.
+        key: String,
+        /// The name, escaped.
+        pattern: String,
+        /// How it is written.
+        canonical: String,
+    },
     /// A description or owner is longer than [`MAX_TEXT_LEN`] bytes.
     #[error("a description or owner of the key {key} is longer than {MAX_TEXT_LEN} bytes")]
     Text {
@@ -389,6 +399,14 @@ fn is_registry(host: &str) -> bool {
     host.contains('*') || (is_told_from_a_path && canonical_domain(host).is_ok_and(|canonical| canonical == host))
 }
 
+/// How a pattern has to be written that is shorter than the names of images: `nginx` of Docker Hub is `library/nginx`, and what
+/// matches nothing would require nothing. One component may also be meant as an organisation.
+fn canonical(pattern: &str) -> Option<String> {
+    let (host, rest) = pattern.split_once('/')?;
+    let short = Some(rest).filter(|rest| host == DOCKER_HUB && !rest.contains(['/', '*']) && *rest != "library")?;
+    Some(format!("{DOCKER_HUB}/library/{short} for the image, or {DOCKER_HUB}/{short}/* for the organisation"))
+}
+
 /// A value or alias, for people.
 fn shown(spelling: &str, value: &str) -> String {
     if spelling == value {
@@ -447,6 +465,10 @@ fn read_key(name: &str, governed: Governed) -> Result<Key, DictionaryError> {
     }
     if let Some(wrong) = governed.required.iter().find(|pattern| !is_name_pattern(pattern)) {
         return Err(DictionaryError::Required { key: key(), pattern: text::quoted(wrong) });
+    }
+    let spelt = governed.required.iter().find_map(|pattern| Some((pattern, canonical(pattern)?)));
+    if let Some((wrong, canonical)) = spelt {
+        return Err(DictionaryError::RequiredSpelling { key: key(), pattern: text::quoted(wrong), canonical });
     }
     if governed.values.is_empty() {
         return Err(DictionaryError::NoValues { key: key() });
@@ -665,6 +687,21 @@ mod tests {
             ("localhost:5000/hr", "localhost:5000/hr/x", true),
         ] {
             assert_eq!(at(pattern, name), is, "{pattern} {name}");
+        }
+    }
+
+    #[test]
+    fn a_required_name_in_another_spelling_than_images_have_is_refused_with_the_right_one() {
+        for (pattern, canonical) in [
+            ("docker.io/nginx", "docker.io/library/nginx"),
+            ("docker.io/nginx", "docker.io/nginx/*"),
+        ] {
+            let refused = required(&[pattern]).unwrap_err();
+            assert!(matches!(refused, DictionaryError::RequiredSpelling { .. }), "{pattern}: {refused}");
+            assert!(refused.to_string().contains(canonical), "{refused}");
+        }
+        for pattern in ["docker.io", "docker.io/library", "docker.io/*", "docker.io/acme/*", "*/hr", "localhost:5000"] {
+            assert!(required(&[pattern]).is_ok(), "{pattern}");
         }
     }
 

@@ -11,7 +11,7 @@ use cedar_policy::{
     Context, Entities, Entity, EntityId, EntityTypeName, EntityUid, Request, RestrictedExpression as Value, Schema,
     Validator,
 };
-use trust_image::PlatformFacts;
+use trust_image::{ImageFacts, PlatformFacts};
 
 use crate::SCHEMA;
 use crate::dictionary::Meaning;
@@ -30,6 +30,7 @@ pub(crate) struct Model {
     environment: EntityTypeName,
     platform: EntityTypeName,
     annotations: EntityTypeName,
+    statements: EntityTypeName,
     actions: [(Action, EntityUid); 3],
     validator: Validator,
 }
@@ -51,6 +52,7 @@ impl Model {
             environment: named("Environment")?,
             platform: named("Platform")?,
             annotations: named("Annotations")?,
+            statements: named("Statements")?,
             actions: Action::ALL.map(uid),
             validator: Validator::new(schema.clone()),
             schema,
@@ -125,11 +127,11 @@ pub(crate) struct Asked<'a> {
     environment: &'a Environment,
     principal: EntityUid,
     action: EntityUid,
-    /// Environment and annotations.
+    /// Environment, annotations and statements.
     entities: Entities,
     context: Context,
     members: Vec<(String, Value)>,
-    annotations: Option<&'a BTreeMap<String, String>>,
+    facts: Option<&'a ImageFacts>,
 }
 
 impl<'a> Asked<'a> {
@@ -144,13 +146,16 @@ impl<'a> Asked<'a> {
         let (principal, entities) = policy.prepared.environment(policy.model, environment)?;
         let context = policy.prepared.context(now_unix)?;
         let action = policy.model.action(action)?;
-        let annotated = annotations_entity(policy.model, subject)?;
+        let facts = subject.facts.as_ref();
+        let said = |of: &EntityTypeName, texts: Option<&BTreeMap<String, String>>| said_entity(of, subject, texts);
+        let annotated = said(&policy.model.annotations, facts.map(|facts| &facts.annotations))?;
+        let stated = said(&policy.model.statements, facts.map(|facts| &facts.stated))?;
         let mut members = members(subject);
         members.push(("annotations".to_owned(), Value::new_entity_uid(annotated.uid())));
+        members.push(("stated".to_owned(), Value::new_entity_uid(stated.uid())));
         let entities =
-            entities.add_entities([annotated], Some(&policy.model.schema)).map_err(|e| BuildError::of(&e))?;
-        let annotations = subject.facts.as_ref().map(|facts| &facts.annotations);
-        Ok(Asked { policy, environment, principal, action, entities, context, members, annotations })
+            entities.add_entities([annotated, stated], Some(&policy.model.schema)).map_err(|e| BuildError::of(&e))?;
+        Ok(Asked { policy, environment, principal, action, entities, context, members, facts })
     }
 
     /// Request and entities of one platform. Its governed labels are in the dictionary.
@@ -185,10 +190,11 @@ impl<'a> Asked<'a> {
 }
 
 impl Asked<'_> {
-    /// Whether no annotation says of a governed key what is not fit here: of two places, the stricter one counts.
+    /// Whether no annotation and no statement says of a governed key what is not fit here: of several places, the strictest
+    /// one counts.
     fn is_not_contradicted(&self, key: &str) -> bool {
-        let said = self.annotations.and_then(|annotations| annotations.get(key));
-        said.is_none_or(|value| {
+        let said = self.facts.into_iter().flat_map(|facts| [facts.annotations.get(key), facts.stated.get(key)]);
+        said.flatten().all(|value| {
             let meaning = self.policy.dictionary.meaning(key, value, self.environment.cloud);
             matches!(meaning, Meaning::Value { fit: true, .. })
         })
@@ -211,11 +217,15 @@ fn environment_entity(uid: EntityUid, environment: &Environment) -> Result<Entit
     Entity::new_with_tags(uid, members, [], tags).map_err(|e| BuildError::of(&e))
 }
 
-fn annotations_entity(model: &Model, subject: &Subject) -> Result<Entity, BuildError> {
+/// The annotations or the statements of an image.
+fn said_entity(
+    of: &EntityTypeName,
+    subject: &Subject,
+    texts: Option<&BTreeMap<String, String>>,
+) -> Result<Entity, BuildError> {
     let id = EntityId::new(subject.digest.to_string());
-    let uid = EntityUid::from_type_name_and_id(model.annotations.clone(), id);
-    let annotations = subject.facts.iter().flat_map(|facts| &facts.annotations);
-    let tags = annotations.map(|(key, value)| (key.clone(), text_value(value)));
+    let uid = EntityUid::from_type_name_and_id(of.clone(), id);
+    let tags = texts.into_iter().flatten().map(|(key, value)| (key.clone(), text_value(value)));
     Entity::new_with_tags(uid, [], [], tags).map_err(|e| BuildError::of(&e))
 }
 

@@ -6,11 +6,14 @@
 //! policy ever comes here. A file that does not read lifts nothing. Deliberately absent: who may sign one (the reader
 //! checks the role), and how they are kept.
 
+use std::fmt;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use trust_image::json::{self, JsonError};
 use trust_image::{Digest, Reference};
 
+use crate::decide::MAX_NAMED;
 use crate::decision::{Cause, Decision, ExceptionUsed, PlatformDecision, Verdict};
 use crate::environment;
 use crate::load::{MAX_ID_LEN, Source};
@@ -204,23 +207,100 @@ impl Exception {
         self.expires
     }
 
+    /// Whether both are for the same image in the same environment.
+    pub fn is_beside(&self, other: &Exception) -> bool {
+        self.digest == other.digest && self.name == other.name && self.file.environment == other.file.environment
+    }
+
+    /// Whether it is for this image, by name and digest.
+    fn is_of(&self, subject: &Subject) -> bool {
+        self.digest == subject.digest && self.name == subject.reference.name()
+    }
+
     /// Whether it lifts this denial.
     fn lifts(&self, decision: &Decision, subject: &Subject, now_unix: i64) -> bool {
+        self.is_of(subject) && self.why_not(decision, now_unix).is_none()
+    }
+
+    /// Why it does not lift this denial of its image.
+    fn why_not(&self, decision: &Decision, now_unix: i64) -> Option<NotLifted> {
+        if self.file.environment != decision.environment.name {
+            return Some(NotLifted::Environment { environment: self.file.environment.clone() });
+        }
+        if now_unix >= self.expires {
+            return Some(NotLifted::Expired { expires: self.file.expires.clone() });
+        }
+        if !self.holds(now_unix) {
+            return Some(NotLifted::NotYet { granted: self.file.granted.clone() });
+        }
         let by_rules = matches!(decision.cause, Cause::Forbidden | Cause::NothingPermits);
+        if !by_rules || decision.rules.is_empty() {
+            return Some(NotLifted::NoRule);
+        }
+        // Of very many rules that were not met not all are told: then it is not known which must be named.
+        if decision.cause == Cause::NothingPermits && decision.rules.len() >= MAX_NAMED {
+            return Some(NotLifted::TooMany);
+        }
+        let is_named = |id: &&String| self.file.rules.contains(id);
+        let rules: Vec<String> = decision.rules.iter().map(|rule| &rule.id).filter(|id| !is_named(id)).cloned().collect();
+        if !rules.is_empty() {
+            return Some(NotLifted::Rules { rules });
+        }
         // Beside a platform that is forbidden one that no rule permits stays denied: no rule of its denial can be named.
         let is_told = |platform: &PlatformDecision| match platform.verdict {
             Verdict::Permitted | Verdict::Forbidden => true,
             Verdict::NothingPermits => decision.cause == Cause::NothingPermits,
             _ => false,
         };
-        by_rules
-            && !decision.rules.is_empty()
-            && decision.rules.iter().all(|rule| self.file.rules.contains(&rule.id))
-            && decision.platforms.iter().all(is_told)
-            && self.digest == subject.digest
-            && self.name == subject.reference.name()
-            && self.file.environment == decision.environment.name
-            && self.holds(now_unix)
+        (!decision.platforms.iter().all(is_told)).then_some(NotLifted::Platform)
+    }
+}
+
+/// Why an exception for an image does not lift a denial of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NotLifted {
+    /// It is for another environment.
+    Environment {
+        /// For which one.
+        environment: String,
+    },
+    /// It has expired.
+    Expired {
+        /// The first second at which it did not hold any more.
+        expires: String,
+    },
+    /// Who granted it says that this is still to come.
+    NotYet {
+        /// When.
+        granted: String,
+    },
+    /// No rule decided: a label outside the dictionary or missing, no facts, a rule that failed, or no rule that could permit.
+    NoRule,
+    /// It does not name these rules, which decided too.
+    Rules {
+        /// Their ids.
+        rules: Vec<String>,
+    },
+    /// More rules could have permitted it than are told.
+    TooMany,
+    /// Beside a platform that is forbidden one that no rule permits stays denied.
+    Platform,
+}
+
+impl fmt::Display for NotLifted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            NotLifted::Environment { environment } => write!(f, "it is for environment {environment}"),
+            NotLifted::Expired { expires } => write!(f, "it expired at {expires}"),
+            NotLifted::NotYet { granted } => write!(f, "it says that it was granted at {granted}, which is to come"),
+            NotLifted::NoRule => f.write_str("no rule denies it, and an exception lifts nothing but rules"),
+            NotLifted::Rules { rules } => {
+                let rules: Vec<String> = rules.iter().map(|id| text::printable(id)).collect();
+                write!(f, "it does not name {}", rules.join(", "))
+            }
+            NotLifted::TooMany => write!(f, "{MAX_NAMED} rules or more could have permitted it, and none does"),
+            NotLifted::Platform => f.write_str("another platform is permitted by no rule, which it cannot lift"),
+        }
     }
 }
 
@@ -242,8 +322,7 @@ impl Exceptions {
                 Err(error) => refused.push(format!("{}: {error}", text::printable(path))),
             }
         }
-        all.sort_by(|a, b| a.id.cmp(&b.id));
-        (Exceptions { all }, refused)
+        (all.into_iter().collect(), refused)
     }
 
     /// All of them, also those that do not hold any more.
@@ -272,5 +351,28 @@ impl Exceptions {
             signed_by: exception.signed_by.clone(),
         };
         Decision { allowed: true, cause: Cause::Excepted, exception: Some(used), ..decision }
+    }
+
+    /// The exceptions for this image that do not lift this denial, each with the reason; one that has ended is only told of
+    /// its own environment. Nothing of a decision that allows.
+    pub fn not_lifting<'e>(
+        &'e self,
+        decision: &'e Decision,
+        subject: &'e Subject,
+        now_unix: i64,
+    ) -> impl Iterator<Item = (&'e Exception, NotLifted)> {
+        let of_image = self.all.iter().filter(|exception| !decision.allowed && exception.is_of(subject));
+        of_image.filter_map(move |exception| match exception.why_not(decision, now_unix)? {
+            NotLifted::Environment { .. } if !exception.holds(now_unix) => None,
+            why => Some((exception, why)),
+        })
+    }
+}
+
+impl FromIterator<Exception> for Exceptions {
+    fn from_iter<I: IntoIterator<Item = Exception>>(exceptions: I) -> Self {
+        let mut all: Vec<Exception> = exceptions.into_iter().collect();
+        all.sort_by(|a, b| a.id.cmp(&b.id));
+        Exceptions { all }
     }
 }

@@ -83,6 +83,16 @@ pub(crate) fn annotation(key: &str, value: Option<&str>, more: &str) -> UsedFact
     }
 }
 
+/// A statement, and what is to be said of it.
+pub(crate) fn stated(key: &str, value: Option<&str>, more: &str) -> UsedFact {
+    UsedFact {
+        kind: FactKind::ImageStatement,
+        name: text::printable(key),
+        value: value.map(text::printable),
+        origin: format!("stated when signing, not covered by the digest{more}"),
+    }
+}
+
 impl Explained<'_> {
     fn add(&self, read: &Read, platforms: &[usize], facts: &mut Vec<UsedFact>) {
         match read {
@@ -102,6 +112,10 @@ impl Explained<'_> {
             Read::Annotation(key) => {
                 let value = self.subject.facts.as_ref().and_then(|facts| facts.annotations.get(key));
                 facts.push(annotation(key, value.map(String::as_str), ""));
+            }
+            Read::Stated(key) => {
+                let value = self.subject.facts.as_ref().and_then(|facts| facts.stated.get(key));
+                facts.push(stated(key, value.map(String::as_str), ""));
             }
             Read::Image(name) if name == "platform" => {
                 let names: Vec<&str> = self.platforms(platforms).map(|p| p.platform.as_str()).collect();
@@ -158,13 +172,15 @@ impl Explained<'_> {
                 origin,
             });
         }
-        let annotations = self.subject.facts.as_ref().map(|facts| &facts.annotations);
-        if let Some(said) = annotations.and_then(|annotations| annotations.get(key)).filter(|_| with_fitness)
-            && let Meaning::Value { fit, .. } = self.policy.dictionary.meaning(key, said, self.env.cloud)
-        {
-            let not = if fit { "" } else { "not " };
-            let more = format!("; {not}fit for {} by the dictionary", self.env.cloud);
-            facts.push(annotation(key, Some(said), &more));
+        let Some(of_image) = self.subject.facts.as_ref().filter(|_| with_fitness) else { return };
+        type Told = fn(&str, Option<&str>, &str) -> UsedFact;
+        for (texts, told) in [(&of_image.annotations, annotation as Told), (&of_image.stated, stated as Told)] {
+            if let Some(said) = texts.get(key)
+                && let Meaning::Value { fit, .. } = self.policy.dictionary.meaning(key, said, self.env.cloud)
+            {
+                let not = if fit { "" } else { "not " };
+                facts.push(told(key, Some(said), &format!("; {not}fit for {} by the dictionary", self.env.cloud)));
+            }
         }
     }
 

@@ -1,5 +1,5 @@
 //! For benchmarks alone: what a program does at least that asks Cedar itself with the same input. It builds environment,
-//! annotations and platform, checks entities and request against the schema and asks the authorizer, with everything known
+//! annotations, statements and platform, checks entities and request against the schema and asks the authorizer, with everything known
 //! beforehand that a caller could know: parsed rules, fitness, the time as text. It explains nothing. And what loading is at
 //! least: parsing and strict validation of the same text, with the schema at hand.
 
@@ -81,11 +81,15 @@ impl Bare {
             let annotated = EntityUid::from_type_name_and_id(name("Annotations")?, EntityId::new("a"));
             let said = facts.annotations.iter().map(|(k, v)| (k.clone(), text(v)));
             let annotations = Entity::new_with_tags(annotated.clone(), [], [], said).map_err(|e| e.to_string())?;
+            let own = EntityUid::from_type_name_and_id(name("Statements")?, EntityId::new("s"));
+            let said = facts.stated.iter().map(|(k, v)| (k.clone(), text(v)));
+            let statements = Entity::new_with_tags(own.clone(), [], [], said).map_err(|e| e.to_string())?;
             let runnable = facts.platforms.iter().filter(|p| p.is_runnable());
             let root_version = i64::try_from(subject.root_version).map_err(|e| e.to_string())?;
             let members = [
                 ("platforms".to_owned(), Value::new_set(runnable.map(|p| text(&p.platform)))),
                 ("annotations".to_owned(), Value::new_entity_uid(annotated)),
+                ("stated".to_owned(), Value::new_entity_uid(own)),
                 ("root_version".to_owned(), Value::new_long(root_version)),
                 ("collection".to_owned(), text(&subject.collection)),
                 ("registry".to_owned(), text(reference.canonical_domain())),
@@ -103,8 +107,9 @@ impl Bare {
             let labels = platform.labels.iter().map(|(k, v)| (k.clone(), text(v)));
             let platform = Entity::new_with_tags(resource.clone(), members.into_iter().chain(tag), [], labels)
                 .map_err(|e| e.to_string())?;
-            let entities = Entities::from_entities([environment, annotations, platform], Some(&self.schema))
-                .map_err(|e| e.to_string())?;
+            let entities =
+                Entities::from_entities([environment, annotations, statements, platform], Some(&self.schema))
+                    .map_err(|e| e.to_string())?;
             let context =
                 Context::from_pairs([("now".to_owned(), Value::new_datetime(now))]).map_err(|e| e.to_string())?;
             let action = EntityUid::from_type_name_and_id(name("Action")?, EntityId::new(action.as_str()));

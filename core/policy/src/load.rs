@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
+use std::sync::OnceLock;
 
 use cedar_policy::ffi::DetailedError;
 use cedar_policy::{Effect as CedarEffect, PolicyId, PolicySet, ValidationMode};
@@ -16,7 +17,7 @@ use trust_image::Digest;
 use crate::cost::{Cost, MAX_STEPS};
 use crate::decision::Effect;
 use crate::dictionary::{Dictionary, DictionaryError};
-use crate::entities::{Model, Prepared};
+use crate::entities::{BuildError, Model, Prepared};
 use crate::lexer::{self, Excess, Position, RuleText};
 use crate::reads::{self, Read, ReadProblem};
 use crate::subject::Action;
@@ -281,17 +282,29 @@ fn more(found: usize) -> String {
 #[derive(Debug)]
 pub(crate) struct Rule {
     pub(crate) info: RuleInfo,
+    cedar: cedar_policy::Policy,
     pub(crate) reads: BTreeSet<Read>,
 }
 
 /// The rules that apply to one action.
 #[derive(Debug, Default)]
 pub(crate) struct Applicable {
-    pub(crate) set: PolicySet,
+    /// Built when the first decision asks for it: most programs ask for one action alone.
+    set: OnceLock<Result<PolicySet, String>>,
     /// Places in the list of all rules, in its order.
     pub(crate) rules: Vec<usize>,
     /// What they take on one image, at most.
     pub(crate) cost: Cost,
+}
+
+impl Applicable {
+    /// The rules as Cedar asks them; `all` are those of the policy. What fails is an error of this program: their ids are
+    /// different ones.
+    pub(crate) fn set(&self, all: &[Rule]) -> Result<&PolicySet, BuildError> {
+        let ours = || self.rules.iter().filter_map(|at| all.get(*at)).map(|rule| rule.cedar.clone());
+        let built = || PolicySet::from_policies(ours()).map_err(|e| text::printable(&e.to_string()));
+        self.set.get_or_init(built).as_ref().map_err(|error| BuildError(error.clone()))
+    }
 }
 
 /// Rules and dictionary that passed strict loading.
@@ -356,13 +369,13 @@ impl Policy {
         };
         let nothing_forbids = parsed.values().all(|rule| rule.info.effect == Effect::Permit);
         for rule in parsed.into_values() {
-            let warning = format!(
-                "{}: rule {} permits without a condition, and no rule forbids: every signed image may be used everywhere",
-                rule.info.place(),
-                rule.info.id
-            );
-            if policy.add(rule)? && nothing_forbids {
-                policy.warnings.push(warning);
+            let named = nothing_forbids.then(|| (rule.info.place(), rule.info.id.clone()));
+            if policy.add(rule)?
+                && let Some((place, id)) = named
+            {
+                policy.warnings.push(format!(
+                    "{place}: rule {id} permits without a condition, and no rule forbids: every signed image may be used everywhere"
+                ));
             }
         }
         Ok(policy)
@@ -392,7 +405,6 @@ impl Policy {
         let at = self.rules.len();
         for action in reads::actions(tree.body()) {
             let applicable = self.applicable.entry(action).or_default();
-            applicable.set.add(cedar.clone()).map_err(|e| engine(&e))?;
             applicable.rules.push(at);
             applicable.cost.add(&cost);
             if applicable.cost.fixed() > MAX_STEPS {
@@ -401,7 +413,7 @@ impl Policy {
         }
         self.reads_time |= found.reads.contains(&Read::Time);
         self.places.insert(cedar.id().clone(), at);
-        self.rules.push(Rule { info, reads: found.reads });
+        self.rules.push(Rule { info, cedar, reads: found.reads });
         Ok(is_for_all)
     }
 
@@ -696,6 +708,7 @@ pub(crate) const MEMBERS: [(&str, &str, &[&str]); 3] = [
             "platform",
             "platforms",
             "annotations",
+            "stated",
             "tag",
             "tags",
             "tag_moved",

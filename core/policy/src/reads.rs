@@ -32,6 +32,8 @@ pub(crate) enum Read {
     Fit(String),
     /// An annotation of the signed manifest or index.
     Annotation(String),
+    /// What the signers stated of a key.
+    Stated(String),
     /// Another member of the platform.
     Image(String),
     /// The time.
@@ -121,7 +123,7 @@ pub enum ReadProblem {
     /// `resource`, `principal` or `context` stands where nothing is read of it, or an entity of a type that people do not
     /// name.
     #[error(
-        "resource, resource.annotations and principal are read by their members and labels; only Environment::\"NAME\" is named as a whole"
+        "resource, resource.annotations, resource.stated and principal are read by their members and labels; only Environment::\"NAME\" is named as a whole"
     )]
     Whole,
     /// `has` of a member that does not exist: never true, so that a rule that forbids would be silent.
@@ -246,9 +248,16 @@ fn is_fit(expr: &Expr) -> bool {
     matches!(expr, Expr::GetAttr { expr, attr } if **expr == Expr::Var(Var::Resource) && attr == "fit")
 }
 
-/// `resource.annotations`.
-fn is_annotations(expr: &Expr) -> bool {
-    matches!(expr, Expr::GetAttr { expr, attr } if **expr == Expr::Var(Var::Resource) && attr == "annotations")
+/// `resource.annotations` and `resource.stated`: what is read of them, by key.
+fn of_image(expr: &Expr) -> Option<fn(String) -> Read> {
+    match expr {
+        Expr::GetAttr { expr, attr } if **expr == Expr::Var(Var::Resource) => match attr.as_str() {
+            "annotations" => Some(Read::Annotation),
+            "stated" => Some(Read::Stated),
+            _ => None,
+        },
+        _ => None,
+    }
 }
 
 /// `principal.name`.
@@ -287,7 +296,7 @@ impl Walk<'_> {
             }
             Expr::BinaryOp { op, left, right } => self.binary(*op, left, right),
             Expr::GetAttr { .. } if is_fit(expr) => self.refuse(ReadProblem::FitForm),
-            Expr::GetAttr { .. } if is_annotations(expr) => self.refuse(ReadProblem::Whole),
+            Expr::GetAttr { .. } if of_image(expr).is_some() => self.refuse(ReadProblem::Whole),
             Expr::GetAttr { .. } if self.closed(expr).is_some() => self.refuse(ReadProblem::CloudForm),
             Expr::GetAttr { expr, attr } => self.member(expr, attr),
             Expr::HasAttr { expr, attrs } if **expr == Expr::Var(Var::Resource) && attrs.head == "fit" => {
@@ -458,8 +467,10 @@ impl Walk<'_> {
                 }
             }
             Expr::Var(Var::Principal) => self.read(Read::EnvironmentLabel(key.to_owned())),
-            of if is_annotations(of) => self.read(Read::Annotation(key.to_owned())),
-            _ => self.refuse(ReadProblem::Whole),
+            of => match of_image(of) {
+                Some(read) => self.read(read(key.to_owned())),
+                None => self.refuse(ReadProblem::Whole),
+            },
         }
     }
 

@@ -113,11 +113,13 @@ pub struct Denied {
     pub decision: Option<Decision>,
     /// The verified digest, if it came that far.
     pub digest: Option<Digest>,
+    /// Who signed it, if it came that far.
+    pub signers: Vec<String>,
 }
 
 impl Denied {
     pub(crate) fn new(problem: Problem) -> Self {
-        Self { problem, decision: None, digest: None }
+        Self { problem, decision: None, digest: None, signers: Vec::new() }
     }
 }
 

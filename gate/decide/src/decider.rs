@@ -20,7 +20,7 @@ use trust_reader::catalogue::Code;
 use trust_reader::http::{HttpOptions, HttpTransport};
 use trust_reader::sources::Sources;
 use trust_reader::verdict::{Problem, printable};
-use trust_reader::verify::{Meaning, Require};
+use trust_reader::verify::{Meaning, Require, VerifiedImage};
 use trust_reader::view::SignedEntry;
 use trust_tuf::UtcTime;
 
@@ -154,6 +154,11 @@ fn is_allow(decision: &Decision) -> bool {
     }
 }
 
+/// All that signed an image.
+fn names(image: &VerifiedImage) -> Vec<String> {
+    image.signers.iter().map(|signer| signer.name.clone()).collect()
+}
+
 /// What a tag alone is where the digest must be named.
 fn tag_alone(question: &Question<'_>, allowed: &Allowed) -> Denied {
     let digest = allowed.verified.digest;
@@ -163,7 +168,7 @@ fn tag_alone(question: &Question<'_>, allowed: &Allowed) -> Denied {
     ));
     // Without the policy's decision, which is another one.
     let problem = problem.fact("image", image).within(&allowed.verified.collection);
-    Denied { problem, decision: None, digest: Some(digest) }
+    Denied { problem, decision: None, digest: Some(digest), signers: names(&allowed.verified) }
 }
 
 impl Decider {
@@ -412,7 +417,7 @@ impl Decider {
                     reference: image.clone(),
                     digest: verified.digest,
                     collection: verified.collection.clone(),
-                    signers: verified.signers.iter().map(|s| s.name.clone()).collect(),
+                    signers: verified.counted_signers(),
                     conflicts: verified.conflicts.iter().map(|c| c.name.clone()).collect(),
                     tag_moved: verified.tag_moved,
                     root_version: verified.versions.root,
@@ -429,7 +434,8 @@ impl Decider {
         if let Some(decision) = decision.as_ref().filter(|d| !d.allowed || !is_allow(d)) {
             let problem = problem_of(decision, verified);
             let (decision, digest) = (Some(decision.clone()), Some(verified.digest));
-            return Decided::refused(basis, Denied { problem, decision, digest }, now);
+            let denied = Denied { problem, decision, digest, signers: names(verified) };
+            return Decided::refused(basis, denied, now);
         }
         // Until when is said at each use, also at this first one.
         let allowed = Allowed::new(verified.clone(), pinned.clone(), decision, now);

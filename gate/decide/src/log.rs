@@ -67,9 +67,9 @@ struct PolicyRef<'a> {
 /// The line of an answer, with its line break.
 pub(crate) fn line(question: &Question<'_>, answer: &Answer, time: UtcTime) -> Vec<u8> {
     let decision = answer.decision();
-    let verified = match &answer.outcome {
-        Outcome::Allowed(allowed) => Some(&allowed.verified),
-        Outcome::Denied(_) => None,
+    let signers = match &answer.outcome {
+        Outcome::Allowed(allowed) => allowed.verified.signers.iter().map(|signer| signer.name.as_str()).collect(),
+        Outcome::Denied(denied) => denied.signers.iter().map(String::as_str).collect(),
     };
     let (code, until, digest) = match &answer.outcome {
         Outcome::Allowed(allowed) => (None, Some(allowed.until.to_string()), Some(allowed.verified.digest)),
@@ -97,7 +97,7 @@ pub(crate) fn line(question: &Question<'_>, answer: &Answer, time: UtcTime) -> V
         reason: answer.log_line(),
         digest: digest.map(|digest| digest.to_string()),
         collection: answer.collection(),
-        signers: verified.iter().flat_map(|image| image.signers.iter().map(|s| s.name.as_str())).collect(),
+        signers,
         policy: decision.map(|d| PolicyRef {
             collection: &d.policy.collection,
             version: d.policy.version,

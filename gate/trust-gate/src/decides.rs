@@ -27,7 +27,9 @@ pub struct Asked<'a> {
 pub struct Verdict {
     /// The verified digest, if the image may run; it may then run as nothing but this.
     pub digest: Option<Digest>,
-    /// One line for people: why not. Empty if it may run, but where an exception lets it.
+    /// The id of the exception that lets it run, if one does.
+    pub exception: Option<String>,
+    /// One line for people: why not, or which exception lets it. Else empty.
     pub line: String,
     /// The environment that it was decided for.
     pub environment: String,

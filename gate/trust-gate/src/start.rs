@@ -88,11 +88,16 @@ fn verdict(answer: &Answer) -> Verdict {
     };
     let policy = answer.decision().map(|d| format!("{}@{}", d.policy.collection, d.policy.version));
     // Nobody reads why something may pass by the rules; making the text costs more than looking up the decision.
-    let excepted = answer.decision().filter(|decision| decision.exception.is_some());
-    let line = match (digest, excepted) {
+    let used = answer.decision().and_then(|decision| Some((decision, decision.exception.as_ref()?)));
+    let line = match (digest, used) {
         (None, _) => answer.line(),
-        (Some(_), Some(decision)) => decision.line(),
         (Some(_), None) => String::new(),
+        (Some(_), Some((decision, used))) => {
+            let rules: Vec<&str> = decision.rules.iter().map(|rule| rule.id.as_str()).collect();
+            let (id, until) = (&used.id, &used.expires);
+            format!("exception {id} lifts rule {} until {until}: {}", rules.join(", "), used.reason)
+        }
     };
-    Verdict { digest, line, environment: answer.environment.clone(), policy }
+    let exception = used.map(|(_, used)| used.id.clone());
+    Verdict { digest, exception, line, environment: answer.environment.clone(), policy }
 }

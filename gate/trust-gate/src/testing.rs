@@ -55,7 +55,8 @@ impl Decides for Fake {
             Some(_) => "",
         };
         let line = line.to_owned();
-        Verdict { digest, line, environment: "public-eu".to_owned(), policy: Some("policy@7".to_owned()) }
+        let exception = (digest.is_some() && !line.is_empty()).then(|| "inc-7".to_owned());
+        Verdict { digest, exception, line, environment: "public-eu".to_owned(), policy: Some("policy@7".to_owned()) }
     }
 
     fn trouble(&self) -> Option<String> {

@@ -75,6 +75,7 @@ fn facts(n: u8) -> io::Result<trust_tuf::json::Value> {
             labels: [("com.example.data".to_owned(), "public".to_owned())].into(),
         }],
         annotations: Default::default(),
+        stated: Default::default(),
     };
     trust_tuf::json::parse(&facts.to_custom().map_err(io::Error::other)?).map_err(io::Error::other)
 }

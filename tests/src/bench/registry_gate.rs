@@ -57,6 +57,7 @@ fn sign(pay: &mut Repository, manifest: &[u8]) -> io::Result<()> {
             labels: [("com.example.data".to_owned(), "public".to_owned())].into(),
         }],
         annotations: Default::default(),
+        stated: Default::default(),
     };
     let facts = trust_tuf::json::parse(&facts.to_custom().map_err(io::Error::other)?).map_err(io::Error::other)?;
     for path in ["api/bench".to_owned(), format!("api/@sha256-{}", digest.hex())] {

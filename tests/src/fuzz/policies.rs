@@ -49,6 +49,7 @@ fn subject() -> Subject {
             tags: vec!["7".to_owned()],
             platforms: vec![platform("linux/amd64", "public"), platform("linux/arm64", "internal")],
             annotations: Default::default(),
+            stated: Default::default(),
         }),
     }
 }

@@ -116,8 +116,8 @@ fn published(book: &mut Book) {
     fs::remove_file(alice.home.join("policy/policy/tag-pii.cedar")).unwrap();
     let rules = fs::read_to_string(alice.home.join("policy/policy/pii.cedar")).unwrap();
     write(&alice, "policy/policy/pii.cedar", &rules.replace("data-protection@example.com", "privacy@example.com"));
-    book.tell("policy-publish-weakened", &alice, &["policy", "publish", "policy", &policy], 40);
-    book.tell("policy-publish-weakened-dry-run", &alice, &["policy", "publish", "policy", &policy, "--dry-run"], 0);
+    book.tell("policy-publish-to-confirm", &alice, &["policy", "publish", "policy", &policy], 40);
+    book.tell("policy-publish-to-confirm-dry-run", &alice, &["policy", "publish", "policy", &policy, "--dry-run"], 0);
     let confirmed = ["policy", "publish", "policy", &policy, "--confirm", &policy];
     book.tell("policy-publish-changed", &alice, &confirmed, 0);
     book.tell("policy-show-offline", &alice, &["policy", "show", &policy, "--offline"], 0);

@@ -27,7 +27,7 @@ fn labels(book: &mut Book) {
     book.tell("labels-publish-dry-run", &alice, &["labels", "publish", "policy", &policy, "--dry-run"], 0);
     book.tell("labels-publish", &alice, &["labels", "publish", "policy", &policy], 0);
     fs::write(&file, text).unwrap();
-    book.tell("labels-publish-weakened", &alice, &["labels", "publish", "policy", &policy], 40);
+    book.tell("labels-publish-to-confirm", &alice, &["labels", "publish", "policy", &policy], 40);
     let confirmed = ["labels", "publish", "policy", &policy, "--confirm", &policy];
     book.tell("labels-publish-confirmed", &alice, &confirmed, 0);
 }

@@ -85,6 +85,7 @@ pub(super) fn facts(n: u8, label: &str) -> Value {
             labels: [("com.example.data".to_owned(), label.to_owned())].into(),
         }],
         annotations: BTreeMap::new(),
+        stated: BTreeMap::new(),
     };
     json::parse(&facts.to_custom().expect("small")).expect("JSON")
 }

@@ -71,6 +71,7 @@ impl ImageContent {
             tags: Vec::new(),
             platforms: self.platforms.iter().map(platform).collect(),
             annotations: self.annotations.clone(),
+            stated: BTreeMap::new(),
         };
         tags.into_iter().try_for_each(|tag| facts.add_tag(tag))?;
         Ok(facts)

@@ -63,6 +63,28 @@ pub(super) fn check(
 
 /// How many signers these are if those that share a key are one.
 fn distinct(set: &TrustedSet, names: &[&str]) -> usize {
+    let mut numbers = grouped(set, names);
+    numbers.sort_unstable();
+    numbers.dedup();
+    numbers.len()
+}
+
+/// Marks those that count with another one. Of each group its first delegation counts; `targets`, whom rules seldom name, only
+/// where it is alone.
+pub(super) fn counted(set: &TrustedSet, mut signers: Vec<SignedBy>) -> Vec<SignedBy> {
+    let names: Vec<String> = signers.iter().map(|s| s.name.clone()).collect();
+    let group = grouped(set, &names.iter().map(String::as_str).collect::<Vec<_>>());
+    for (at, signer) in signers.iter_mut().enumerate() {
+        let same =
+            || names.iter().zip(&group).filter(|(_, number)| Some(*number) == group.get(at)).map(|(name, _)| name);
+        let counts = same().find(|name| *name != "targets").or_else(|| same().next());
+        signer.counts_with = counts.filter(|name| **name != signer.name).cloned();
+    }
+    signers
+}
+
+/// The number of the group of each signer.
+fn grouped(set: &TrustedSet, names: &[&str]) -> Vec<usize> {
     let keys = |name: &str| -> Vec<PublicKey> {
         let listed = |keys: &trust_tuf::RoleKeys| keys.keys().map(|(_, key)| key.clone()).collect();
         if name == "targets" {
@@ -75,8 +97,8 @@ fn distinct(set: &TrustedSet, names: &[&str]) -> usize {
     groups(&sets)
 }
 
-/// How many groups remain when lists with a common element are joined, also through others.
-fn groups<K: PartialEq>(lists: &[Vec<K>]) -> usize {
+/// The group of each list when those with a common element are joined, also through others.
+fn groups<K: PartialEq>(lists: &[Vec<K>]) -> Vec<usize> {
     // The group of each list, by index; joining gives all of one group the number of the other.
     let mut group: BTreeMap<usize, usize> = (0..lists.len()).map(|i| (i, i)).collect();
     for (i, a) in lists.iter().enumerate() {
@@ -89,10 +111,7 @@ fn groups<K: PartialEq>(lists: &[Vec<K>]) -> usize {
             }
         }
     }
-    let mut numbers: Vec<usize> = group.into_values().collect();
-    numbers.sort_unstable();
-    numbers.dedup();
-    numbers.len()
+    group.into_values().collect()
 }
 
 #[cfg(test)]
@@ -101,15 +120,15 @@ mod tests {
 
     #[test]
     fn signers_that_share_a_key_count_once_also_through_a_third() {
-        assert_eq!(groups::<u8>(&[]), 0);
-        assert_eq!(groups(&[vec![1], vec![2], vec![3]]), 3);
-        assert_eq!(groups(&[vec![1], vec![1], vec![2]]), 2);
-        assert_eq!(groups(&[vec![1, 2], vec![3, 4], vec![2, 3]]), 1);
-        assert_eq!(groups(&[vec![1], vec![2], vec![3, 4], vec![4, 1]]), 2);
+        assert!(groups::<u8>(&[]).is_empty());
+        assert_eq!(groups(&[vec![1], vec![2], vec![3]]), [0, 1, 2]);
+        assert_eq!(groups(&[vec![1], vec![1], vec![2]]), [0, 0, 2]);
+        assert_eq!(groups(&[vec![1, 2], vec![3, 4], vec![2, 3]]), [0, 0, 0]);
+        assert_eq!(groups(&[vec![1], vec![2], vec![3, 4], vec![4, 1]]), [0, 1, 0, 0]);
     }
 
     #[test]
     fn a_signer_without_a_usable_key_still_is_one() {
-        assert_eq!(groups::<u8>(&[vec![], vec![]]), 2);
+        assert_eq!(groups::<u8>(&[vec![], vec![]]), [0, 1]);
     }
 }

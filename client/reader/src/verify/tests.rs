@@ -1,5 +1,6 @@
 use tempfile::tempdir;
 use trust_image::{ImageFacts, PlatformFacts};
+use trust_tuf::json;
 
 use super::*;
 use crate::catalogue::exit;
@@ -38,6 +39,7 @@ fn with_facts(n: u8, children: &[u8], label: &str) -> TargetInfo {
             })
             .collect(),
         annotations: BTreeMap::new(),
+        stated: BTreeMap::new(),
     };
     TargetInfo { custom: Some(json::parse(&facts.to_custom().unwrap()).unwrap()), ..manifest(n) }
 }
@@ -101,7 +103,7 @@ async fn what_is_signed_is_verified_with_all_that_it_rests_on() {
     assert_eq!(got.digest, digest(1));
     assert_eq!(got.length, 100);
     assert_eq!(got.pinned, format!("{IMAGE}@{}", digest(1)));
-    assert_eq!(got.signers, [SignedBy { name: "alice".to_owned(), role: "alice".to_owned() }]);
+    assert_eq!(got.signers, [SignedBy { name: "alice".to_owned(), role: "alice".to_owned(), counts_with: None }]);
     assert_eq!(got.expires, "2030-01-01T12:00:00Z", "the first of all expiries");
     assert_eq!(got.versions.roles["alice"], 2);
     assert!(verify(&mut repo, &format!("@{}", digest(1)), &Require::default()).await.is_ok());
@@ -369,6 +371,9 @@ async fn two_signers_with_one_key_count_once() {
     assert_eq!(refused(&mut repo, ":v1", &three).await, Code::TooFewSigners);
     assert!(verify(&mut repo, ":v1", &Require { signers: Vec::new(), min_signers: 2 }).await.is_ok());
     assert_eq!(refused(&mut repo, ":v1", &signers(&["alice", "ci"])).await, Code::SignersShareKey);
+    let got = verify(&mut repo, ":v1", &Require::default()).await.unwrap();
+    assert_eq!(got.counted_signers(), ["alice", "qa"], "what a policy sees");
+    assert!(got.warnings.iter().any(|w| w == "ci and alice share a key: they count as one signer"), "{got:?}");
     // The key of `targets` behind a delegation is no second signer either.
     repo.targets.insert("api/v1".to_owned(), manifest(1));
     (repo.roles[2].seed, repo.roles[2].signing) = (4, 4);
@@ -384,6 +389,117 @@ async fn facts_that_differ_refuse_and_facts_that_agree_do_not() {
     repo.roles[1].targets.insert("api/v1".to_owned(), with_facts(1, &[4], "public"));
     let got = verify(&mut repo, ":v1", &Require::default()).await.unwrap();
     assert_eq!(got.facts.unwrap().platforms[0].labels["com.example.data"], "public");
+}
+
+#[tokio::test]
+async fn a_tag_of_ones_own_is_no_way_past_what_others_said_of_the_same_digest() {
+    let mut repo = repo();
+    let entry = target::digest_path("registry.example.com/pay", &image(":v1"), &digest(1)).unwrap();
+    for path in ["api/v1", entry.as_str()] {
+        repo.roles[0].targets.insert(path.to_owned(), with_facts(1, &[4], "pii"));
+    }
+    for path in ["api/mine", entry.as_str()] {
+        repo.roles[1].targets.insert(path.to_owned(), with_facts(1, &[4], "public"));
+    }
+    for reference in [":v1", ":mine"] {
+        assert_eq!(refused(&mut repo, reference, &Require::default()).await, Code::FactsDiffer, "{reference}");
+    }
+    // Only under the tag, and not in the entry of the digest.
+    repo.roles[1].targets.remove(&entry);
+    assert_eq!(refused(&mut repo, ":mine", &Require::default()).await, Code::FactsDiffer);
+    // What a signer itself said before is no contradiction.
+    repo.roles[1].targets.remove("api/mine");
+    repo.roles[0].targets.insert("api/v1".to_owned(), with_facts(1, &[4], "internal"));
+    let got = verify(&mut repo, ":v1", &Require::default()).await.unwrap();
+    assert_eq!(got.facts.unwrap().platforms[0].labels["com.example.data"], "internal");
+}
+
+/// Image 1 with one statement, or none.
+fn stated(statement: Option<(&str, &str)>) -> TargetInfo {
+    let mut facts = facts_in(&with_facts(1, &[4], "public")).unwrap();
+    facts.stated = statement.map(|(key, value)| (key.to_owned(), value.to_owned())).into_iter().collect();
+    TargetInfo { custom: Some(json::parse(&facts.to_custom().unwrap()).unwrap()), ..manifest(1) }
+}
+
+#[tokio::test]
+async fn facts_that_differ_are_named_with_both_values_and_who_says_what() {
+    let differing = async |targets: [TargetInfo; 3]| {
+        let mut repo = repo();
+        for (role, target) in repo.roles.iter_mut().zip(targets) {
+            role.targets.insert("api/v1".to_owned(), target);
+        }
+        let problem = verify(&mut repo, ":v1", &Require::default()).await.unwrap_err();
+        assert_eq!((problem.id(), problem.exit()), ("E1008", 12));
+        problem
+    };
+    let one = || stated(Some(("com.example.data", "public")));
+    let problem = differing([one(), one(), stated(Some(("com.example.data", "PII")))]).await;
+    let text = problem.text();
+    for part in
+        ["statement com.example.data", "\"public\"  by alice, qa", "\"PII\"  by ci", "-a com.example.data=VALUE"]
+    {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+    assert!(!text.contains("current program"), "no program is to blame: {text}");
+    let text = differing([one(), stated(None), one()]).await.text();
+    assert!(text.contains("\"public\"  by alice\n") && text.contains("nothing  by qa"), "{text}");
+    // What the digest covers is a matter of programs, and not of what people state.
+    let text = differing([stated(None), with_facts(1, &[4], "pii"), stated(None)]).await.text();
+    for part in ["label com.example.data of linux/amd64", "\"public\"  by alice", "\"pii\"  by qa", "current program"] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+    let hostile = stated(Some(("k\u{202e}\n", "\u{1b}[2J")));
+    let text = differing([stated(None), hostile, stated(None)]).await.text();
+    assert!(text.contains("statement k\\u{202e}\\u{a}") && text.contains("\"\\u{1b}[2J\"  by qa"), "{text}");
+}
+
+#[tokio::test]
+async fn what_others_contradict_is_refused_before_it_is_signed_and_the_way_out_is_named() {
+    let mut repo = repo();
+    let say = Some(("com.example.data", "public"));
+    repo.roles[0].targets.insert("api/v1".to_owned(), stated(say));
+    repo.roles[1].targets.insert("api/v1".to_owned(), manifest(1));
+    repo.bump();
+    let dirs = [(); 4].map(|()| tempdir().unwrap());
+    let mut reader = repo.refresh(dirs[0].path()).await.unwrap();
+    let mut check = async |statement, n: u8, signer: &str| {
+        let facts = facts_in(&stated(statement)).unwrap();
+        reader.check_facts(&image(":v1"), "api/v1", (&digest(n), 100), &facts, signer).await
+    };
+    for statement in [None, Some(("com.example.data", "PII"))] {
+        let problem = check(statement, 1, "qa").await.unwrap_err();
+        assert_eq!((problem.id(), problem.exit()), ("E1008", 12));
+        let text = problem.text();
+        for part in [
+            "is not signed",
+            "statement com.example.data",
+            "\"public\"  by alice",
+            "to be signed now",
+            "-a com.example.data=public",
+            "trust unsign",
+        ] {
+            assert!(text.contains(part), "{part}: {text}");
+        }
+    }
+    assert!(check(say, 1, "qa").await.is_ok(), "who says the same may sign");
+    assert!(check(None, 1, "alice").await.is_ok(), "an entry of one's own is replaced");
+    assert!(check(None, 2, "qa").await.is_ok(), "what is said of another image does not count");
+    repo.roles[0].targets.insert("api/v1".to_owned(), stated(None));
+    repo.bump();
+    let mut reader = repo.refresh(dirs[1].path()).await.unwrap();
+    let facts = facts_in(&stated(Some(("k v", "a; rm")))).unwrap();
+    let problem = reader.check_facts(&image(":v1"), "api/v1", (&digest(1), 100), &facts, "qa").await.unwrap_err();
+    assert!(problem.remedy[0].contains("sign without -a k v"), "{}", problem.text());
+    repo.roles[0].targets.insert("api/v1".to_owned(), stated(Some(("k", "a; rm"))));
+    repo.bump();
+    let mut reader = repo.refresh(dirs[2].path()).await.unwrap();
+    let problem = reader.check_facts(&image(":v1"), "api/v1", (&digest(1), 100), &facts, "qa").await.unwrap_err();
+    assert!(!problem.remedy.concat().contains("rm"), "no shell reads what others stated: {}", problem.text());
+    // Whoever has to sign anew because a file has expired is not kept from it.
+    repo.roles[0].expires = now();
+    repo.bump();
+    let mut reader = repo.refresh(dirs[3].path()).await.unwrap();
+    assert!(reader.check_facts(&image(":v1"), "api/v1", (&digest(1), 100), &facts, "qa").await.is_ok());
 }
 
 #[tokio::test]

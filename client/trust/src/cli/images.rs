@@ -30,7 +30,7 @@ pub struct Sign {
     /// Sign as this signer (default: the one whose key I have)
     #[arg(long = "as", value_name = "NAME", value_parser = values::role)]
     pub signer: Option<RoleName>,
-    /// A fact to sign beside the image's own annotations
+    /// A statement of mine to sign beside what the digest covers; all signers of one digest state the same
     #[arg(short, long, value_name = "KEY=VALUE", value_parser = values::annotation)]
     pub annotation: Vec<(String, String)>,
     /// The digest that the registry must serve for the tag; any other answer refuses

@@ -26,10 +26,12 @@ pub enum PolicyCommand {
         long_about = "Loads a folder strictly, as a gate would, and lists its rules and labels. Then it looks for what loads and is \
                       probably not meant: rules that can never match, rules that permit nothing or add nothing because another \
                       one forbids all of it, and labels of the dictionary that no rule reads. Each is told with file, line and \
-                      column. The exit code is 0 if the folder loads.",
-        after_help = "Examples:\n  trust policy check\n  trust policy check ./policy\n  trust policy check -o json"
+                      column. The exit code is 0 if the folder loads; with --strict it is 60 if there is a warning (a note is \
+                      none).",
+        after_help = "Examples:\n  trust policy check\n  trust policy check ./policy\n  trust policy check ./policy --strict\n  \
+            trust policy check -o json"
     )]
-    Check(PolicyFolder),
+    Check(PolicyCheck),
     /// Write rules and dictionary the one way
     #[command(
         long_about = "Formats policy/*.cedar and labels/*.json of a folder. Meaning, comments and order stay; a file that does not \
@@ -64,14 +66,18 @@ pub enum PolicyCommand {
         long_about = "Publishes the files of a folder as the policy of a collection, all at once: rules as _policy/…, labels as \
                       _labels/…. What is no longer in the folder is removed. What does not load is refused, and the changes are \
                       shown. Every gate of this collection decides by it from its next refresh.\n\nThe files are signed for the \
-                      role `targets` or, where it delegates them, for the roles `_policy` and `_labels`.\n\nA collection that carries \
-                      images is refused. Where a rule that forbids, a governed label, or the meaning of one of its values \
-                      changes or leaves, --confirm COLLECTION is needed.",
+                      role `targets` or, where it delegates them, for the roles `_policy` and `_labels`.\n\nThe cases of tests/*.toml are run \
+                      first, as by `trust policy test`; one that fails refuses with exit code 60, unless --skip-tests is given.\n\n\
+                      A collection that carries images is refused. A change of what is allowed or denied wants --confirm \
+                      COLLECTION: a rule that forbids changes or leaves, a rule that permits comes, changes or leaves, a governed \
+                      label or the meaning of one of its values changes or leaves. What is said of a rule (title, reason, \
+                      contact) is free, and so is a new rule that forbids.",
         after_help = "Examples:\n  \
             trust policy publish ./policy --dry-run\n  \
             trust policy publish ./policy registry.example.com/policy\n  \
             trust policy publish ./policy registry.example.com/policy --key secops\n  \
-            trust policy publish ./policy registry.example.com/policy --confirm registry.example.com/policy"
+            trust policy publish ./policy registry.example.com/policy --confirm registry.example.com/policy\n  \
+            trust policy publish ./policy registry.example.com/policy --skip-tests"
     )]
     Publish(PolicyPublish),
     /// Show the policy that is in force: version, keys, expiry, rules, dictionary
@@ -93,7 +99,7 @@ pub enum PolicyCommand {
     Pull(PolicyPull),
     /// Compare a folder with what is in force, or two published versions
     #[command(
-        long_about = "Shows what publishing a folder would change: rules by id, the lines of files, and what that takes away. Exit \
+        long_about = "Shows what publishing a folder would change: rules by id, the lines of files, and what of it is to be confirmed. Exit \
                       code 0 if nothing differs, 60 if something does.\n\nWith --from (and --to): which files differ between \
                       two published versions. The server keeps no contents that are not in force, so that lines are not shown.",
         after_help = "Examples:\n  \
@@ -180,6 +186,17 @@ pub struct PolicyInit {
 
 /// `trust policy check`
 #[derive(Debug, Args)]
+pub struct PolicyCheck {
+    /// The folder
+    #[arg(value_name = "DIR", default_value = ".")]
+    pub folder: PathBuf,
+    /// Exit with 60 if there is a warning
+    #[arg(long)]
+    pub strict: bool,
+}
+
+/// `trust policy test`
+#[derive(Debug, Args)]
 pub struct PolicyFolder {
     /// The folder
     #[arg(value_name = "DIR", default_value = ".")]
@@ -235,6 +252,9 @@ pub struct PolicyPublish {
     /// The policy collection (default: the one of the configuration)
     #[arg(value_name = "COLLECTION", value_parser = values::collection)]
     pub collection: Option<CollectionName>,
+    /// Publish without running the cases of tests/
+    #[arg(long)]
+    pub skip_tests: bool,
     /// Keys and passphrases.
     #[command(flatten)]
     pub keys: KeyOptions,

@@ -130,7 +130,7 @@ pub fn fingerprint(text: &str) -> Result<String, String> {
 pub fn annotation(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
-        _ => Err("an annotation is KEY=VALUE".to_owned()),
+        _ => Err("a statement is KEY=VALUE".to_owned()),
     }
 }
 

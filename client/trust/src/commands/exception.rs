@@ -8,12 +8,13 @@ use std::path::Path;
 use serde_json::Value;
 use trust_image::Reference;
 use trust_policy::exceptions::SCHEMA;
-use trust_policy::{Exception, ExceptionFile, Policy, nearest};
+use trust_policy::{Environment, Exception, ExceptionFile, Policy, nearest};
 use trust_reader::reserved::MAX_ENTRIES;
 use trust_reader::verdict::Problem;
 use trust_tuf::draft::Draft;
 use trust_tuf::{RoleName, TargetInfo, UtcTime, json, reserved};
 
+use super::exception_outlook;
 use crate::app::App;
 use crate::cli::exceptions::{ExceptionCommand, ExceptionGrant, ExceptionList, ExceptionPrune, ExceptionRevoke};
 use crate::fault;
@@ -52,13 +53,11 @@ fn by_digest(image: &Reference) -> Result<String, Problem> {
     }
 }
 
-/// The name of an environment: what was typed, or what stands in the file of that name.
-fn environment(text: &str) -> Result<String, Problem> {
+/// The environment in the file of this name; `None` if it is no file but the name of an environment.
+fn environment(text: &str) -> Result<Option<Environment>, Problem> {
     let path = Path::new(text);
-    match text.contains(['/', '.']) || path.is_file() {
-        true => judge::read_environment(path).map(|environment| environment.name),
-        false => Ok(text.to_owned()),
-    }
+    let is_file = text.contains(['/', '.']) || path.is_file();
+    is_file.then(|| judge::read_environment(path)).transpose()
 }
 
 /// Rules that nobody signed cannot be lifted: a misspelt id would lift nothing when it is needed.
@@ -84,10 +83,11 @@ fn grant(app: &App, printer: &Printer, args: &ExceptionGrant) -> Result<Exceptio
     let mut rules = args.rule.clone();
     rules.sort();
     rules.dedup();
+    let env = environment(&args.env)?;
     let file = ExceptionFile {
         schema: SCHEMA.to_owned(),
         image: by_digest(&args.image)?,
-        environment: environment(&args.env)?,
+        environment: env.as_ref().map_or_else(|| args.env.clone(), |env| env.name.clone()),
         rules,
         // Signed text is composed: some clients compose it before they check the signature.
         reason: trust_image::facts::composed(&args.reason),
@@ -102,12 +102,30 @@ fn grant(app: &App, printer: &Printer, args: &ExceptionGrant) -> Result<Exceptio
     if !args.change.dry_run {
         keyring.expect_answer(Kind::Other)?;
     }
+    // Before the policy collection is opened, and closed again: two at a time are opened in the order of their names only.
+    let image = args.image.digest().map_or_else(|| args.image.clone(), |digest| args.image.pinned(*digest));
+    let verified = exception_outlook::verified(app, &image);
+    let mut told: Vec<String> = Vec::new();
     publish::with_retries(
         |text| printer.note(text),
         || {
             let mut session = Session::for_change(app, pin)?;
             images::refuse(app, &mut session)?;
-            check_rules(&InForce::read(app, &mut session)?.load()?, &exception.file().rules)?;
+            let policy = InForce::read(app, &mut session)?.load()?;
+            check_rules(&policy, &exception.file().rules)?;
+            let mut warnings = exception_outlook::of_rules(&policy, &exception.file().rules);
+            match (&verified, &env) {
+                (Err(why), _) => warnings.push(why.clone()),
+                (Ok(verified), Some(env)) => {
+                    warnings.extend(exception_outlook::of_decision(&policy, env, &exception, (&image, verified), now));
+                }
+                (Ok(_), None) => {}
+            }
+            // Before anything is signed, and once, however often this is tried.
+            for line in warnings.iter().filter(|line| !told.contains(line)) {
+                printer.note(&format!("! {line}"));
+            }
+            told.clone_from(&warnings);
             let granted = Granted::read(app, &mut session);
             for line in &granted.unread {
                 printer.note(&format!("! {line}"));
@@ -130,6 +148,8 @@ fn grant(app: &App, printer: &Printer, args: &ExceptionGrant) -> Result<Exceptio
                 role: role.to_string(),
                 exception: ExceptionEntry { signed_by, ..entry(&exception, now) },
                 removed,
+                warnings,
+                beside: Vec::new(),
                 publication,
             })
         },
@@ -254,7 +274,11 @@ fn revoke(app: &App, printer: &Printer, args: &ExceptionRevoke) -> Result<Except
             let now = app.now()?;
             let (role, mut draft) = next(app, &mut session)?;
             let was_listed = draft.remove_target(&Exception::path_of(&args.id));
-            let exception = match granted.all.iter().find(|exception| exception.id() == args.id) {
+            let found = granted.all.iter().find(|exception| exception.id() == args.id);
+            let others = granted.all.iter().filter(|other| other.id() != args.id && other.holds(now.unix()));
+            let beside = others.filter(|other| found.is_some_and(|found| other.is_beside(found)));
+            let beside = beside.map(|other| entry(other, now)).collect();
+            let exception = match found {
                 Some(found) => ExceptionEntry { in_force: false, ..entry(found, now) },
                 // One that nobody can read lifts nothing, and is removed all the same.
                 None if was_listed => unread(&args.id),
@@ -267,6 +291,8 @@ fn revoke(app: &App, printer: &Printer, args: &ExceptionRevoke) -> Result<Except
                 role: role.to_string(),
                 exception,
                 removed: Vec::new(),
+                warnings: Vec::new(),
+                beside,
                 publication,
             })
         },
@@ -372,13 +398,29 @@ fn entry_facts(entry: &ExceptionEntry) -> Vec<(&'static str, String)> {
         ("image", style::plain(&entry.image)),
         ("in", style::plain(&entry.environment)),
         ("lifts", style::plain(&entry.rules.join(", "))),
-        ("for", style::plain(&entry.reason)),
+        ("reason", style::plain(&entry.reason)),
         ("granted", entry.granted.clone()),
     ];
     if !entry.signed_by.is_empty() {
         facts.push(("signed by", style::plain(&entry.signed_by.join(", "))));
     }
     facts
+}
+
+impl ExceptionChange {
+    /// What a revocation leaves: another exception may lift all of the same rules, or some.
+    fn left(&self) -> Vec<(&'static str, String)> {
+        let lifts_all = |other: &&ExceptionEntry| self.exception.rules.iter().all(|rule| other.rules.contains(rule));
+        let same = self.beside.iter().filter(lifts_all).max_by(|a, b| a.expires.cmp(&b.expires));
+        if let Some(other) = same {
+            return vec![("now", format!("still lifted by {} until {}", other.id, other.expires))];
+        }
+        let again = ("now", "the rules deny it again, at each gate from its next refresh".to_owned());
+        let but = |other: &ExceptionEntry| {
+            ("but", format!("{} lifts {} until {}", other.id, style::plain(&other.rules.join(", ")), other.expires))
+        };
+        std::iter::once(again).chain(self.beside.iter().map(but)).collect()
+    }
 }
 
 impl Answer for ExceptionChange {
@@ -410,10 +452,10 @@ impl Answer for ExceptionChange {
             None => format!("{} {}: nothing was published\n", style.warn("dry run"), self.collection),
         };
         let mut facts = entry_facts(exception);
-        facts.push(match self.change.as_str() {
-            "granted" => ("until", format!("{}; every gate logs each use", exception.expires)),
-            _ => ("now", "the rules deny it again, at each gate from its next refresh".to_owned()),
-        });
+        match self.change.as_str() {
+            "granted" => facts.push(("until", format!("{}; every gate logs each use", exception.expires))),
+            _ => facts.extend(self.left()),
+        }
         if !self.removed.is_empty() {
             facts.push(("removed", format!("{}, which had expired", self.removed.join(", "))));
         }

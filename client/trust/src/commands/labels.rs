@@ -81,7 +81,9 @@ fn check_images(app: &App, args: &LabelsCheck) -> Result<Checked, Problem> {
     let loaded = match &args.folder {
         Some(folder) => of_folder(folder)?,
         None => {
-            let mut session = Session::open(app, pin_of_policy(app, None)?)?;
+            let or = "or look by the dictionary of a folder: trust labels check DIR --image REF";
+            let pin = pin_of_policy(app, None).map_err(|problem| fault::or_else(problem, or))?;
+            let mut session = Session::open(app, pin)?;
             of_collection(InForce::read(app, &mut session)?)?
         }
     };
@@ -154,6 +156,7 @@ fn publish(app: &App, printer: &Printer, args: &LabelsPublish) -> Result<PolicyP
         folder: &args.folder,
         sources: &loaded.sources,
         labels_only: true,
+        cases: super::policy_publish::Cases::default(),
         dry_run: args.change.dry_run,
     };
     work.publish(app, printer, &mut keyring, pin)

@@ -7,6 +7,7 @@ pub mod diff;
 pub mod doctor;
 pub mod env;
 pub mod exception;
+mod exception_outlook;
 pub mod exec;
 pub mod help;
 pub mod init;

@@ -7,7 +7,7 @@ use trust_policy::{Severity, shipped};
 use trust_reader::verdict::Problem;
 
 use crate::app::App;
-use crate::cli::policy::{PolicyCommand, PolicyFolder, PolicyInit, PolicyShow, PolicyUse};
+use crate::cli::policy::{PolicyCheck, PolicyCommand, PolicyInit, PolicyShow, PolicyUse};
 use crate::output::{PolicyChecked, PolicyInUse, PolicyRaw, PolicyShown, PolicyWritten};
 use crate::policy::exceptions::Granted;
 use crate::policy::fault;
@@ -48,18 +48,23 @@ fn init(args: &PolicyInit) -> Result<PolicyWritten, Problem> {
     })
 }
 
-fn check(args: &PolicyFolder) -> Result<Checked, Problem> {
+fn check(args: &PolicyCheck) -> Result<Checked, Problem> {
     let folder = Folder::read(&args.folder)?;
     let policy = folder.load()?;
     let findings = Some(trust_policy::lint(&policy, &folder.sources));
     let report = PolicyChecked { findings, ..PolicyChecked::of(&policy, &folder.sources) };
-    Ok(Checked { report, folder: args.folder.clone() })
+    let found = report.findings.iter().flatten().filter(|finding| finding.severity == Severity::Warning).count();
+    let warnings = report.warnings.len().saturating_add(found);
+    let warned = (args.strict && warnings > 0).then(|| fault::warned(&args.folder, warnings));
+    Ok(Checked { report, folder: args.folder.clone(), warned })
 }
 
 /// A folder that loads.
 struct Checked {
     report: PolicyChecked,
     folder: PathBuf,
+    /// The refusal that warnings are with `--strict`.
+    warned: Option<Problem>,
 }
 
 fn show(app: &App, args: &PolicyShow) -> Result<Box<dyn Answer>, Problem> {
@@ -210,7 +215,14 @@ impl Answer for Checked {
             };
             text.push_str(&format!("{word} {}\n", here(&finding.to_string())));
         }
-        format!("{text}{} {counts}\n", style.good("loads"))
+        match self.warned {
+            Some(_) => text,
+            None => format!("{text}{} {counts}\n", style.good("loads")),
+        }
+    }
+
+    fn problems(&self) -> Vec<&Problem> {
+        self.warned.iter().collect()
     }
 }
 

@@ -19,7 +19,7 @@ use crate::output::Explained;
 use crate::policy::{fault, judge};
 use crate::printer::Answer;
 use crate::settings::paths;
-use crate::style::Style;
+use crate::style::{self, Style};
 
 /// Largest file of facts, in bytes.
 const MAX_FACTS_BYTES: u64 = 1024 * 1024;
@@ -43,12 +43,14 @@ pub fn run(app: &App, args: &PolicyExplain) -> Result<Trace, Problem> {
     let without_exception = decision.exception.as_ref().map(|_| judge.decide_without_exceptions(&subject));
     let reference = subject.reference.to_string();
     let denial = fault::denial(&reference, &decision, Some(&args.env));
+    let exceptions_not_lifting = judge.not_lifting(&decision, &subject);
     let explained = Explained {
         reference,
         digest: subject.digest.to_string(),
         verified: args.facts.is_none(),
         decision,
         without_exception,
+        exceptions_not_lifting,
         exceptions_unread: judge.granted.unread.clone(),
     };
     Ok(Trace { explained, denial, unsigned: judge.is_unsigned() })
@@ -82,13 +84,19 @@ struct Versions {
 #[serde(untagged)]
 enum Named {
     Name(String),
-    Signer { name: String },
+    Signer {
+        name: String,
+        /// One that counts as one with another signer is not seen by rules.
+        #[serde(default)]
+        counts_with: Option<String>,
+    },
 }
 
 impl Named {
-    fn name(self) -> String {
+    fn name(self) -> Option<String> {
         match self {
-            Self::Name(name) | Self::Signer { name } => name,
+            Self::Signer { counts_with: Some(_), .. } => None,
+            Self::Name(name) | Self::Signer { name, .. } => Some(name),
         }
     }
 }
@@ -116,8 +124,8 @@ fn read_facts(path: &Path) -> Result<Subject, Problem> {
         reference,
         digest: given.digest,
         collection: given.collection,
-        signers: given.signers.into_iter().map(Named::name).collect(),
-        conflicts: given.conflicts.into_iter().map(Named::name).collect(),
+        signers: given.signers.into_iter().filter_map(Named::name).collect(),
+        conflicts: given.conflicts.into_iter().filter_map(Named::name).collect(),
         tag_moved: given.tag_moved,
         root_version: given.versions.root,
         facts: given.facts,
@@ -145,7 +153,9 @@ impl Answer for Trace {
     }
 
     fn text(&self, _: Style) -> String {
-        let decision = self.explained.decision.text();
+        let not_lifting = self.explained.exceptions_not_lifting.iter();
+        let not_lifting = not_lifting.map(|other| format!("\n{}", style::plain(&other.words())));
+        let decision = not_lifting.fold(self.explained.decision.text(), |text, line| text + &line);
         match &self.explained.without_exception {
             None => format!("{decision}\n"),
             Some(without) => format!("{decision}\n\nWithout the exception:\n{}\n", without.text()),

@@ -104,16 +104,11 @@ fn versions(
     let older = history::version(app, &session, &role, from)?;
     let changes = changed_files(&older, &newer, &KINDS);
     let lines = difference::text(&[], &[], &changes);
-    let report = PolicyDifference {
-        collection: session.collection.to_string(),
-        folder: None,
-        role: Some(role.to_string()),
-        from: Some(from),
-        to,
-        same: is_same(&changes),
-        changes,
-    };
-    Ok(Compared { report, lines, problem: None })
+    let (collection, same) = (session.collection.to_string(), is_same(&changes));
+    let problem = (!same).then(|| fault::versions_differ(role.as_str(), &collection, from, to));
+    let (role, from) = (Some(role.to_string()), Some(from));
+    let report = PolicyDifference { collection, folder: None, role, from, to, same, changes };
+    Ok(Compared { report, lines, problem })
 }
 
 /// The reserved files of these kinds that came, left and changed.
@@ -126,7 +121,7 @@ fn changed_files(older: &Targets, newer: &Targets, kinds: &[&str]) -> PolicyChan
     PolicyChanges { files_added, files_removed, files_changed, ..PolicyChanges::default() }
 }
 
-/// What was compared. A folder that differs is a finding; two versions differ because somebody published.
+/// What was compared. That it differs is a finding, of a folder and of two versions.
 struct Compared {
     report: PolicyDifference,
     lines: Vec<String>,

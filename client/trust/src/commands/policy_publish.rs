@@ -3,9 +3,10 @@
 //!
 //! Invariants: what does not load strictly, together with what stays in force, is not signed; what is no longer in the folder
 //! is removed, so that the folder is what is in force afterwards. Each kind is signed in its one role: the role of its name
-//! where `targets` delegates it, else `targets`. What held so far (a rule that forbids, a governed label, what a value is fit
-//! for) changes or leaves only where somebody says so with the collection's name; what somebody else published in between is
-//! never taken back unseen; and a collection that carries images gets no policy at all.
+//! where `targets` delegates it, else `targets`. What is allowed or denied changes only where somebody says so with the
+//! collection's name (a new rule that forbids and a new label excepted); what somebody else published in between is never
+//! taken back unseen; and a collection that carries images gets no policy at all. The cases of the folder are decided as they
+//! say, or somebody said that they are skipped.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -15,6 +16,7 @@ use trust_policy::{Dictionary, Policy, PolicyIdentity, Severity, Source};
 use trust_reader::verdict::Problem;
 use trust_tuf::{RoleName, TargetInfo, reserved};
 
+use super::policy_test;
 use crate::app::App;
 use crate::cli::policy::PolicyPublish;
 use crate::keyring::{Keyring, Kind};
@@ -34,15 +36,43 @@ use crate::style::{self, Style};
 pub fn run(app: &App, printer: &Printer, args: &PolicyPublish) -> Result<PolicyPublished, Problem> {
     app.need_network("publishing a policy")?;
     let folder = Folder::read(&args.folder)?;
-    folder.load()?;
+    let cases = Cases::of(printer, args, &folder.load()?)?;
     let pin = pin_of_policy(app, args.collection.as_ref())?;
     let mut keyring = Keyring::new(app, &args.keys)?;
     if !args.change.dry_run {
         keyring.expect_answer(Kind::Other)?;
     }
-    let work =
-        Work { folder: &args.folder, sources: &folder.sources, labels_only: false, dry_run: args.change.dry_run };
+    let (folder, sources) = (args.folder.as_path(), folder.sources.as_slice());
+    let work = Work { folder, sources, labels_only: false, cases, dry_run: args.change.dry_run };
     work.publish(app, printer, &mut keyring, pin)
+}
+
+/// How the cases of the folder came out.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Cases {
+    /// How many there are, if they were run: all passed.
+    passed: Option<usize>,
+    /// Whether somebody said that they are not run.
+    skipped: bool,
+}
+
+impl Cases {
+    /// Runs them. One that fails refuses, with what differs.
+    fn of(printer: &Printer, args: &PolicyPublish, policy: &Policy) -> Result<Self, Problem> {
+        if args.skip_tests {
+            return Ok(Self { passed: None, skipped: true });
+        }
+        let Some(tested) = policy_test::of_folder(&args.folder, policy)? else { return Ok(Self::default()) };
+        match tested.into_result() {
+            Ok(passed) => Ok(Self { passed: Some(passed), skipped: false }),
+            Err((problem, differences)) => {
+                for line in differences.iter().flat_map(|difference| difference.lines()) {
+                    printer.note(line);
+                }
+                Err(fault::cases_failed_unpublished(&args.folder, problem, &differences))
+            }
+        }
+    }
 }
 
 /// What is to be published.
@@ -53,6 +83,8 @@ pub struct Work<'a> {
     pub sources: &'a [Source],
     /// Whether rules stay as they are.
     pub labels_only: bool,
+    /// How its cases came out.
+    pub cases: Cases,
     /// Whether nothing is published.
     pub dry_run: bool,
 }
@@ -129,6 +161,8 @@ impl Work<'_> {
             labels_only: self.labels_only,
             changes,
             warnings: warnings.clone(),
+            cases_passed: self.cases.passed,
+            tests_skipped: self.cases.skipped,
             publication,
         }))
     }
@@ -217,12 +251,12 @@ impl Work<'_> {
     }
 }
 
-/// Whoever takes away what holds names the collection.
+/// Whoever changes what is allowed or denied names the collection.
 fn confirm(app: &App, collection: &str, changes: &PolicyChanges) -> Result<(), Problem> {
-    if changes.weakened.is_empty() {
+    if changes.to_confirm.is_empty() {
         return Ok(());
     }
-    let what = format!("What held in {collection} so far changes: {}.", changes.weakened.join("; "));
+    let what = format!("What {collection} allows or denies changes: {}.", changes.to_confirm.join("; "));
     app.terminal.confirm_name(&what, collection, app.globals.confirm.as_deref())
 }
 
@@ -267,11 +301,16 @@ impl Answer for PolicyPublished {
             changes.rules_changed.len(),
             changes.rules_removed.len()
         );
-        let fact = match self.labels_only {
+        let mut facts = vec![match self.labels_only {
             true => ("labels", labels_text(changes)),
             false => ("rules", counts),
-        };
-        format!("{warnings}{head}{}", style::facts([fact]))
+        }];
+        match (self.cases_passed, self.tests_skipped) {
+            (_, true) => facts.push(("cases", "not run (--skip-tests)".to_owned())),
+            (Some(passed), false) => facts.push(("cases", format!("{passed} decided as they say"))),
+            (None, false) => {}
+        }
+        format!("{warnings}{head}{}", style::facts(facts))
     }
 }
 

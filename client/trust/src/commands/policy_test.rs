@@ -8,6 +8,7 @@ use std::io::Read;
 use std::path::{Component, Path, PathBuf};
 
 use serde_json::Value;
+use trust_policy::Policy;
 use trust_policy::cases::{self, Case, CaseResult};
 use trust_policy::environment::{Environment, MAX_FILE_LEN};
 use trust_reader::verdict::Problem;
@@ -29,23 +30,36 @@ pub struct Tested {
 /// Runs the command.
 pub fn run(args: &PolicyFolder) -> Result<Tested, Problem> {
     let folder = Folder::read(&args.folder)?;
-    let policy = folder.load()?;
-    let files = folder::cases(&args.folder)?;
+    of_folder(&args.folder, &folder.load()?)?.ok_or_else(|| fault::no_cases(&args.folder))
+}
+
+/// The cases of a folder, decided by its policy; `None` if there are none.
+pub fn of_folder(folder: &Path, policy: &Policy) -> Result<Option<Tested>, Problem> {
+    let files = folder::cases(folder)?;
     if files.is_empty() {
-        return Err(fault::no_cases(&args.folder));
+        return Ok(None);
     }
     let mut environments: BTreeMap<String, Result<Environment, String>> = BTreeMap::new();
     let mut all: Vec<Case> = Vec::new();
     for (path, bytes) in &files {
         let environment = |name: &str| {
-            environments.entry(name.to_owned()).or_insert_with(|| read_environment(&args.folder, name)).clone()
+            environments.entry(name.to_owned()).or_insert_with(|| read_environment(folder, name)).clone()
         };
         let read = cases::read(&path.display().to_string(), bytes, environment);
         all.extend(read.map_err(|error| fault::cases(&error))?);
     }
-    let report = cases::run(&policy, &all);
-    let failed = (report.failed > 0).then(|| fault::cases_failed(&args.folder, report.failed, report.cases.len()));
-    Ok(Tested { report: PolicyTested { folder: args.folder.display().to_string(), report }, failed })
+    let report = cases::run(policy, &all);
+    let failed = (report.failed > 0).then(|| fault::cases_failed(folder, &report));
+    Ok(Some(Tested { report: PolicyTested { folder: folder.display().to_string(), report }, failed }))
+}
+
+impl Tested {
+    /// How many cases were decided as they say, or the refusal and what differs in each of the others.
+    pub fn into_result(self) -> Result<usize, (Problem, Vec<String>)> {
+        let Some(problem) = self.failed else { return Ok(self.report.report.passed) };
+        let failed = self.report.report.cases.iter().filter(|case| !case.passed);
+        Err((problem, failed.map(|case| difference(case, Style::default()).trim().to_owned()).collect()))
+    }
 }
 
 /// An environment file, by its path below the folder.

@@ -353,7 +353,7 @@ impl Work<'_, '_> {
             mine.extend(old.into_iter().filter(|key| publics.contains(key.public())));
             if u64::try_from(mine.len()).is_ok_and(|n| n < keys.threshold()) {
                 let listed: Vec<String> = publics.iter().map(|key| key.id().short().to_owned()).collect();
-                return Err(fault::no_key_for(role, keys.threshold(), mine.len(), &listed));
+                return Err(fault::no_key_for(role, keys.threshold(), &keyring::short_ids(&mine), &listed));
             }
         }
         keyring::sign(draft, &mine)

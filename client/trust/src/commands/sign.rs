@@ -40,6 +40,7 @@ pub fn run(app: &App, printer: &Printer, args: &Sign) -> Result<Box<dyn Answer>,
     if args.expect.is_some() && args.images.len() > 1 {
         return Err(fault::usage("--expect goes with one image; write NAME:TAG@DIGEST for several"));
     }
+    let stated = stated(&args.annotation)?;
     // Pins before anything else: an image of no collection is refused before a registry is asked.
     let collections = args
         .images
@@ -62,19 +63,30 @@ pub fn run(app: &App, printer: &Printer, args: &Sign) -> Result<Box<dyn Answer>,
         subjects.entry(collection).or_default().push((at, subject));
     }
     let all = subjects.values().flatten().map(|(_, subject)| subject);
-    let labelled: Vec<_> = all.map(|subject| (&subject.image, subject.labels())).collect();
+    let labelled: Vec<_> = all.map(|subject| subject.looked_up(&stated)).collect();
     let warnings = labels::check(app, printer, &labelled)?;
     let mut signed: BTreeMap<usize, SignedImage> = BTreeMap::new();
     for (collection, subjects) in &subjects {
         let (role, publication) = publish::with_retries(
             |text| printer.note(text),
-            || sign_collection(app, &mut keyring, collection, subjects, args),
+            || sign_collection(app, &mut keyring, collection, subjects, (args, &stated)),
         )?;
         for (at, subject) in subjects {
             signed.insert(*at, subject.report(&role, publication.clone()));
         }
     }
     Ok(Box::new(Signed { images: signed.into_values().collect(), warnings, dry_run: args.change.dry_run }))
+}
+
+/// What is stated, each key with one value.
+fn stated(given: &[(String, String)]) -> Result<BTreeMap<String, String>, Problem> {
+    let mut stated = BTreeMap::new();
+    for (key, value) in given {
+        if stated.insert(key.clone(), value.clone()).is_some_and(|before| before != *value) {
+            return Err(fault::usage("-a states one key with two values").fact("key", key));
+        }
+    }
+    Ok(stated)
 }
 
 /// Finds out which digest is to be signed, and reads what it covers.
@@ -169,7 +181,7 @@ fn sign_collection(
     keyring: &mut Keyring<'_>,
     collection: &str,
     subjects: &[(usize, Subject)],
-    args: &Sign,
+    (args, stated): (&Sign, &BTreeMap<String, String>),
 ) -> Result<(RoleName, Option<Publication>), Problem> {
     let pin = app.settings.pin(collection).ok_or_else(|| fault::not_pinned(collection))?;
     let mut session = Session::for_change(app, pin)?;
@@ -186,6 +198,9 @@ fn sign_collection(
         }
     }
     let role = signing::choose_role(&session, keyring, args.signer.as_ref(), &paths)?;
+    for (_, subject) in subjects {
+        subject.check_others(app, &mut session, &role, stated)?;
+    }
     let mut entries = Entries::of(app, &mut session, &role)?;
     let signed_at = app.now()?.to_string();
     let mut change = Change::default();
@@ -193,7 +208,7 @@ fn sign_collection(
     for (_, subject) in subjects {
         let tags = tags_of.entry(format!("{}@{}", subject.image.name(), subject.digest)).or_default();
         tags.extend(subject.image.tag().map(str::to_owned));
-        let info = subject.target(&mut entries, &signed_at, tags, &args.annotation)?;
+        let info = subject.target(&mut entries, &signed_at, tags, stated)?;
         for path in subject.paths()? {
             entries.set(&path, &info)?;
             change.blobs.retain(|(known, _)| *known != path);
@@ -210,10 +225,33 @@ fn sign_collection(
 }
 
 impl Subject {
-    /// What runtimes can start, with its labels.
-    fn labels(&self) -> Vec<labels::Labels<'_>> {
+    /// What gates look up in the dictionary: labels of what runtimes can start, annotations and statements.
+    fn looked_up<'a>(&'a self, stated: &'a BTreeMap<String, String>) -> labels::Signing<'a> {
         let platforms = self.content.platforms.iter().filter(|platform| platform.runnable);
-        platforms.map(|platform| (platform.platform.as_str(), &platform.labels)).collect()
+        let platforms = platforms.map(|platform| (platform.platform.as_str(), &platform.labels)).collect();
+        labels::Signing { image: &self.image, platforms, annotations: &self.content.annotations, stated }
+    }
+
+    /// The facts to sign, without tags.
+    fn facts(&self, signed_at: &str, stated: &BTreeMap<String, String>) -> Result<ImageFacts, Problem> {
+        let facts = self.content.facts(signed_at, std::iter::empty());
+        Ok(ImageFacts { stated: stated.clone(), ..facts.map_err(|error| fault::facts(&self.image, &error))? })
+    }
+
+    /// Refuses what another signer contradicts: signed, it would be refused everywhere.
+    fn check_others(
+        &self,
+        app: &App,
+        session: &mut Session,
+        role: &RoleName,
+        stated: &BTreeMap<String, String>,
+    ) -> Result<(), Problem> {
+        let facts = self.facts(&app.now()?.to_string(), stated)?;
+        let content = (&self.digest, self.content.size());
+        for path in self.paths()? {
+            app.wait(session.reader.check_facts(&self.image, &path, content, &facts, role.as_str()))?;
+        }
+        Ok(())
     }
 
     /// The target paths: of the tag, if there is one, and of the digest.
@@ -232,7 +270,7 @@ impl Subject {
         entries: &mut Entries<'_>,
         signed_at: &str,
         tags: &[String],
-        annotations: &[(String, String)],
+        stated: &BTreeMap<String, String>,
     ) -> Result<TargetInfo, Problem> {
         let facts_fault = |error: trust_image::FactsError| fault::facts(&self.image, &error);
         let path = target::digest_path(&self.collection, &self.image, &self.digest).map_err(|e| fault::target(&e))?;
@@ -240,11 +278,10 @@ impl Subject {
             .published(&path)?
             .and_then(|info| info.custom)
             .and_then(|custom| ImageFacts::from_custom(&custom.to_json()).ok().flatten());
-        let mut facts = self.content.facts(signed_at, std::iter::empty()).map_err(facts_fault)?;
+        let mut facts = self.facts(signed_at, stated)?;
         for tag in old.iter().flat_map(|facts| &facts.tags).chain(tags) {
             facts.add_tag(tag).map_err(facts_fault)?;
         }
-        facts.annotations.extend(annotations.iter().cloned());
         let custom = facts.to_custom().map_err(facts_fault)?;
         let custom = json::parse(&custom).map_err(|e| fault::draft(&e))?;
         let hashes = Hashes { sha256: self.digest.sha256(), sha512: None };

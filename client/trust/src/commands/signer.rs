@@ -82,6 +82,11 @@ fn add(app: &App, printer: &Printer, args: &SignerAdd) -> Result<Box<dyn Answer>
     let options = KeyOptions { key: private, ..args.keys.clone() };
     let mut keyring = Keyring::new(app, &options)?;
     keyring.expect_answer(Kind::Other)?;
+    for name in &args.signer_key {
+        if let Some(near) = keyring.near(name)? {
+            return Err(misspelt_key(name, &near));
+        }
+    }
     let own: Vec<Rc<LocalKey>> =
         args.signer_key.iter().map(|uri| keyring.take_or_make(uri, Kind::Other)).collect::<Result<_, _>>()?;
     let mut keys: Vec<PublicKey> = keyring::publics(&own);
@@ -121,7 +126,10 @@ fn add(app: &App, printer: &Printer, args: &SignerAdd) -> Result<Box<dyn Answer>
     };
     let pin = anchors::pin_of(app, &args.collection)?;
     // Not repeated after a race: another change of signers is to be looked at first.
-    let session = Session::for_change(app, pin)?;
+    let mut session = Session::for_change(app, pin)?;
+    if let Some(kind) = kind {
+        signer_reserved::refuse(app, &mut session, kind)?;
+    }
     if session.keys_of(&args.name).is_some() {
         return Err(there_already(args, kind));
     }
@@ -402,6 +410,18 @@ fn remove(app: &App, printer: &Printer, args: &SignerRemove) -> Result<Box<dyn A
         bins: None,
         publication,
     }))
+}
+
+/// A key is made where none is; but a name that is nearly that of another key is a typing error more often.
+fn misspelt_key(name: &str, near: &str) -> Problem {
+    Problem::new(Code::KeyMissing)
+        .headline(format!("no key of this machine is called {}", style::plain(name)))
+        .fact("did you mean", near)
+        .cause("a new key is made for a name that is not there, and this one is nearly that of another key")
+        .remedy([
+            format!("to use that one: --signer-key {near}"),
+            format!("to make a new one: trust key generate {}, then this command again", style::plain(name)),
+        ])
 }
 
 fn there_already(args: &SignerAdd, kind: Option<&str>) -> Problem {

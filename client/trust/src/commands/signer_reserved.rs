@@ -5,11 +5,39 @@ use trust_reader::verdict::Problem;
 use trust_tuf::{PublicKey, reserved};
 
 use crate::app::App;
-use crate::policy::roles;
+use crate::policy::{images, roles};
 use crate::printer::Printer;
 use crate::session::Session;
 use crate::settings::Pin;
 use crate::style;
+
+/// Refuses a reserved role where its kind has no place: no policy beside images, no revocations where there are no images.
+pub(super) fn refuse(app: &App, session: &mut Session, kind: &str) -> Result<(), Problem> {
+    if kind != "_revoked" {
+        return images::refuse(app, session);
+    }
+    let set = session.reader.trusted();
+    let is_of_policy = |path: &str| reserved::kind(path).is_some_and(|kind| kind != "_revoked");
+    let role = session.signers().into_iter().find(|role| is_of_policy(role.as_str()) || is_policy_role(role.as_str()));
+    let found = match set.targets().paths().find(|path| is_of_policy(path)) {
+        Some(path) => Some(path.to_owned()),
+        None => role.map(|role| format!("the role {role}")),
+    };
+    let Some(found) = found else { return Ok(()) };
+    let collection = &session.collection;
+    Err(crate::fault::usage(&format!("{collection} carries a policy, and there is nothing to revoke in it"))
+        .fact("collection", collection)
+        .fact("found", style::plain(&found))
+        .cause("`_revoked` is for revocations of images, which are signed in the collection of the images")
+        .remedy([
+            "name the collection of the images: trust signer add _revoked COLLECTION".to_owned(),
+            format!("to end an exception: trust exception revoke ID {collection}"),
+        ]))
+}
+
+fn is_policy_role(role: &str) -> bool {
+    roles::kind_of(role).is_some_and(|kind| kind != "_revoked")
+}
 
 /// Says where a key of a reserved role can do something else as well: then a threshold or a role of its own is none.
 pub(super) fn note_shared_keys(printer: &Printer, session: &Session, keys: &[PublicKey]) {

@@ -106,7 +106,10 @@ impl<'a> Place<'a> {
         let environment = judge::read_environment(env)?;
         let rules = match &deciding.policy {
             Some(folder) => Rules::Folder(Box::new(Folder::read(folder)?.load()?)),
-            None => Rules::Collection(pin_of_policy(app, None)?),
+            None => Rules::Collection(
+                pin_of_policy(app, None)
+                    .map_err(|e| fault::or_else(e, "or try the rules of a folder that nobody signed yet: --policy DIR"))?,
+            ),
         };
         Ok(Self { rules, environment, action: deciding.action })
     }
@@ -194,6 +197,14 @@ impl<'a> Examiner<'a> {
         };
         let denial =
             decision.as_ref().and_then(|decision| fault::denial(&image.to_string(), decision, self.env.as_deref()));
+        let denial = match (denial, &compared, &self.judge, &decision) {
+            (Some(denial), Ok(verified), Some(judge), Some(decision)) => {
+                let subject = judge::subject(image, verified);
+                let not_lifting = judge.not_lifting(decision, &subject).into_iter();
+                Some(not_lifting.fold(denial, |denial, other| denial.fact("not lifted", other.words())))
+            }
+            (denial, ..) => denial,
+        };
         let verdict = match denial {
             None => compared,
             Some(denial) => {
@@ -401,7 +412,7 @@ fn allowed_facts(decision: &Decision) -> Vec<(&'static str, String)> {
     let signed_by = style::plain(&exception.signed_by.join(", "));
     vec![
         ("EXCEPTION", format!("{}, until {}, signed by {signed_by}", exception.id, exception.expires)),
-        ("for", style::plain(&exception.reason)),
+        ("reason", style::plain(&exception.reason)),
         ("allowed", format!("{allowed}, by this exception alone")),
         ("lifted", by),
     ]
@@ -534,7 +545,7 @@ mod tests {
             digest: trust_image::Digest::of(b"x"),
             length: 1,
             signers: ["alice", "qa"]
-                .map(|name| trust_reader::verify::SignedBy { name: name.to_owned(), role: name.to_owned() })
+                .map(|name| trust_reader::verify::SignedBy { name: name.to_owned(), role: name.to_owned(), counts_with: None })
                 .to_vec(),
             conflicts: Vec::new(),
             unusable: Vec::new(),

@@ -69,6 +69,10 @@ pub struct ExceptionChange {
     pub exception: ExceptionEntry,
     /// Ids of exceptions that had expired and were removed.
     pub removed: Vec<String>,
+    /// Of one that is granted: what is probably not meant.
+    pub warnings: Vec<String>,
+    /// Of one that is revoked: others that hold for the same image in the same environment.
+    pub beside: Vec<ExceptionEntry>,
     /// What was published; null with `--dry-run`.
     pub publication: Option<Publication>,
 }

@@ -135,8 +135,26 @@ pub struct Explained {
     pub decision: Decision,
     /// What would have been decided without the exception that lifted it; null if none did.
     pub without_exception: Option<Decision>,
+    /// Exceptions for this image that do not lift the denial.
+    pub exceptions_not_lifting: Vec<NotLifting>,
     /// Exceptions that cannot be read, and so lift nothing.
     pub exceptions_unread: Vec<String>,
+}
+
+/// An exception for an image that does not lift its denial.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct NotLifting {
+    /// Its id.
+    pub id: String,
+    /// Why not.
+    pub why: String,
+}
+
+impl NotLifting {
+    /// For people.
+    pub fn words(&self) -> String {
+        format!("exception {} does not lift this: {}", self.id, self.why)
+    }
 }
 
 /// `trust policy publish`
@@ -152,6 +170,10 @@ pub struct PolicyPublished {
     pub changes: PolicyChanges,
     /// What is probably not meant.
     pub warnings: Vec<String>,
+    /// How many cases of the folder were decided as they say; null if there are none, or if they were not run.
+    pub cases_passed: Option<usize>,
+    /// Whether cases were not run (`--skip-tests`).
+    pub tests_skipped: bool,
     /// What was published; null with `--dry-run`.
     pub publication: Option<Publication>,
 }
@@ -175,9 +197,9 @@ pub struct PolicyChanges {
     pub files_changed: Vec<String>,
     /// Why what was in force could not be compared rule by rule.
     pub not_compared: Option<String>,
-    /// What held so far and changes or leaves: rules that forbid, governed labels, what their values are fit for. Publishing
-    /// this wants a confirmation.
-    pub weakened: Vec<String>,
+    /// What changes what is allowed or denied: rules that forbid and change or leave, rules that permit and come, change or
+    /// leave, governed labels, what their values are fit for. Publishing this wants a confirmation.
+    pub to_confirm: Vec<String>,
 }
 
 /// `trust policy use`

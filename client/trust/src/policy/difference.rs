@@ -1,4 +1,4 @@
-//! How a set of rules and labels differs from the one in force: rules by id, files by their lines, and what is taken away.
+//! How a set of rules and labels differs from the one in force: rules by id, files by their lines, and what of it is to be confirmed.
 //!
 //! Invariant: what is shown before something is published and what `policy diff` shows are the same. Deliberately absent:
 //! whether the change is wanted.
@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 
 use trust_policy::{Dictionary, Policy, RuleInfo, Source};
 
+use super::consequences;
 use super::in_force::InForce;
-use super::weakening;
 use crate::output::PolicyChanges;
 use crate::style;
 
@@ -41,16 +41,16 @@ pub fn compare(before: &InForce, new: &New<'_>) -> PolicyChanges {
         match (before.load(), new.policy) {
             (Ok(old), policy) => {
                 old_rules = rules(&old);
-                changes.weakened = policy.map(|new| weakening::between(&old, new)).unwrap_or_default();
+                changes.to_confirm = policy.map(|new| consequences::between(&old, new)).unwrap_or_default();
             }
             (Err(problem), _) => {
-                changes.weakened =
-                    vec!["what is in force does not load here, so that nobody sees what leaves".to_owned()];
+                changes.to_confirm =
+                    vec!["what is in force does not load here, so that nobody sees what changes".to_owned()];
                 changes.not_compared = Some(problem.headline);
             }
         }
     } else if let (Ok((old, _)), Some(new)) = (Dictionary::load(&before.sources), new.dictionary) {
-        changes.weakened = weakening::dictionaries(&old, new);
+        changes.to_confirm = consequences::dictionaries(&old, new);
     }
     let new_rules = new.policy.map(rules).unwrap_or_default();
     (changes.rules_added, changes.rules_removed, changes.rules_changed, changes.rules_unchanged) =
@@ -101,9 +101,9 @@ pub fn text(old: &[Source], new: &[Source], changes: &PolicyChanges) -> Vec<Stri
             }
         }
     }
-    if !changes.weakened.is_empty() {
-        lines.extend(changes.weakened.iter().map(|what| format!("! {}", style::plain(what))));
-        lines.push("! this takes away what held so far; publishing it wants --confirm COLLECTION".to_owned());
+    if !changes.to_confirm.is_empty() {
+        lines.extend(changes.to_confirm.iter().map(|what| format!("! {}", style::plain(what))));
+        lines.push("! this changes what is allowed or denied; publishing it wants --confirm COLLECTION".to_owned());
     }
     lines
 }

@@ -2,14 +2,17 @@
 //!
 //! Invariant: exit codes and ids come only from the catalogue, and no sentence names a way around a rule.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use trust_policy::cases::CaseError;
+use trust_policy::cases::{CaseError, CaseReport};
 use trust_policy::{Cause, Decision, Effect, FactKind, LoadError};
 use trust_reader::catalogue::Code;
 use trust_reader::verdict::Problem;
 
 use super::folder;
+
+/// Cases that are named in a refusal.
+const MAX_TOLD: usize = 8;
 
 /// A folder or a file in it that cannot be a policy.
 pub fn folder(path: &Path, why: &str) -> Problem {
@@ -36,13 +39,24 @@ pub fn no_files(path: &Path) -> Problem {
         .headline(format!("there is no policy in {}", path.display()))
         .fact("folder", path.display())
         .cause("rules are files policy/NAME.cedar in it, and there is none")
-        .remedy(match above(path) {
-            Some(above) => vec![
+        .remedy(match (above(path), below(path)) {
+            (Some(above), _) => vec![
                 format!("this is a part of a policy; name the folder above: {above}"),
                 "or write one to begin with: trust policy init DIR".to_owned(),
             ],
-            None => vec![format!("write one to begin with: trust policy init {}", path.display())],
+            (None, Some(below)) => vec![format!("did you mean {below}?")],
+            (None, None) => vec![format!("write one to begin with: trust policy init {}", path.display())],
         })
+}
+
+/// A folder that has the folder of a policy in it: its `policy` is no folder of rules.
+pub fn one_above(path: &Path) -> Option<Problem> {
+    let below = below(path).filter(|_| path.join("policy").join("policy").is_dir())?;
+    let problem = Problem::new(Code::NoPolicy)
+        .headline(format!("{} is not the folder of a policy, and one is in it", path.display()))
+        .fact("folder", path.display())
+        .cause("rules are files policy/NAME.cedar in the folder that is named");
+    Some(problem.remedy([format!("did you mean {below}?")]))
 }
 
 /// A folder without a dictionary.
@@ -100,6 +114,15 @@ pub fn differs(folder: &str, collection: &str, version: u64) -> Problem {
         ])
 }
 
+/// Two versions that are not the same.
+pub fn versions_differ(role: &str, collection: &str, from: u64, to: u64) -> Problem {
+    Problem::new(Code::FolderDiffers)
+        .headline(format!("v{from} and v{to} of `{role}` in {collection} are not the same"))
+        .fact("collection", collection)
+        .cause("something was published in between")
+        .remedy([format!("see when and by whose keys: trust policy log {collection}")])
+}
+
 /// The folder of the policy that `path` is a part of.
 fn above(path: &Path) -> Option<String> {
     let name = path.file_name()?;
@@ -107,6 +130,17 @@ fn above(path: &Path) -> Option<String> {
     let above = if above.as_os_str().is_empty() { Path::new(".") } else { above };
     let is_part = folder::KINDS.iter().any(|(part, ..)| name == *part) && above.join("policy").is_dir();
     is_part.then(|| above.display().to_string())
+}
+
+/// The folder of a policy that stands in `path`, by its rules; one that is called `policy` first.
+fn below(path: &Path) -> Option<String> {
+    let is_rule = |entry: std::fs::DirEntry| entry.path().extension().is_some_and(|ending| ending == "cedar");
+    let has_rules =
+        |folder: &Path| std::fs::read_dir(folder.join("policy")).is_ok_and(|mut files| files.any(|file| file.is_ok_and(is_rule)));
+    let mut found: Vec<PathBuf> = std::fs::read_dir(path).ok()?.filter_map(|entry| Some(entry.ok()?.path())).collect();
+    found.retain(|folder| has_rules(folder));
+    found.sort_by_key(|folder| (folder.file_name().is_none_or(|name| name != "policy"), folder.clone()));
+    found.first().map(|folder| folder.display().to_string())
 }
 
 /// A file of `policy init` that is there.
@@ -136,17 +170,42 @@ pub fn no_cases(path: &Path) -> Problem {
         ])
 }
 
-/// A file of cases.
+/// A file of cases. What is wrong stands in the headline.
 pub fn cases(error: &CaseError) -> Problem {
-    Problem::new(Code::CasesRefused).headline(error).fact("file", &error.place.path)
+    Problem::new(Code::CasesRefused)
+        .headline(error)
+        .fact("file", &error.place.path)
+        .cause("cases are read as a whole, so that none is missed; none was run")
 }
 
 /// Cases that do not hold.
-pub fn cases_failed(path: &Path, failed: usize, of: usize) -> Problem {
+pub fn cases_failed(path: &Path, report: &CaseReport) -> Problem {
+    let (failed, of) = (report.failed, report.cases.len());
     Problem::new(Code::CasesFailed)
         .headline(format!("{failed} of {of} cases are not decided as they say"))
         .fact("folder", path.display())
         .remedy([format!("correct the rules or the cases, then: trust policy test {}", path.display())])
+}
+
+/// Cases that do not hold in a folder that is to be published.
+pub fn cases_failed_unpublished(path: &Path, problem: Problem, differences: &[String]) -> Problem {
+    let headline = format!("{}; nothing was published", problem.headline);
+    let first = |difference: &String| difference.lines().next().map(str::to_owned);
+    let told = differences.iter().filter_map(first).take(MAX_TOLD);
+    told.fold(problem.headline(headline), |problem, case| problem.fact("case", case)).remedy([
+        format!("correct the rules or the cases, then: trust policy test {}", path.display()),
+        "or publish all the same: --skip-tests".to_owned(),
+    ])
+}
+
+/// Warnings where none are wanted.
+pub fn warned(path: &Path, warnings: usize) -> Problem {
+    let what = if warnings == 1 { "there is a warning".to_owned() } else { format!("there are {warnings} warnings") };
+    Problem::new(Code::Findings)
+        .headline(format!("{what} about {}", path.display()))
+        .fact("folder", path.display())
+        .cause("it loads, and --strict takes what is probably not meant for an error")
+        .remedy([format!("correct what is warned of, then: trust policy check {} --strict", path.display())])
 }
 
 /// Files that `policy fmt --check` would change.
@@ -247,10 +306,15 @@ pub fn no_policy_collection() -> Problem {
     Problem::new(Code::NoPolicy)
         .headline("no policy collection is named")
         .cause("neither the command line nor the configuration says whose policy decides")
-        .remedy([
-            "name it once: trust policy use COLLECTION",
-            "or try the rules of a folder that nobody signed yet: --policy DIR",
-        ])
+        .remedy(["name it once: trust policy use COLLECTION"])
+}
+
+/// The same where there is another way: `or` says which.
+pub fn or_else(problem: Problem, or: &str) -> Problem {
+    match problem.code {
+        Code::NoPolicy => problem.remedy(["name it once: trust policy use COLLECTION", or]),
+        _ => problem,
+    }
 }
 
 /// A file that `policy show --raw` was asked for.

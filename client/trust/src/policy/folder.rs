@@ -35,7 +35,7 @@ pub struct Folder {
 impl Folder {
     /// Reads every file.
     pub fn read(path: &Path) -> Result<Folder, Problem> {
-        let read = Self::read_kinds(path, &KINDS)?;
+        let read = Self::read_kinds(path, &KINDS).map_err(|problem| fault::one_above(path).unwrap_or(problem))?;
         match read.sources.iter().any(|source| source.path.starts_with("_policy/")) {
             true => Ok(read),
             false => Err(fault::no_files(path)),

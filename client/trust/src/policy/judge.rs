@@ -15,6 +15,7 @@ use trust_tuf::UtcTime;
 
 use super::exceptions::Granted;
 use super::fault;
+use crate::output::NotLifting;
 use crate::settings::paths;
 
 /// What decides in this run.
@@ -43,6 +44,12 @@ impl Judge {
         self.granted.all.lift(self.decide_without_exceptions(subject), subject, self.now.unix())
     }
 
+    /// The exceptions for this image that do not lift what was decided.
+    pub fn not_lifting(&self, decision: &Decision, subject: &Subject) -> Vec<NotLifting> {
+        let found = self.granted.all.not_lifting(decision, subject, self.now.unix());
+        found.map(|(exception, why)| NotLifting { id: exception.id().to_owned(), why: why.to_string() }).collect()
+    }
+
     /// What the rules alone decide.
     pub fn decide_without_exceptions(&self, subject: &Subject) -> Decision {
         self.policy.decide(&self.environment, self.action, subject, self.now.unix())
@@ -67,7 +74,7 @@ pub fn subject(image: &Reference, verified: &VerifiedImage) -> Subject {
         reference: image.clone(),
         digest: verified.digest,
         collection: verified.collection.clone(),
-        signers: verified.signers.iter().map(|signer| signer.name.clone()).collect(),
+        signers: verified.counted_signers(),
         conflicts: verified.conflicts.iter().map(|conflict| conflict.name.clone()).collect(),
         // With a tag and a digest on the command line both were verified to be the same image.
         tag_moved: match (image.tag(), image.digest()) {

@@ -23,6 +23,21 @@ use crate::style;
 /// One platform of an image: its name and labels.
 pub type Labels<'a> = (&'a str, &'a BTreeMap<String, String>);
 
+/// An image that is to be signed, with all that gates look up in the dictionary.
+pub struct Signing<'a> {
+    /// The image.
+    pub image: &'a Reference,
+    /// Its platforms.
+    pub platforms: Vec<Labels<'a>>,
+    /// Annotations of the manifest or index.
+    pub annotations: &'a BTreeMap<String, String>,
+    /// What the signer states.
+    pub stated: &'a BTreeMap<String, String>,
+}
+
+/// Where a text of an image stands: what it is called, and of what it is.
+type Place<'a> = (&'static str, &'a str);
+
 /// Allowed values that are told; of more only how many.
 const MAX_TOLD: usize = 20;
 
@@ -110,26 +125,30 @@ pub fn fit(dictionary: &Dictionary, key: &str, value: &str) -> Vec<String> {
 }
 
 impl LabelReport {
-    /// The refusal that this is at every gate, if it is one. `so` says what follows: `is not signed`.
+    /// The refusal that a label is at every gate, if it is one. `so` says what follows: `is not signed`.
     pub fn problem(&self, image: &Reference, platform: &str, so: &str, dictionary: &str) -> Option<Problem> {
+        self.problem_at(image, ("label", &format!("from image config of {platform}")), so, dictionary)
+    }
+
+    fn problem_at(&self, image: &Reference, (what, origin): Place<'_>, so: &str, dictionary: &str) -> Option<Problem> {
         let key = style::plain(&self.key);
         let (code, why, label) = match (self.state, &self.value) {
             (LabelState::Outside, Some(value)) => (
                 Code::LabelOutside,
-                format!("every gate would refuse the label {key}"),
-                format!("{key} = {value:?}  from image config of {platform}"),
+                format!("every gate would refuse the {what} {key}"),
+                format!("{key} = {value:?}  {origin}"),
             ),
             (LabelState::Missing, _) => (
                 Code::LabelMissing,
                 format!("every gate wants the label {key} on it"),
-                format!("{key} is absent  from image config of {platform}"),
+                format!("{key} is absent  {origin}"),
             ),
             _ => return None,
         };
         let mut problem = Problem::new(code)
             .headline(format!("{image} {so}: {why}"))
             .fact("image", image)
-            .fact("label", label)
+            .fact(what, label)
             .fact("known", values_text(&self.allowed))
             .fact("dictionary", dictionary);
         if let Some(owner) = &self.owner {
@@ -140,12 +159,16 @@ impl LabelReport {
 
     /// What is probably not meant, if it is: one line.
     pub fn warning(&self, image: &Reference, platform: &str) -> Option<String> {
+        self.warning_at(image, ("label", platform))
+    }
+
+    fn warning_at(&self, image: &Reference, (what, origin): Place<'_>) -> Option<String> {
         let near = self.near.as_deref()?;
         let owner = self.owner.as_ref().map(|owner| format!("; its owner is {}", style::plain(owner)));
         Some(format!(
-            "the label {:?} of {image} ({}) means nothing to any gate: is it {near:?}, which the dictionary governs{}?",
+            "the {what} {:?} of {image} ({}) means nothing to any gate: is it {near:?}, which the dictionary governs{}?",
             self.key,
-            style::plain(platform),
+            style::plain(origin),
             owner.unwrap_or_default()
         ))
     }
@@ -160,9 +183,9 @@ pub fn values_text(values: &[String]) -> String {
     told.join(", ")
 }
 
-/// Refuses images with labels that no gate would accept, by the dictionary of the policy collection; says which labels are
-/// nearly written like governed ones, and gives that back.
-pub fn check(app: &App, printer: &Printer, images: &[(&Reference, Vec<Labels<'_>>)]) -> Result<Vec<String>, Problem> {
+/// Refuses images with labels, annotations or statements that no gate would accept, by the dictionary of the policy
+/// collection; says which are nearly written like governed ones, and gives that back.
+pub fn check(app: &App, printer: &Printer, images: &[Signing<'_>]) -> Result<Vec<String>, Problem> {
     let mut warnings = Vec::new();
     let Some(setting) = &app.settings.policy else { return Ok(warnings) };
     let mut session = Session::open(app, pin_of_policy(app, None)?)?;
@@ -174,22 +197,41 @@ pub fn check(app: &App, printer: &Printer, images: &[(&Reference, Vec<Labels<'_>
     let (dictionary, _) = Dictionary::load(&found.sources)
         .map_err(|error| super::fault::refused_collection(&found.identity.collection, found.labels.version, &error))?;
     let place = format!("{} v{}", setting.value, found.labels.version);
-    for (image, platforms) in images {
-        for (platform, labels) in platforms {
-            let reports = judge(&dictionary, image.name(), labels);
-            // First what stands nearly right: it is often why another label is missing.
-            let near: Vec<String> = reports.iter().filter_map(|report| report.warning(image, platform)).collect();
-            for warning in &near {
-                printer.note(&format!("! {warning}"));
-            }
-            let refused = reports.iter().find_map(|report| report.problem(image, platform, "is not signed", &place));
-            if let Some(problem) = refused {
-                return Err(near.into_iter().fold(problem, |problem, near| problem.fact("near", near)));
-            }
-            warnings.extend(near);
+    for signing in images {
+        let (near, refused) = looked_at(&dictionary, signing, &place);
+        // First what stands nearly right: it is often why another label is missing.
+        for warning in &near {
+            printer.note(&format!("! {warning}"));
         }
+        if let Some(problem) = refused {
+            return Err(near.into_iter().fold(problem, |problem, near| problem.fact("near", near)));
+        }
+        warnings.extend(near);
     }
     Ok(warnings)
+}
+
+/// What is probably not meant, and the first refusal.
+fn looked_at(dictionary: &Dictionary, signing: &Signing<'_>, place: &str) -> (Vec<String>, Option<Problem>) {
+    let Signing { image, platforms, annotations, stated } = signing;
+    let (mut near, mut refused) = (Vec::new(), None);
+    for (platform, labels) in platforms {
+        for report in judge(dictionary, image.name(), labels) {
+            near.extend(report.warning(image, platform));
+            refused = refused.or_else(|| report.problem(image, platform, "is not signed", place));
+        }
+    }
+    for (what, origin, texts) in
+        [("annotation", "from annotations of the manifest", annotations), ("statement", "given with -a", stated)]
+    {
+        // No dictionary requires these.
+        let reports = judge(dictionary, image.name(), texts);
+        for report in reports.iter().filter(|report| report.state != LabelState::Missing) {
+            near.extend(report.warning_at(image, (what, origin)));
+            refused = refused.or_else(|| report.problem_at(image, (what, origin), "is not signed", place));
+        }
+    }
+    (near, refused)
 }
 
 #[cfg(test)]
@@ -223,6 +265,32 @@ mod tests {
         for told in ["dp@example.com", "\"PII\"", "linux/amd64", "\"Pii\""] {
             assert!(problem.text().contains(told), "{told}: {}", problem.text());
         }
+    }
+
+    #[test]
+    fn what_a_signer_states_is_refused_like_a_label_and_a_key_nearly_right_is_warned_of() {
+        let image = Reference::parse("r.example/web/x:7").unwrap();
+        let texts = |key: &str, value: &str| BTreeMap::from([(key.to_owned(), value.to_owned())]);
+        let (none, look) = (BTreeMap::new(), |annotations: &BTreeMap<_, _>, stated: &BTreeMap<_, _>| {
+            looked_at(&dictionary(), &Signing { image: &image, platforms: Vec::new(), annotations, stated }, "d v1")
+        });
+        let outside = texts("com.example.data", "Public");
+        for (annotations, stated, what) in [(&none, &outside, "statement"), (&outside, &none, "annotation")] {
+            let problem = look(annotations, stated).1.unwrap();
+            assert_eq!((problem.code, problem.exit()), (Code::LabelOutside, 20));
+            let text = problem.text();
+            for told in [what, "is not signed", "\"Public\"", "\"public\"", "dp@example.com", "d v1"] {
+                assert!(text.contains(told), "{told}: {text}");
+            }
+        }
+        assert_eq!(look(&none, &texts("com.example.data", "pii")), (Vec::new(), None));
+        let (near, refused) = look(&none, &texts("com.example.dat", "Public"));
+        assert!(refused.is_none());
+        assert!(near[0].contains("the statement") && near[0].contains("com.example.data"), "{near:?}");
+        // What is required is required of platforms.
+        let required = Reference::parse("r.example/hr/payroll:7").unwrap();
+        let signing = Signing { image: &required, platforms: Vec::new(), annotations: &none, stated: &none };
+        assert_eq!(looked_at(&dictionary(), &signing, "d v1"), (Vec::new(), None));
     }
 
     #[test]

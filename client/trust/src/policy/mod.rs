@@ -4,6 +4,7 @@
 //! every answer that rests on it. Deliberately absent: rules and their evaluation (`trust_policy`), and how the files are
 //! fetched and verified (the reader).
 
+pub mod consequences;
 pub mod difference;
 pub mod exceptions;
 pub mod fault;
@@ -13,6 +14,6 @@ pub mod in_force;
 pub mod judge;
 pub mod labels;
 pub mod roles;
-pub mod weakening;
+
 
 pub use judge::Judge;

@@ -82,6 +82,8 @@ struct Image {
     #[serde(default)]
     annotations: BTreeMap<String, String>,
     #[serde(default)]
+    stated: BTreeMap<String, String>,
+    #[serde(default)]
     root_version: Option<u64>,
     #[serde(default)]
     labels: Option<BTreeMap<String, String>>,
@@ -170,6 +172,14 @@ impl Reading<'_> {
     /// The parser's words on one line, with the known member that is nearest to an unknown one.
     fn syntax(&self, error: &toml::de::Error) -> CaseError {
         let said = error.message();
+        let mut lines = self.text.split_inclusive('\n').scan(0_usize, |end, line| {
+            let start = *end;
+            *end = end.saturating_add(line.len());
+            Some((start, line))
+        });
+        if let Some((at, _)) = lines.find(|(_, line)| line.split('#').next().is_some_and(|line| line.trim() == "[case]")) {
+            return self.fault(at..at, "a case begins with [[case]], in two pairs of brackets".to_owned());
+        }
         let mut words = said.split('`').skip(1).step_by(2);
         let given = words.next().filter(|_| said.starts_with("unknown"));
         let meant = given.and_then(|given| text::nearest(given, words));
@@ -272,6 +282,7 @@ impl Reading<'_> {
             tags,
             platforms: platforms.into_iter().map(of_platform).collect(),
             annotations: image.annotations,
+            stated: image.stated,
         };
         // What could not be signed is no case.
         facts.to_custom().map_err(|error| whole(&error.to_string()))?;

@@ -48,6 +48,7 @@ enum Term {
     EnvironmentLabel(String),
     Label(String),
     Annotation(String),
+    Stated(String),
     /// A member of the environment or the platform, by its text in the rule.
     Member(String),
     /// Whether a fit label is one that nothing contradicts.
@@ -215,19 +216,24 @@ impl<'d> Terms<'d> {
                 values
             }
             Some(Term::Name) => open(false),
-            Some(Term::EnvironmentLabel(_) | Term::Label(_) | Term::Annotation(_) | Term::Member(_)) => open(true),
+            Some(
+                Term::EnvironmentLabel(_) | Term::Label(_) | Term::Annotation(_) | Term::Stated(_) | Term::Member(_),
+            ) => open(true),
             Some(Term::Contradicted(_) | Term::Free(_)) | None => vec![Value::No, Value::Yes],
         }
     }
 
-    /// What holds in every situation for these variables, beside what each can be.
-    /// `spend` is told what comparing patterns costs.
-    pub(crate) fn axioms(&self, uses: &Uses, mut spend: impl FnMut(usize)) -> Vec<Formula> {
+    /// What holds in every situation for these variables, beside what each can be. `spend` is told what comparing two
+    /// patterns costs, before they are compared, and says whether so much is left; `None` if not.
+    pub(crate) fn axioms(&self, uses: &Uses, mut spend: impl FnMut(usize) -> bool) -> Option<Vec<Formula>> {
         let mut axioms = Vec::new();
         for (at, (var, one, one_free)) in uses.likes.iter().enumerate() {
             let others = uses.likes.iter().skip(at.saturating_add(1));
             for (_, other, other_free) in others.filter(|(of, _, free)| of == var && free != one_free) {
-                spend(one.len().saturating_mul(other.len()));
+                // In both directions.
+                if !spend(one.len().saturating_mul(other.len()).saturating_mul(2)) {
+                    return None;
+                }
                 let mut never = |one: Formula, other: Formula| {
                     axioms.push(Formula::And(vec![Formula::IsOther(*var), one, other]).not());
                 };
@@ -248,7 +254,7 @@ impl<'d> Terms<'d> {
                 axioms.push(Formula::And(vec![Formula::Yes(*empty), Formula::Yes(*element)]).not());
             }
         }
-        axioms
+        Some(axioms)
     }
 
     /// A rule. Its depth was limited when it was loaded.
@@ -449,16 +455,18 @@ impl<'d> Terms<'d> {
         }
     }
 
-    /// A label or annotation, by a name that is written out.
+    /// A label, annotation or statement, by a name that is written out.
     fn tag(&mut self, of: &Expr, key: &Expr) -> Option<VarId> {
         let Expr::Literal(Literal::String(key)) = key else { return None };
         let key = key.to_string();
         match of {
             Expr::Var(Var::Principal) => Some(self.id(Term::EnvironmentLabel(key))),
             Expr::Var(Var::Resource) => Some(self.id(Term::Label(key))),
-            Expr::GetAttr { expr, attr } if **expr == Expr::Var(Var::Resource) && attr == "annotations" => {
-                Some(self.id(Term::Annotation(key)))
-            }
+            Expr::GetAttr { expr, attr } if **expr == Expr::Var(Var::Resource) => match attr.as_str() {
+                "annotations" => Some(self.id(Term::Annotation(key))),
+                "stated" => Some(self.id(Term::Stated(key))),
+                _ => None,
+            },
             _ => None,
         }
     }

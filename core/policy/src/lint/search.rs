@@ -44,7 +44,8 @@ impl Budget {
 pub(crate) fn can_be(terms: &Terms<'_>, parts: &[&Formula], uses: &Uses, budget: &mut Budget) -> Option<bool> {
     let axioms = terms.axioms(uses, |cost| {
         budget.all = budget.all.saturating_sub(u64::try_from(cost).unwrap_or(u64::MAX));
-    });
+        !budget.is_spent()
+    })?;
     let parts: Vec<&Formula> = parts.iter().copied().chain(&axioms).collect();
     let domains = uses.named.iter().map(|(var, named)| (*var, terms.domain(*var, named))).collect();
     budget.one = MAX_STEPS;

@@ -65,7 +65,7 @@ fn stars_without_end_on_the_longest_label_are_within_the_budget_or_refused() {
 }
 
 #[test]
-fn a_pattern_bomb_in_an_annotation_or_on_one_platform_of_many_denies_the_image() {
+fn a_pattern_bomb_in_an_annotation_a_statement_or_on_one_platform_of_many_denies_the_image() {
     let pattern = format!("*{}b*", "a".repeat(2_000));
     let of = |what: &str| {
         let condition = format!("{what}.hasTag(\"a\") && {what}.getTag(\"a\") like \"{pattern}\"");
@@ -77,7 +77,13 @@ fn a_pattern_bomb_in_an_annotation_or_on_one_platform_of_many_denies_the_image()
     annotated.facts.as_mut().unwrap().annotations.insert("a".to_owned(), long());
     let mut labelled = image();
     labelled.facts.as_mut().unwrap().platforms[7].labels.insert("a".to_owned(), long());
-    for (what, bad, good) in [("resource.annotations", &annotated, &labelled), ("resource", &labelled, &annotated)] {
+    let mut stated = image();
+    stated.facts.as_mut().unwrap().stated.insert("a".to_owned(), long());
+    for (what, bad, good) in [
+        ("resource.annotations", &annotated, &stated),
+        ("resource.stated", &stated, &labelled),
+        ("resource", &labelled, &annotated),
+    ] {
         let policy = of(what);
         let denied = policy.decide(&private(), Action::Deploy, bad, NOW);
         assert_eq!((denied.cause, denied.platforms.len()), (Cause::Error, 10), "{what}");

@@ -45,7 +45,7 @@ fn a_case_that_says_little_is_a_verified_image_of_one_platform() {
 fn all_that_a_case_says_reaches_the_rules() {
     let zeros = format!("sha256:{}", "0".repeat(64));
     let case = one(&format!(
-        "[[case]]\nname = \"all\"\nenvironment = \"environments/eu.toml\"\naction = \"promote\"\nnow = 2026-03-01T00:00:00Z\n[case.image]\nreference = \"registry.example.com/hr/payroll:7\"\ndigest = \"{zeros}\"\ncollection = \"registry.example.com/hr\"\nsigners = [\"ci\"]\nconflicts = [\"bob\"]\ntag_moved = true\nsigned = \"2026-02-01T00:00:00Z\"\ntags = [\"b\", \"a\", \"b\"]\nannotations = {{ team = \"hr\" }}\nroot_version = 4\nplatforms = [{{ platform = \"linux/amd64\" }}, {{ platform = \"linux/arm64\", labels = {{ \"{KEY}\" = \"PII\" }} }}]\n[case.expect]\ndecision = \"allow\"\nrules = [\"b\", \"a\"]\ncause = \"permitted\"\n"
+        "[[case]]\nname = \"all\"\nenvironment = \"environments/eu.toml\"\naction = \"promote\"\nnow = 2026-03-01T00:00:00Z\n[case.image]\nreference = \"registry.example.com/hr/payroll:7\"\ndigest = \"{zeros}\"\ncollection = \"registry.example.com/hr\"\nsigners = [\"ci\"]\nconflicts = [\"bob\"]\ntag_moved = true\nsigned = \"2026-02-01T00:00:00Z\"\ntags = [\"b\", \"a\", \"b\"]\nannotations = {{ team = \"hr\" }}\nstated = {{ ticket = \"12\" }}\nroot_version = 4\nplatforms = [{{ platform = \"linux/amd64\" }}, {{ platform = \"linux/arm64\", labels = {{ \"{KEY}\" = \"PII\" }} }}]\n[case.expect]\ndecision = \"allow\"\nrules = [\"b\", \"a\"]\ncause = \"permitted\"\n"
     ));
     assert_eq!((case.action, case.now, case.environment.cloud), (Action::Promote, 1_772_323_200, Cloud::Private));
     assert_eq!((case.expected.rules.unwrap().join(" ").as_str(), case.expected.cause), ("a b", Some(Cause::Permitted)));
@@ -55,6 +55,7 @@ fn all_that_a_case_says_reaches_the_rules() {
     assert_eq!((subject.tag_moved, subject.root_version), (Some(true), 4));
     let facts = subject.facts.unwrap();
     assert_eq!((facts.signed.as_str(), facts.tags.join(" ").as_str()), ("2026-02-01T00:00:00Z", "a b"));
+    assert_eq!(facts.stated["ticket"], "12");
     assert_eq!((facts.annotations["team"].as_str(), facts.platforms[1].labels[KEY].as_str()), ("hr", "PII"));
     assert_ne!(facts.platforms[0].digest, facts.platforms[1].digest);
 }

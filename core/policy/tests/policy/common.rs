@@ -76,6 +76,7 @@ pub(crate) fn subject(platforms: Vec<PlatformFacts>) -> Subject {
             tags: vec!["7".to_owned()],
             platforms,
             annotations: BTreeMap::new(),
+            stated: BTreeMap::new(),
         }),
     }
 }

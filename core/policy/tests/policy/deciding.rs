@@ -4,7 +4,7 @@ use crate::common::{
     KEY, NOW, identity, labels, load, marked, platform, private, public, shipped_policy, source, subject,
 };
 use trust_image::Reference;
-use trust_policy::{Action, Cause, Cloud, Decision, Environment, Policy, Subject, Verdict};
+use trust_policy::{Action, Cause, Cloud, Decision, Environment, FactKind, Policy, Subject, Verdict};
 
 const PERMIT: &str = "@id(\"all\") permit (principal, action, resource);\n";
 
@@ -457,6 +457,52 @@ fn a_governed_annotation_with_an_unknown_value_denies_everywhere() {
         line.contains("the annotation com.example.data is \"Pii\"") && line.contains("ask data-protection"),
         "{line}"
     );
+}
+
+#[test]
+fn a_statement_is_told_as_the_signers_own_and_never_as_part_of_the_image() {
+    let stated = |value: &str, statement: &str| {
+        let mut subject = marked(value);
+        subject.facts.as_mut().unwrap().stated = labels(&[(KEY, statement)]);
+        subject
+    };
+    let decide = |subject: &Subject, env| shipped_policy().decide(&env, Action::Deploy, subject, NOW);
+    let contradicted = decide(&stated("public", "pii"), public());
+    assert_eq!(contradicted.cause, Cause::Forbidden);
+    let text = contradicted.text();
+    let told = "stated when signing, not covered by the digest; not fit for public by the dictionary";
+    assert!(text.contains("statement") && text.contains(told) && !text.contains("annotation"), "{text}");
+    let outside = decide(&stated("public", "Public"), private());
+    assert_eq!((outside.cause, outside.exit()), (Cause::LabelOutside, 20));
+    let line = outside.line();
+    assert!(
+        line.contains("the statement com.example.data is \"Public\"") && line.contains("ask data-protection"),
+        "{line}"
+    );
+    assert!(outside.text().contains("stated when signing, not covered by the digest; not in the dictionary"));
+    // Where both speak, both are told, each with its origin.
+    let mut both = stated("public", "PII");
+    both.facts.as_mut().unwrap().annotations = labels(&[(KEY, "public")]);
+    let facts = decide(&both, public()).facts;
+    let of = |kind| facts.iter().find(|f| f.kind == kind).and_then(|f| f.value.clone());
+    assert_eq!(of(FactKind::ImageAnnotation).as_deref(), Some("public"));
+    assert_eq!(of(FactKind::ImageStatement).as_deref(), Some("PII"));
+}
+
+#[test]
+fn a_rule_that_reads_a_statement_tells_it_and_the_whole_of_them_is_not_read() {
+    let rule = "@id(\"held\") forbid (principal, action, resource) when { resource.stated.hasTag(\"hold\") };";
+    let policy = load(rule).unwrap();
+    let mut held = marked("public");
+    held.facts.as_mut().unwrap().stated = labels(&[("hold", "until \u{202e}Monday")]);
+    let decision = policy.decide(&private(), Action::Deploy, &held, NOW);
+    assert_eq!(decision.cause, Cause::Forbidden);
+    let told = decision.facts.iter().find(|f| f.kind == FactKind::ImageStatement).unwrap();
+    assert_eq!((told.name.as_str(), told.value.as_deref()), ("hold", Some("until \\u{202e}Monday")));
+    assert_eq!(told.origin, "stated when signing, not covered by the digest");
+    assert!(load(&rule.replace("resource.stated.hasTag(\"hold\")", "resource.stated == resource.stated")).is_err());
+    let misspelt = load(&rule.replace("resource.stated", "resource.statd")).err().unwrap().to_string();
+    assert!(misspelt.contains("did you mean resource.stated?"), "{misspelt}");
 }
 
 #[test]

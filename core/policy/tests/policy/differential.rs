@@ -33,6 +33,7 @@ fn leaf() -> impl Strategy<Value = Condition> {
         word(&["public", "internal", "PII"]).prop_map(|value| Condition::Label(KEY.to_owned(), value)),
         (word(&["com.example.a", "é\"\\"]), word(&["public", "pii"])).prop_map(|(k, v)| Condition::Label(k, v)),
         (word(&[KEY, "com.example.a"]), word(&["public", "pii"])).prop_map(|(k, v)| Condition::Annotation(k, v)),
+        (word(&[KEY, "com.example.a"]), word(&["public", "pii"])).prop_map(|(k, v)| Condition::Stated(k, v)),
         Just(Condition::Fit),
         word(&["7", "pii"]).prop_map(Condition::Tag),
         words(&["7", "PII", "pii", "a"]).prop_map(Condition::AnyTag),
@@ -216,7 +217,7 @@ proptest! {
     }
 
     /// Facts that speak for an image: without one of them never more is allowed. Those that speak against it (a tag called
-    /// PII, an annotation or a platform that is not fit, a value outside of the dictionary) are named here, and no other.
+    /// PII, an annotation, a statement or a platform that is not fit, a value outside of the dictionary) are named here, and no other.
     #[test]
     fn a_fact_less_never_allows_more_by_the_shipped_rules(env in environments(), action in actions(), subject in subjects(), at in any::<Index>()) {
         let [policy, ..] = shared();
@@ -243,6 +244,7 @@ fn plain(mut subject: Subject) -> Subject {
     subject.root_version %= 1_000;
     if let Some(facts) = &mut subject.facts {
         facts.annotations.remove(KEY);
+        facts.stated.remove(KEY);
         facts.platforms.iter_mut().for_each(|platform| drop(platform.labels.remove(KEY)));
         facts.signed = "2030-01-01T00:00:00Z".to_owned();
         facts.tags.extend(subject.reference.tag().map(str::to_owned));
@@ -286,6 +288,9 @@ fn without_one(subject: &Subject, at: Index) -> Vec<(String, Subject)> {
     add("platforms", &|less| less.facts.as_mut().unwrap().platforms.clear());
     for key in facts.annotations.keys().filter(|key| *key != KEY) {
         add(key, &|less| drop(less.facts.as_mut().unwrap().annotations.remove(key)));
+    }
+    for key in facts.stated.keys().filter(|key| *key != KEY) {
+        add(key, &|less| drop(less.facts.as_mut().unwrap().stated.remove(key)));
     }
     for tag in facts.tags.iter().filter(|tag| !tag.eq_ignore_ascii_case("pii")) {
         add(tag, &|less| less.facts.as_mut().unwrap().tags.retain(|other| other != tag));

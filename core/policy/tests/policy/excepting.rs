@@ -222,3 +222,16 @@ fn an_allowed_image_is_not_told_to_be_excepted() {
     let decision = lifted(&marked("public"), file());
     assert!(decision.allowed && decision.cause == Cause::Permitted && decision.exception.is_none());
 }
+
+#[test]
+fn where_more_rules_could_have_permitted_than_are_told_nothing_is_lifted() {
+    let rules = |n: usize| -> String {
+        let rule = |n| format!("@id(\"p{n:02}\") permit (principal, action, resource) when {{ resource.tag_moved }};\n");
+        (0..n).map(rule).collect()
+    };
+    let all = with(|e| e.rules = (0..32).map(|n| format!("p{n:02}")).collect());
+    for (n, is_lifted) in [(15, true), (16, false), (40, false)] {
+        let decision = lifted_at(&load(&rules(n)).unwrap(), &public(), &marked("PII"), std::slice::from_ref(&all), NOW);
+        assert_eq!(decision.allowed, is_lifted, "{n}");
+    }
+}

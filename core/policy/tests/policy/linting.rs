@@ -74,6 +74,9 @@ fn a_rule_whose_conditions_contradict_each_other_is_found_and_its_near_miss_is_n
         "if principal.cloud == \"public\" then principal.cloud == \"private\" else principal.cloud == \"public\""
             .to_owned(),
         "resource.annotations.hasTag(\"a\") && !resource.annotations.hasTag(\"a\")".to_owned(),
+        "resource.stated.hasTag(\"a\") && !resource.stated.hasTag(\"a\")".to_owned(),
+        "resource.stated.hasTag(\"a\") && resource.stated.getTag(\"a\") == \"x\" && resource.stated.getTag(\"a\") == \"y\""
+            .to_owned(),
     ];
     for condition in contradictions {
         assert!(never(&condition), "not found: {condition}");
@@ -99,6 +102,7 @@ fn a_rule_whose_conditions_contradict_each_other_is_found_and_its_near_miss_is_n
         "principal.hasTag(\"stage\") && principal.getTag(\"stage\") == \"a\" && !resource.hasTag(\"stage\")".to_owned(),
         "resource.root_version < 3 && resource.root_version >= 2".to_owned(),
         "resource.annotations.hasTag(\"a\") && !resource.hasTag(\"a\")".to_owned(),
+        "resource.annotations.hasTag(\"a\") && !resource.stated.hasTag(\"a\")".to_owned(),
     ];
     for condition in possible {
         assert!(!never(&condition), "found: {condition}");
@@ -422,4 +426,21 @@ fn what_is_found_is_so_by_cedars_own_evaluation() {
     for kind in [FindingKind::NeverMatches, FindingKind::NeverPermits, FindingKind::AddsNothing] {
         assert!(counts.get(&kind).is_some_and(|n| *n > 4), "too few to say anything: {counts:?}");
     }
+}
+
+#[test]
+fn patterns_by_the_hundred_that_are_dear_to_compare_end_in_silence() {
+    let pattern = |n: usize| format!("resource.repository like \"*{}x{n}y*\"", "a".repeat(245));
+    let rule = |id: usize| {
+        let patterns: Vec<String> = (0..130).map(|n| pattern(n + 1_000 * id)).collect();
+        format!("@id(\"r{id}\") forbid (principal, action, resource) when {{ {} }};\n", patterns.join(" || "))
+    };
+    let rules: String = (0..6).map(rule).collect();
+    let rules = format!("@id(\"all\") permit (principal, action, resource);\n{rules}");
+    let sources = [source("_policy/main.cedar", &rules), dictionary()];
+    let policy = Policy::load(&sources, identity()).unwrap();
+    let begun = std::time::Instant::now();
+    assert!(lint(&policy, &sources).iter().all(|finding| finding.kind == FindingKind::KeyNotRead));
+    // It took minutes where the comparisons were not counted before they were made.
+    assert!(begun.elapsed() < std::time::Duration::from_secs(60));
 }

@@ -43,14 +43,13 @@ pub(crate) fn subjects() -> impl Strategy<Value = Subject> {
     let tags = proptest::collection::btree_set("[A-Za-z0-9]{1,4}|[Pp][Ii][Ii]", 0..3);
     let moved = proptest::option::of(any::<bool>());
     let signed = prop_oneof![9 => Just("2030-01-01T00:00:00Z".to_owned()), 1 => "[0-9]{4}-[0-9]{2}-[0-9]{2}T00:00:00Z"];
-    let annotations = proptest::collection::btree_map(key(), value(), 0..2);
-    let rare = (
-        signed,
-        prop_oneof![3 => Just(BTreeMap::new()), 1 => annotations],
-        prop_oneof![3 => 0..9_u64, 1 => any::<u64>()],
-    );
+    let said = || {
+        let some = proptest::collection::btree_map(key(), value(), 0..2);
+        prop_oneof![3 => Just(BTreeMap::new()), 1 => some]
+    };
+    let rare = (signed, (said(), said()), prop_oneof![3 => 0..9_u64, 1 => any::<u64>()]);
     (platforms(), names(), names(), tags, moved, rare, 0..3_u8).prop_map(
-        |(platforms, signers, conflicts, tags, tag_moved, (signed, annotations, root_version), pinned)| {
+        |(platforms, signers, conflicts, tags, tag_moved, (signed, (annotations, stated), root_version), pinned)| {
             let mut s = subject(platforms);
             s.root_version = root_version;
             (s.signers, s.conflicts, s.tag_moved) = (signers, conflicts, tag_moved);
@@ -58,7 +57,7 @@ pub(crate) fn subjects() -> impl Strategy<Value = Subject> {
                 s.reference = Reference::parse(&format!("registry.example.com/hr/payroll{tag}@{}", s.digest)).unwrap();
             }
             if let Some(facts) = &mut s.facts {
-                facts.annotations = annotations;
+                (facts.annotations, facts.stated) = (annotations, stated);
                 facts.tags = tags.into_iter().collect();
                 facts.signed = signed;
             }

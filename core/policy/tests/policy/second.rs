@@ -95,7 +95,7 @@ pub(crate) fn decide(judges: &[Judge], env: &Environment, action: Action, subjec
     }
     // Labels first. What is not in the dictionary denies, whatever the rules say.
     let outside = |labels: &BTreeMap<String, String>| labels.get(KEY).is_some_and(|value| meaning(value).is_none());
-    let annotated = outside(&facts.annotations);
+    let annotated = outside(&facts.annotations) || outside(&facts.stated);
     if annotated || runnable.iter().any(|p| outside(&p.labels)) {
         let word = |p: &PlatformFacts| if annotated || outside(&p.labels) { "label-outside" } else { "not-reached" };
         let platforms = runnable.iter().map(|p| (p.platform.clone(), word(p), Vec::new())).collect();
@@ -103,7 +103,7 @@ pub(crate) fn decide(judges: &[Judge], env: &Environment, action: Action, subjec
     }
     let private = env.cloud == Cloud::Private;
     let is_fit = |value: &String| meaning(value).is_some_and(|(_, public)| private || public);
-    let contradicted = facts.annotations.get(KEY).is_some_and(|value| !is_fit(value));
+    let contradicted = [&facts.annotations, &facts.stated].iter().any(|said| said.get(KEY).is_some_and(|v| !is_fit(v)));
     // What cannot be put before the rules is not judged by any.
     let unusable = time(&facts.signed).is_none() || !(-62_135_596_800..=253_402_300_799).contains(&now);
     let mut platforms = Vec::new();
@@ -251,6 +251,7 @@ pub(crate) enum Condition {
     HasLabel(String),
     Label(String, String),
     Annotation(String, String),
+    Stated(String, String),
     Fit,
     Tag(String),
     AnyTag(Vec<String>),
@@ -295,6 +296,7 @@ impl Condition {
             Condition::HasLabel(key) => format!("resource.hasTag({})", quoted(key)),
             Condition::Label(key, value) => tag("resource", key, value),
             Condition::Annotation(key, value) => tag("resource.annotations", key, value),
+            Condition::Stated(key, value) => tag("resource.stated", key, value),
             Condition::Fit => format!("resource.fit.contains({})", quoted(KEY)),
             Condition::Tag(text) => format!("(resource has tag && resource.tag == {})", quoted(text)),
             Condition::AnyTag(texts) => format!("resource.tags.containsAny({})", listed(texts)),
@@ -337,6 +339,7 @@ impl Condition {
             Condition::HasLabel(key) => seen.labels.contains_key(key.as_str()),
             Condition::Label(key, value) => seen.labels.get(key.as_str()) == Some(&value.as_str()),
             Condition::Annotation(key, value) => facts.annotations.get(key) == Some(value),
+            Condition::Stated(key, value) => facts.stated.get(key) == Some(value),
             Condition::Fit => seen.fit,
             Condition::Tag(text) => subject.reference.tag() == Some(text),
             Condition::AnyTag(texts) => texts.iter().any(|text| seen.tags.contains(text.as_str())),

@@ -9,7 +9,7 @@
 //!
 //! An action in an environment (name, cloud, then members and labels; `public` and `private` alone are places of that
 //! cloud, `nowhere` is one that nobody described); a platform with its labels; `image REFERENCE`, `collection`, `signers`,
-//! `conflicts`, `tags`, `signed`, `moved`, `not-moved`, `annotations`, `root`, `now`, `no-facts`. `data` is short for the
+//! `conflicts`, `tags`, `signed`, `moved`, `not-moved`, `annotations`, `stated`, `root`, `now`, `no-facts`. `data` is short for the
 //! one governed key. Behind `=>`: `allowed` or `denied CAUSE`, the deciding rules, and after `on` the platforms they
 //! decided. What is not said is as in `common::subject`: one platform without labels, signed by alice and ci.
 
@@ -133,6 +133,7 @@ fn case(name: &str, text: &str) -> Result<Case, String> {
             "tags" => tags = Some(words()),
             "signed" => facts.signed = one()?.to_owned(),
             "annotations" => facts.annotations = pairs(rest)?,
+            "stated" => facts.stated = pairs(rest)?,
             "root" => subject.root_version = one()?.parse().map_err(|_| "not a version")?,
             "now" => now = seconds(one()?)?,
             "moved" => subject.tag_moved = Some(true),
@@ -398,6 +399,7 @@ fn every_member_of_the_schema_and_every_operator_is_read_by_a_rule_of_the_table(
         "action == ",
         "principal == Environment",
         "resource.annotations.",
+        "resource.stated.",
     ] {
         assert!(rules.contains(operator), "no rule of the table has {operator}");
     }

@@ -5,7 +5,7 @@
 //! at: no annotation, label or owner. In mode `warn` the same is decided, said as warnings, and nothing changed.
 //! Deliberately absent: the network, and parents that vouch for their Pods.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::time::Instant;
 
 use trust_image::workload::{self, Path, Place};
@@ -60,8 +60,8 @@ struct Findings {
     /// Why it may not be stored; `PLACE IMAGE: reason`.
     failures: Vec<String>,
     warnings: Vec<String>,
-    /// Images that pass by an exception.
-    exceptions: usize,
+    /// The exceptions that let something pass.
+    exceptions: BTreeSet<String>,
     changes: Vec<Change>,
     digests: Vec<Digest>,
     environment: String,
@@ -193,9 +193,9 @@ impl Findings {
             self.failures.push(format!("{} {image}: cannot be bound to the verified {digest}", place.path));
             return;
         };
-        if !verdict.line.is_empty() {
+        if let Some(exception) = &verdict.exception {
             self.warnings.extend(warnings(&format!("{} ({} {image})", verdict.line, place.path)));
-            self.exceptions += 1;
+            self.exceptions.insert(exception.clone());
         }
         if pinned == place.image {
             return;
@@ -226,8 +226,9 @@ impl Findings {
         if !self.environment.is_empty() {
             answer.audit.insert("environment", self.environment);
         }
-        if self.exceptions > 0 {
-            answer.audit.insert("exceptions", self.exceptions.to_string());
+        if !self.exceptions.is_empty() {
+            let ids: Vec<&str> = self.exceptions.iter().take(MAX_TOLD).map(String::as_str).collect();
+            answer.audit.insert("exceptions", ids.join(" "));
         }
         if let Some(policy) = self.policy {
             answer.audit.insert("policy", policy);

@@ -177,7 +177,7 @@ mod tests {
     fn denied(code: Code) -> Denial {
         let problem =
             Problem::new(code).fact("image", "registry.example.com/pay/api:v1").remedy(["do this", "or that"]);
-        let denied = Denied { problem, decision: None, digest: Some(Digest::of(b"x")) };
+        let denied = Denied { problem, decision: None, digest: Some(Digest::of(b"x")), signers: Vec::new() };
         let answer = Answer {
             image: "registry.example.com/pay/api:v1".to_owned(),
             environment: "public-eu".to_owned(),

@@ -1,24 +1,36 @@
-//! What a new policy takes away from the one in force.
+//! What a new policy changes of what the one in force allows or denies, as far as somebody is asked for it.
 //!
-//! Invariant: a rule that forbids, a governed label, a value and what it is fit for are each the same afterwards, or named
-//! here; where texts differ nobody guesses whether the new one is stricter. New rules, labels and values are not named.
+//! Invariants: whether a change opens or closes something is not guessed. A rule that forbids must stay as it is; one that
+//! permits must neither come, change nor leave; a governed label, a value and what it is fit for must stay: else it is named
+//! here. A new rule that forbids only closes, and is not named. What is only said of a rule (title, reason, contact) is
+//! no part of it.
 
 use std::collections::BTreeMap;
 
 use trust_policy::dictionary::Meaning;
-use trust_policy::{Cloud, Dictionary, Effect, Policy};
+use trust_policy::{Cloud, Dictionary, Effect, Policy, RuleInfo};
 
-/// What changes or leaves, in words, rules first.
+/// What changes, in words, rules first.
 pub fn between(old: &Policy, new: &Policy) -> Vec<String> {
-    let sources: BTreeMap<&str, &str> = new.rules().map(|rule| (rule.id.as_str(), rule.source.as_str())).collect();
+    let by_id = |policy: &'_ Policy| -> BTreeMap<String, RuleInfo> {
+        policy.rules().map(|rule| (rule.id.clone(), rule.clone())).collect()
+    };
+    let (before, after) = (by_id(old), by_id(new));
     let mut found = Vec::new();
-    for rule in old.rules().filter(|rule| rule.effect == Effect::Forbid) {
-        match sources.get(rule.id.as_str()) {
-            None => found.push(format!("the rule {}, which forbids, leaves", rule.id)),
-            Some(source) if *source != rule.source => {
-                found.push(format!("the rule {}, which forbids, changes", rule.id));
+    for (id, rule) in &before {
+        match (after.get(id), rule.effect) {
+            (None, Effect::Forbid) => found.push(format!("the rule {id}, which forbids, leaves")),
+            (None, Effect::Permit) => {
+                found.push(format!("the rule {id}, which permits, leaves: what it alone permitted is denied"));
             }
-            Some(_) => {}
+            (Some(now), _) if rule.decides_like(now) => {}
+            (Some(_), Effect::Forbid) => found.push(format!("the rule {id}, which forbids, changes")),
+            (Some(_), Effect::Permit) => found.push(format!("the rule {id}, which permits, changes")),
+        }
+    }
+    for id in after.values().filter(|rule| rule.effect == Effect::Permit).map(|rule| &rule.id) {
+        if !before.contains_key(id) {
+            found.push(format!("the rule {id}, which permits, is new: it may open what was closed"));
         }
     }
     found.extend(dictionaries(old.dictionary(), new.dictionary()));
@@ -86,6 +98,23 @@ mod tests {
     }
 
     #[test]
+    fn a_permit_that_comes_changes_or_leaves_is_named_and_what_closing_means_is_said() {
+        let [all, no] = [0, 1].map(|at| RULES.lines().nth(at).unwrap());
+        assert_eq!(found(no, VALUES), ["the rule all, which permits, leaves: what it alone permitted is denied"]);
+        let narrower = RULES.replacen("resource);", "resource) when { principal.cloud == \"private\" };", 1);
+        assert_eq!(found(&narrower, VALUES), ["the rule all, which permits, changes"]);
+        let more = format!("{RULES}{}", all.replace("\"all\"", "\"more\""));
+        assert_eq!(found(&more, VALUES), ["the rule more, which permits, is new: it may open what was closed"]);
+    }
+
+    #[test]
+    fn what_is_only_said_of_a_rule_is_not_named() {
+        let said = RULES.replace("@id(\"no\")", "@id(\"no\")\n@title(\"t\")\n@reason(\"r\")\n@contact(\"c\")\n// why");
+        assert!(said.contains("@contact"));
+        assert!(found(&said, VALUES).is_empty());
+    }
+
+    #[test]
     fn a_label_or_value_that_means_something_else_is_named() {
         assert_eq!(found(RULES, ""), ["the label data is no longer governed"]);
         let wider = VALUES.replace(r#""PII":{"fit":["private"]"#, r#""PII":{"fit":["public","private"]"#);
@@ -115,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn what_only_comes_is_not_named() {
+    fn a_forbid_or_a_value_that_only_comes_is_not_named() {
         let more = format!(
             "{RULES}@id(\"more\") forbid (principal, action, resource) when {{ resource.platform == \"x\" }};\n"
         );
