@@ -63,6 +63,36 @@ async fn old_or_missing_expected_versions_are_a_conflict_and_nothing_is_stored()
 }
 
 #[tokio::test]
+async fn a_role_that_a_publication_rests_on_must_be_as_expected_though_it_is_not_sent() {
+    let world = World::new().await;
+    let first = world.born().await;
+    let delegating = delegating_targets(&first);
+    let both = [("targets", 1, delegating.clone()), ("alice", 0, first_alice())];
+    world.publish(&request(2, 1, &both)).await.published();
+    let mut draft = trust_tuf::draft::Draft::next(&first_alice(), expires()).unwrap();
+    draft.set_target("api/v1", &info(b"a"));
+    let (second, last) = (sign(&draft, &[&alice_key()]), next_targets(&delegating, "v1", b"a"));
+    // The file of `targets` was made when alice's had version 1; hers comes first.
+    let mut on_alice = request(3, 1, &[("targets", 2, last.clone())]);
+    on_alice.expected.roles.insert("alice".to_owned(), 1);
+    world.publish(&request(4, 1, &[("alice", 1, second)])).await.published();
+    let asked = world.signer.asked.load(std::sync::atomic::Ordering::SeqCst);
+    let lost = world.publish(&on_alice).await;
+    assert_eq!((lost.status, lost.code().as_str()), (StatusCode::CONFLICT, "conflict"));
+    assert_eq!(lost.json()["error"]["current"]["roles"], serde_json::json!({"alice": 2, "targets": 2}));
+    // A role that there is not cannot be rested on.
+    let mut on_nobody = request(5, 1, &[("targets", 2, last)]);
+    on_nobody.expected.roles.insert("nobody".to_owned(), 1);
+    assert_eq!(world.publish(&on_nobody).await.code(), "conflict");
+    assert_eq!(world.signer.asked.load(std::sync::atomic::Ordering::SeqCst), asked);
+    assert_eq!(world.client().await.snapshot().meta()["targets.json"].version.get(), 2);
+    // On what is current it goes through.
+    on_alice.expected.roles.insert("alice".to_owned(), 2);
+    on_alice.idempotency_key = key(6);
+    assert_eq!(world.publish(&on_alice).await.published().roles["targets"], 3);
+}
+
+#[tokio::test]
 async fn files_that_break_a_rule_are_refused_by_its_name_and_the_signer_is_not_asked() {
     let world = World::new().await;
     let first = world.born().await;

@@ -148,7 +148,7 @@ fn fact_schema_judges_every_changed_document_as_the_reader_does() {
     let digest = format!("sha256:{}", "a".repeat(64));
     let good = json!({"image": {
         "mediaType": "application/vnd.oci.image.index.v1+json", "signed": "2026-01-01T00:00:00Z", "tags": ["v1"],
-        "platforms": [{"platform": "linux/amd64", "digest": digest, "labels": {"a": "b"}}], "annotations": {"c": "d"},
+        "platforms": [{"platform": "linux/amd64", "digest": digest, "labels": {"a": "b"}}], "annotations": {"c": "d"}, "stated": {"e": "f"},
     }});
     let is_read = |v: &Value| ImageFacts::from_custom(&serde_json::to_vec(v).unwrap()).is_ok();
     assert!(schema.is_valid(&good) && is_read(&good));
@@ -158,7 +158,7 @@ fn fact_schema_judges_every_changed_document_as_the_reader_does() {
         for wrong in [json!(null), json!(1), json!("?"), json!([1]), json!({"a": 1})] {
             let mut document = good.clone();
             *document.pointer_mut(pointer).unwrap() = wrong.clone();
-            // A string is a good label and a good annotation.
+            // A string is a good label, annotation and statement.
             assert_eq!(schema.is_valid(&document), is_read(&document), "{pointer}: {document}");
         }
     }

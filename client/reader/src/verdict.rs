@@ -4,6 +4,7 @@
 //! functions of them: no other code prints success or sets an exit code. Invariant: whatever comes from the network or a
 //! file is escaped when it enters a problem, so that no name can steer a terminal or turn the direction of the text.
 
+pub use trust_image::text::is_unprintable;
 use std::fmt::{self, Display, Write as _};
 
 use serde::Serialize;
@@ -266,14 +267,6 @@ pub fn printable(text: &str) -> String {
         }
     }
     out
-}
-
-/// Whether a character steers a terminal, is not seen, or turns the direction of the text.
-pub fn is_unprintable(c: char) -> bool {
-    c.is_control()
-        || matches!(c,
-            '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
-            | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
 }
 
 #[cfg(test)]

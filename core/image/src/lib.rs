@@ -12,6 +12,7 @@ pub mod json;
 pub mod manifest;
 pub mod reference;
 pub mod target;
+pub mod text;
 pub mod workload;
 
 pub use config::{ConfigError, ImageConfig};

@@ -339,10 +339,11 @@ impl RuleHit {
 }
 
 impl UsedFact {
-    fn said(&self) -> String {
+    /// `com.example.data = "PII"`, with what is not ASCII named.
+    pub fn said(&self) -> String {
         match &self.value {
-            Some(value) => format!("{} = {}", self.name, text::quoted(value)),
-            None => format!("{} is absent", self.name),
+            Some(value) => format!("{}{} = {}", self.name, text::foreign(&self.name), text::quoted(value)),
+            None => format!("{}{} is absent", self.name, text::foreign(&self.name)),
         }
     }
 }

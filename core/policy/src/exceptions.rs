@@ -207,6 +207,11 @@ impl Exception {
         self.expires
     }
 
+    /// Whether it is to hold only later: it was signed in advance.
+    pub fn is_to_come(&self, now_unix: i64) -> bool {
+        now_unix < self.granted.saturating_sub(MAX_AHEAD)
+    }
+
     /// Whether both are for the same image in the same environment.
     pub fn is_beside(&self, other: &Exception) -> bool {
         self.digest == other.digest && self.name == other.name && self.file.environment == other.file.environment

@@ -1,5 +1,7 @@
 //! Text that came from outside, made fit for a terminal and a log line. Deliberately absent: colour, width, tables.
 
+pub(crate) use trust_image::text::{foreign, is_unprintable};
+
 /// Characters of one value that are shown.
 const MAX_SHOWN: usize = 256;
 
@@ -31,25 +33,8 @@ pub(crate) fn quoted(text: &str) -> String {
         out.push(c);
     }
     out.push('"');
-    let foreign: Vec<String> = text
-        .chars()
-        .filter(|c| !c.is_ascii() && !is_unprintable(*c))
-        .take(4)
-        .map(|c| format!("U+{:04X}", c as u32))
-        .collect();
-    if !foreign.is_empty() {
-        out.push_str(&format!(" (with {})", foreign.join(", ")));
-    }
+    out.push_str(&foreign(text));
     out
-}
-
-/// Whether a character steers a terminal, is not seen, or turns the direction of the text.
-pub(crate) fn is_unprintable(c: char) -> bool {
-    c.is_control()
-        || matches!(c,
-            '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
-            | '\u{2060}'..='\u{206f}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}'
-            | '\u{e0000}'..='\u{e01ef}')
 }
 
 /// The known word that is nearest to a misspelt one, for `did you mean`.

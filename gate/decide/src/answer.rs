@@ -258,8 +258,7 @@ pub(crate) fn problem_of(decision: &Decision, image: &VerifiedImage) -> Problem 
         problem = problem.fact(label, format!("{}{said}", rule.id));
     }
     for fact in &decision.facts {
-        let value = fact.value.as_ref().map_or("is absent".to_owned(), |value| format!("= {value:?}"));
-        problem = problem.fact("fact", format!("{} {value}  {}", fact.name, fact.origin));
+        problem = problem.fact("fact", format!("{}  {}", fact.said(), fact.origin));
     }
     for error in &decision.errors {
         problem = problem.fact("found", error);

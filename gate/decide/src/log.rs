@@ -53,7 +53,7 @@ struct Line<'a> {
     signers: Vec<&'a str>,
     policy: Option<PolicyRef<'a>>,
     rules: Vec<&'a str>,
-    exception: Option<&'a ExceptionUsed>,
+    exception: Option<ExceptionUsed>,
     until: Option<String>,
 }
 
@@ -104,13 +104,18 @@ pub(crate) fn line(question: &Question<'_>, answer: &Answer, time: UtcTime) -> V
             digest: &d.policy.digest,
         }),
         rules: decision.iter().flat_map(|d| d.rules.iter().map(|rule| rule.id.as_str())).collect(),
-        exception: decision.and_then(|d| d.exception.as_ref()),
+        exception: decision.and_then(|d| d.exception.as_ref()).map(shown),
         until,
     };
     // Strings, numbers and lists: nothing of which serialisation fails.
     let mut bytes = serde_json::to_vec(&line).unwrap_or_default();
     bytes.push(b'\n');
     bytes
+}
+
+/// An exception fit for printing: its reason is a text of whoever granted it.
+fn shown(used: &ExceptionUsed) -> ExceptionUsed {
+    ExceptionUsed { reason: printable(&used.reason), ..used.clone() }
 }
 
 impl Log {

@@ -10,7 +10,7 @@
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use trust_policy::{Decision, Exceptions, Policy, PolicyIdentity, Source, Subject};
+use trust_policy::{Decision, Exception, Exceptions, Policy, PolicyIdentity, Source, Subject};
 use trust_reader::catalogue::Code;
 use trust_reader::reserved::ReservedSet;
 use trust_reader::verdict::Problem;
@@ -119,7 +119,7 @@ impl PolicySlot {
     /// Takes what a refresh found.
     pub(crate) fn take(&self, found: Found, now: UtcTime) {
         let before = self.state();
-        let lifting = self.lifting(found.exceptions, &before.lifting);
+        let lifting = self.lifting(found.exceptions, &before.lifting, now);
         let (in_force, failing) = self.rules(found.rules, &before, now);
         let is_same_policy = match (&in_force, &before.in_force) {
             (Some(now), Some(before)) => Arc::ptr_eq(now, before),
@@ -164,7 +164,7 @@ impl PolicySlot {
     }
 
     /// The exceptions; the same value as before where they are the same.
-    fn lifting(&self, found: Result<ReservedSet, Problem>, before: &Arc<Lifting>) -> Arc<Lifting> {
+    fn lifting(&self, found: Result<ReservedSet, Problem>, before: &Arc<Lifting>, now: UtcTime) -> Arc<Lifting> {
         let told = |problem: &Problem| {
             let line = crate::answer::problem_line(problem);
             tracing::error!(collection = self.collection, "exceptions: {line}");
@@ -180,7 +180,12 @@ impl PolicySlot {
             return Arc::clone(before);
         }
         let sources: Vec<Source> = set.entries.iter().map(source).collect();
-        let (exceptions, refused) = Exceptions::read(&sources, &signed_by(&set));
+        let (exceptions, mut refused) = Exceptions::read(&sources, &signed_by(&set));
+        // Whoever holds the key for an hour could sign for a year, seven days at a time: that is told before it holds.
+        refused.extend(exceptions.iter().filter(|exception| exception.is_to_come(now.unix())).map(|exception| {
+            let (path, granted) = (Exception::path_of(exception.id()), &exception.file().granted);
+            format!("{path}: it was signed in advance, and is to hold from {granted}")
+        }));
         let problem = refused.first().map(|first| {
             let problem = self.problem(Code::ExceptionRefused).fact("role", format!("{} v{}", set.role, set.version));
             refused.iter().skip(1).take(MAX_TOLD).fold(problem.fact("found", first), |p, told| p.fact("found", told))

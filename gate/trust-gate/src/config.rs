@@ -419,6 +419,9 @@ fn environments(
     let mut known = BTreeMap::new();
     for (name, mut table) in tables {
         let member = format!("environments.{name}");
+        if name == Environment::strictest().name {
+            return Err(value(&member, "is the name of the place that nobody described; give it another one"));
+        }
         if table.get("name").is_some_and(|given| given.as_str() != Some(&name)) {
             return Err(value(&member, "has another `name`"));
         }

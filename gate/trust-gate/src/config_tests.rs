@@ -167,6 +167,10 @@ fn namespaces_name_environments_that_exist() {
             "[namespaces]\nshop = 'public'\n[environments.public-eu]\ncloud = 'public'\n",
             "there is no [environments.public]",
         ),
+        (
+            "[namespaces]\nshop = 'unknown'\n[environments.unknown]\ncloud = 'private'\n",
+            "is the name of the place that nobody described",
+        ),
         ("[namespaces]\nshop = 'own-cd'\n[environments.own-dc]\ncloud = 'public'\n", "did you mean `own-dc`?"),
         ("[namespaces]\n'Shop ' = 'a'\n[environments.a]\ncloud = 'public'\n", "no name of a namespace"),
         ("[namespaces]\nshop = 'a'\n[environments.a]\nname = 'b'\ncloud = 'public'\n", "another `name`"),

@@ -39,9 +39,13 @@ impl Answer {
 /// Answers of the past, by `METHOD PATH`.
 pub type Recording = BTreeMap<String, Vec<u8>>;
 
+/// What runs before a request is passed on, with its body.
+type Hook = Box<dyn FnOnce(&mut Vec<u8>) + Send>;
+
 #[derive(Default)]
 struct Shared {
     answers: Mutex<BTreeMap<String, Answer>>,
+    hooks: Mutex<BTreeMap<String, Hook>>,
     recorded: Mutex<Recording>,
     requests: Mutex<Vec<String>>,
     replayed: Mutex<Option<Recording>>,
@@ -89,6 +93,11 @@ impl Proxy {
     /// Answers requests whose `METHOD PATH` ends like this by itself.
     pub fn answer(&self, ends_with: &str, answer: Answer) {
         self.shared.answers.lock().unwrap().insert(ends_with.to_owned(), answer);
+    }
+
+    /// Holds the next request whose `METHOD PATH` ends like this until `work` is done, which may also change its body.
+    pub fn before(&self, ends_with: &str, work: impl FnOnce(&mut Vec<u8>) + Send + 'static) {
+        self.shared.hooks.lock().unwrap().insert(ends_with.to_owned(), Box::new(work));
     }
 
     /// Passes everything on again.
@@ -150,11 +159,21 @@ fn serve(stream: TcpStream, upstream: &str, shared: &Shared) -> io::Result<()> {
     stream.set_read_timeout(Some(Duration::from_secs(20)))?;
     let mut writer = stream.try_clone()?;
     let mut reader = BufReader::new(stream);
-    while let Some((line, headers)) = head(&mut reader)? {
+    while let Some((line, mut headers)) = head(&mut reader)? {
         let mut body = vec![0; length(&headers).unwrap_or(0)];
         reader.read_exact(&mut body)?;
         let key = line.rsplit_once(' ').map_or(line.as_str(), |(key, _)| key).to_owned();
         shared.requests.lock().unwrap().push(key.clone());
+        let hook = {
+            let mut hooks = shared.hooks.lock().unwrap();
+            let end = hooks.keys().find(|end| key.ends_with(end.as_str())).cloned();
+            end.and_then(|end| hooks.remove(&end))
+        };
+        if let Some(work) = hook {
+            work(&mut body);
+            let stated = headers.iter_mut().filter(|(name, _)| name == "content-length");
+            stated.for_each(|(_, value)| *value = body.len().to_string());
+        }
         let own =
             shared.answers.lock().unwrap().iter().find(|(end, _)| key.ends_with(end.as_str())).map(|(_, a)| a.clone());
         let replayed = shared.replayed.lock().unwrap().as_ref().map(|old| old.get(&key).cloned());

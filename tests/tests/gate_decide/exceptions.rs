@@ -75,6 +75,17 @@ async fn an_exception_lets_one_digest_pass_until_its_last_second_and_each_use_is
 }
 
 #[tokio::test]
+async fn a_hostile_reason_cannot_steer_a_terminal_that_shows_the_log() {
+    let mut scene = scene();
+    let hostile = exception(1, 0, 3_600).replace("INC-7", "\u{9b}2J\u{202e}7-CNI");
+    grant(&mut scene, "inc-7", &hostile);
+    let decider = scene.start().await;
+    assert!(ask(&decider, API).is_allowed());
+    let log = std::fs::read_to_string(scene.log()).unwrap();
+    assert!(log.contains("7-CNI") && !log.contains('\u{9b}') && !log.contains('\u{202e}'), "{log}");
+}
+
+#[tokio::test]
 async fn an_exception_that_leaves_ends_with_the_next_refresh_also_while_a_new_policy_does_not_load() {
     let mut scene = scene();
     grant(&mut scene, "inc-7", &exception(1, 0, 86_400));
@@ -193,4 +204,14 @@ async fn exceptions_end_with_the_role_that_signed_them_and_the_policy_goes_on() 
     assert_eq!(denied(&ask(&decider, API)), Code::PolicyDenied);
     decider.refresh().await;
     assert_eq!(denied(&ask(&decider, API)), Code::PolicyDenied, "the policy still decides");
+}
+
+#[tokio::test]
+async fn an_exception_that_was_signed_in_advance_is_told_before_it_holds() {
+    let mut scene = scene();
+    grant(&mut scene, "later", &exception(1, 86_400, 3_600));
+    let decider = scene.start().await;
+    assert!(!ask(&decider, API).is_allowed());
+    let problem = decider.health().policy.unwrap().exceptions_problem.unwrap();
+    assert!(problem.text().contains("later.json: it was signed in advance"), "{}", problem.text());
 }

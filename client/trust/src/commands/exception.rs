@@ -253,7 +253,8 @@ fn list(app: &App, args: &ExceptionList) -> Result<Shown, Problem> {
         collection: pin.collection.clone(),
         role: granted.role.as_ref().map(|role| role.name.clone()),
         version: granted.role.as_ref().map(|role| role.version),
-        exceptions: all.filter(|entry| args.all || entry.in_force).collect(),
+        // One that is to hold later lifts as much as one that holds: nobody overlooks it.
+        exceptions: all.filter(|entry| args.all || entry.in_force || is_to_come(entry, now)).collect(),
         unread: granted.unread,
     };
     Ok(Shown { report, now })
@@ -297,6 +298,11 @@ fn revoke(app: &App, printer: &Printer, args: &ExceptionRevoke) -> Result<Except
             })
         },
     )
+}
+
+/// Whether it is to hold only later: signed in advance, which `grant` never does.
+fn is_to_come(entry: &ExceptionEntry, now: UtcTime) -> bool {
+    !entry.in_force && UtcTime::parse(&entry.granted).is_some_and(|granted| granted > now)
 }
 
 /// An exception whose file cannot be read.
@@ -372,6 +378,9 @@ impl Answer for Shown {
             let until = UtcTime::parse(&entry.expires).map(|at| style::relative(at, self.now)).unwrap_or_default();
             let state = match entry.in_force {
                 true => format!("until {}   {until}", entry.expires),
+                false if is_to_come(entry, self.now) => {
+                    style.warn(&format!("to come: signed in advance, from {} to {}", entry.granted, entry.expires))
+                }
                 false => style.warn(&format!("does not hold: {} to {}", entry.granted, entry.expires)),
             };
             text.push_str(&format!("{}   {state}\n", entry.id));

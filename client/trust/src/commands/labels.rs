@@ -283,9 +283,12 @@ impl Answer for Checked {
             let mut rows = vec![["PLATFORM", "LABEL", "VALUE", ""].map(str::to_owned).to_vec()];
             for platform in &image.platforms {
                 for label in &platform.labels {
-                    let value = label.value.as_ref().map_or("-".to_owned(), |value| format!("{value:?}"));
+                    let told = |text: &str, shown: String| format!("{shown}{}", trust_image::text::foreign(text));
+                    let value = label.value.as_ref();
+                    let value =
+                        value.map_or("-".to_owned(), |value| told(value, format!("\"{}\"", style::plain(value))));
                     let name = style::plain(&platform.platform);
-                    rows.push(vec![name, style::plain(&label.key), value, state_text(label, style)]);
+                    rows.push(vec![name, told(&label.key, style::plain(&label.key)), value, state_text(label, style)]);
                 }
             }
             if rows.len() == 1 {

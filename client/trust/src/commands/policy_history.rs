@@ -11,7 +11,7 @@ use trust_policy::{Dictionary, Policy, PolicyIdentity};
 use trust_reader::api::LOG_PAGE;
 use trust_reader::verdict::Problem;
 use trust_tuf::model::Role;
-use trust_tuf::{RoleName, Targets, UtcTime, reserved};
+use trust_tuf::{RoleName, Targets, UtcTime, Verified, reserved};
 use trust_wire::api::LogEntry;
 
 use super::diff::digests;
@@ -225,6 +225,8 @@ fn of_role(
             changed: Vec::new(),
             removed: Vec::new(),
             granted: Vec::new(),
+            ended: Vec::new(),
+            own_role: if number == 1 { own_role(session, role) } else { None },
             fault: None,
         };
         let Some(file) = newer.take() else { break };
@@ -236,6 +238,10 @@ fn of_role(
                 let after = ours(&file);
                 let (added, removed, changed, _) = difference::split(&before, &after);
                 entry.granted = added.iter().filter_map(|path| granted_text(&file, path)).collect();
+                let left = |file: &Verified<Targets>| -> Vec<String> {
+                    removed.iter().filter_map(|path| ended_text(file, path, entry.time.as_deref())).collect()
+                };
+                entry.ended = older.as_ref().map(left).unwrap_or_default();
                 (entry.added, entry.removed, entry.changed) = (added, removed, changed);
                 newer = older;
                 false
@@ -262,6 +268,32 @@ fn of_role(
 fn ours(file: &Targets) -> BTreeMap<String, String> {
     let is_ours = |path: &str| reserved::kind(path).is_some_and(|kind| KINDS.contains(&kind));
     digests(file).into_iter().filter(|(path, _)| is_ours(path)).collect()
+}
+
+/// What the first file of a reserved role begins: `keys 5f70bf18a086, 1 of 1`.
+fn own_role(session: &Session, role: &RoleName) -> Option<String> {
+    roles::kind_of(role.as_str())?;
+    let keys = session.keys_of(role)?;
+    let ids: Vec<&str> = keys.keyids().iter().map(|id| id.short()).collect();
+    Some(format!("keys {}, {} of {}", ids.join(", "), keys.threshold(), ids.len()))
+}
+
+/// How an exception that left ended: by its time, or before.
+fn ended_text(file: &Targets, path: &str, published: Option<&str>) -> Option<String> {
+    let custom = file.target(path)?.custom?;
+    let exception = custom.get("exception")?;
+    let expires = exception.get("expires").and_then(trust_tuf::json::Value::as_str)?;
+    Some(ended_words(path, expires, published))
+}
+
+fn ended_words(path: &str, expires: &str, published: Option<&str>) -> String {
+    let name = path.rsplit('/').next().unwrap_or(path).trim_end_matches(".json");
+    match (UtcTime::parse(expires), published.and_then(UtcTime::parse)) {
+        (Some(end), Some(at)) if at < end => format!("{name}: revoked, it would have held until {expires}"),
+        (Some(_), Some(_)) => format!("{name}: had expired at {expires}"),
+        // When this was nobody says.
+        _ => format!("{name}: it held until {expires} at most"),
+    }
 }
 
 /// An exception that was granted, as its signer described it beside its hash.
@@ -305,10 +337,14 @@ impl Answer for PolicyLog {
                 entry.version,
                 keys.join(", ")
             ));
+            if let Some(keys) = &entry.own_role {
+                text.push_str(&format!("  moved into a role of its own: {}\n", style::plain(keys)));
+            }
             for (mark, files) in [("+", &entry.added), ("-", &entry.removed), ("~", &entry.changed)] {
                 text.extend(files.iter().map(|file| format!("  {mark} {}\n", style::plain(file))));
             }
             text.extend(entry.granted.iter().map(|what| format!("    granted {}\n", style::plain(what))));
+            text.extend(entry.ended.iter().map(|what| format!("    ended   {}\n", style::plain(what))));
             match &entry.fault {
                 Some(fault) => text.push_str(&format!("  ! {fault}\n")),
                 None if entry.added.is_empty() && entry.removed.is_empty() && entry.changed.is_empty() => {
@@ -322,5 +358,19 @@ impl Answer for PolicyLog {
 
     fn report(&self, _: Style) -> String {
         format!("times and tokens are the word of {}; everything else is signed\n", style::plain(&self.server))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_exception_that_was_revoked_and_one_that_had_expired_are_told_apart() {
+        let (path, end) = ("_exceptions/20261121-1c8f0e5d.json", "2026-11-21T12:00:00Z");
+        let words = |published| ended_words(path, end, published);
+        assert!(words(Some("2026-11-21T11:59:59Z")).starts_with("20261121-1c8f0e5d: revoked"));
+        assert!(words(Some("2026-11-21T12:00:00Z")).contains("had expired"));
+        assert!(words(None).contains("at most"), "nobody guesses");
     }
 }

@@ -74,6 +74,10 @@ pub struct PolicyLogEntry {
     pub removed: Vec<String>,
     /// Exceptions that were granted in it, as their signer described them.
     pub granted: Vec<String>,
+    /// Exceptions that left in it: whether before their time, by the server's word when this was.
+    pub ended: Vec<String>,
+    /// Of the first file of a role of its own: the keys and the threshold that it has today; null of every other one.
+    pub own_role: Option<String>,
     /// Why it cannot be shown: the keys that the role has today did not sign it.
     pub fault: Option<String>,
 }

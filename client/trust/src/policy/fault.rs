@@ -378,8 +378,7 @@ pub fn denial(image: &str, decision: &Decision, env: Option<&Path>) -> Option<Pr
         }
     }
     for fact in decision.facts.iter().filter(|fact| fact.kind != FactKind::Environment) {
-        let value = fact.value.as_ref().map_or("is absent".to_owned(), |value| format!("= {value:?}"));
-        problem = problem.fact("fact", format!("{} {value}  {}", fact.name, fact.origin));
+        problem = problem.fact("fact", format!("{}  {}", fact.said(), fact.origin));
     }
     for error in &decision.errors {
         problem = problem.fact("found", error);
