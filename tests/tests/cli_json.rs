@@ -309,7 +309,7 @@ fn reserved(judge: &mut Judge, policy: &str, public: &str) {
     std::fs::write(ops.home.join("pulled/policy/more.cedar"), "// mine\n").unwrap();
     let differs = judge.judge(&ops, &["policy", "diff", "pulled"], 60);
     judge.world.check("policy diff: E6002", differs["code"] == "E6002", &differs.to_string());
-    judge.judge(&ops, &["policy", "diff", policy, "--from", "1"], 0);
+    judge.judge(&ops, &["policy", "diff", policy, "--from", "1"], 60);
     judge.judge(&ops, &["policy", "log"], 0);
     let grant = ["exception", "grant", policy, "--image", &pinned, "--env", public, "--reason", "Incident", "--for"];
     let granted = judge.judge(&alice, &[&grant[..], &["4h", "--rule", "pii-not-in-public"]].concat(), 0);

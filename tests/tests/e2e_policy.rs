@@ -133,6 +133,12 @@ fn rules_are_published_by_a_key_that_can_do_nothing_else_and_the_targets_key_alo
         trust(alice, &add).ends(2, &["paths are fixed"]);
     }
     trust(&secops, &["signer", "add", "_policies", policy, "--signer-key", "x"]).ends(2, &["_exceptions"]);
+    // A misspelt name makes no key.
+    trust(&secops, &["key", "generate", "release"]).ends(0, &[]);
+    let misspelt = ["signer", "add", "_policy", policy, "--signer-key", "releese"];
+    trust(&secops, &misspelt).ends(42, &["did you mean", "release", "trust key generate releese"]);
+    let keys = trust(&secops, &["key", "list"]).ends(0, &[]).out;
+    assert!(!keys.contains("releese"), "{keys}");
     // Nobody here has the key: nothing in force is lost, and the way out is said.
     trust(&secops, &["key", "generate", "stranger"]).ends(0, &[]);
     let public = dir.path().join("stranger.pub").display().to_string();
@@ -224,7 +230,15 @@ fn labels_have_a_threshold_of_their_own_and_their_keys_publish_no_rule() {
     let dry = trust(&two, &["labels", "publish", "policy", policy, "--dry-run", "-o", "json"]).ends(0, &[]).json();
     assert_eq!(dry["changes"]["files_changed"], serde_json::json!(["_labels/data.json"]), "{dry}");
     assert_eq!(dry["changes"]["to_confirm"], serde_json::json!([]), "an alias more takes nothing away: {dry}");
-    trust(&two, &["labels", "publish", "policy", policy]).ends(0, &["_labels v2", "rules in force stay"]);
+    // One key of two is told from one that may not sign; a key of another role stands in nobody's way.
+    trust(&two, &["key", "generate", "elsewhere"]).ends(0, &[]);
+    let publish = ["labels", "publish", "policy", policy];
+    let one = trust(&two, &[&publish[..], &["--key", "dp-1"]].concat()).ends(42, &["1 of 2 given", "also give 1 of"]);
+    assert!(!one.all.contains("lists other keys"), "{}", one.all);
+    let wrong = trust(&two, &[&publish[..], &["--key", "elsewhere"]].concat());
+    wrong.ends(42, &["E4202", "_labels", "elsewhere"]);
+    let all = ["--key", "elsewhere", "--key", "dp-1", "--key", "dp-2"];
+    trust(&two, &[&publish[..], &all].concat()).ends(0, &["_labels v2", "rules in force stay"]);
     // The holders of the labels sign no rule, nor does a rule come in by the way.
     edit(&two, "policy/pii.cedar", RULE.0, RULE.1);
     trust(&two, &["policy", "publish", "policy", policy, "--confirm", policy]).ends(42, &["targets"]);
@@ -265,6 +279,12 @@ fn revocations_have_a_key_of_their_own_and_end_with_their_role() {
     // One that stands before the role is delegated moves into it.
     let digest = format!("{pay}/web@{}", web.digest);
     revoke(alice, &digest).ends(0, &[]);
+    let policy = rig.policy.as_str();
+    let add = ["signer", "add", "_revoked", policy, "--signer-key", "x"];
+    trust(alice, &add).ends(2, &["carries a policy", "nothing to revoke"]);
+    for role in ["_policy", "_labels", "_exceptions"] {
+        trust(alice, &["signer", "add", role, pay, "--signer-key", "x"]).ends(3, &["E0010"]);
+    }
     rig.give("_revoked", pay, &secops);
     trust(&secops, &["verify", &format!("{pay}/web:v1")]).ends(17, &["leaks"]);
     let tag = format!("{pay}/a/b/c/d/e/f:v1");
@@ -342,9 +362,15 @@ fn what_was_pulled_would_be_published_unchanged_and_nothing_is_overwritten() {
 
     edit(alice, "policy/pii.cedar", RULE.0, RULE.1);
     std::fs::remove_file(alice.home.join("policy/policy/tag-pii.cedar")).unwrap();
-    trust(alice, &["policy", "publish", "policy", policy, "--confirm", policy]).ends(0, &[]);
+    // A case that says what the rule decided stands in the way, before anything is signed.
+    let publish = ["policy", "publish", "policy", policy, "--confirm", policy];
+    let failed = trust(alice, &publish).ends(60, &["E6004", "expected deny", "tag-pii.toml", "--skip-tests"]);
+    assert!(!failed.all.contains("published policy as"), "{}", failed.all);
+    trust(&ops, &["policy", "show"]).ends(0, &["policy v2"]);
+    trust(alice, &[&publish[..], &["--skip-tests"]].concat()).ends(0, &["not run (--skip-tests)"]);
+    std::fs::remove_file(alice.home.join("policy/tests/tag-pii.toml")).unwrap();
     let versions = ["policy", "diff", policy, "--from", "2"];
-    trust(&ops, &versions).ends(0, &["~ file _policy/pii.cedar", "- file _policy/tag-pii.cedar"]);
+    trust(&ops, &versions).ends(60, &["~ file _policy/pii.cedar", "- file _policy/tag-pii.cedar"]);
     trust(&ops, &["policy", "diff", policy, "--from", "3"]).ends(2, &["versions 1 to 3"]);
     // A rule that needs a newer program is not published, and says which version.
     edit(alice, "policy/pii.cedar", "@id(\"pii-fit-for-public\")", "@schema(\"99\")\n@id(\"pii-fit-for-public\")");
@@ -359,6 +385,8 @@ fn what_was_pulled_would_be_published_unchanged_and_nothing_is_overwritten() {
     assert_eq!(entries[2]["removed"], serde_json::json!(["_policy/tag-pii.cedar"]));
     assert_eq!(entries[3]["token"], "alice");
     assert!(entries.iter().all(|entry| entry["signed_by"].as_array().is_some_and(|keys| keys.len() == 1)));
+    assert!(entries[1]["own_role"].as_str().is_some_and(|keys| keys.ends_with(", 1 of 1")), "{}", entries[1]);
+    assert!(entries[0]["own_role"].is_null() && entries[3]["own_role"].is_null(), "{log:#}");
     trust(&ops, &["policy", "log"]).ends(0, &["the word of", "~ _policy/pii.cedar"]);
 }
 
@@ -443,6 +471,18 @@ fn what_a_signer_states_is_looked_up_told_as_stated_and_must_not_contradict_anot
     sign(&qa, &["-a", "com.example.data=PII"]).ends(0, &["signed"]);
     trust(alice, &["verify", &tagged, "--signer", "qa", "--env", &private]).ends(0, &[]);
     trust(alice, &["verify", &tagged, "--env", &public]).ends(20, &["stated when signing"]);
+
+    // Where all the same two say different things, everybody is refused, and told who says what.
+    trust(alice, &["unsign", &format!("{pay}/web@{}", image.digest), "--as", "targets", "--yes"]).ends(0, &[]);
+    trust(&qa, &["unsign", &tagged, "--digest", "--yes"]).ends(0, &[]);
+    let other = trust(&qa, &["sign", &format!("{pay}/web:v2@{}", image.digest), "-a", "com.example.data=internal"]);
+    other.ends(0, &["signed"]);
+    let says = ["statement com.example.data", "\"PII\"  by targets", "\"internal\"  by qa"];
+    let refused = trust(alice, &["verify", &tagged]).ends(12, &[&["E1008"][..], &says].concat());
+    assert!(!refused.all.contains("current program"), "{}", refused.all);
+    trust(alice, &["inspect", &tagged]).ends(0, &["refused", "E1008"]);
+    trust(alice, &["unsign", &tagged, "--as", "targets", "--yes"]).ends(0, &[]);
+    trust(alice, &["verify", &format!("{pay}/web@{}", image.digest)]).ends(0, &[]);
 }
 
 /// The variables that shift the clock of a program.
@@ -528,8 +568,40 @@ fn an_exception_lifts_exactly_what_it_names_and_only_who_holds_its_key_grants_on
     std::fs::write(&elsewhere, "name = \"public-us\"\ncloud = \"public\"\n").unwrap();
     let there = elsewhere.display().to_string();
     trust(&reader, &["verify", &format!("{pay}/payroll:v1"), "--env", &there]).ends(20, &[rule]);
+    // Why an exception for this image does not lift that, is said.
+    trust(&reader, &["verify", &format!("{pay}/payroll:v1"), "--env", &there])
+        .ends(20, &[&id, "for environment public"]);
     trust(alice, &["sign", &format!("{pay}/payroll:PII@{}", payroll.digest)]).ends(0, &[]);
-    denied("payroll:PII").ends(20, &["tag-pii-not-in-public"]);
+    let missed = format!("{id} does not lift this: it does not name tag-pii-not-in-public");
+    denied("payroll:PII").ends(20, &["tag-pii-not-in-public", &missed]);
+    let explain = ["policy", "explain", "--image", &format!("{pay}/payroll:PII"), "--env", public];
+    trust(&reader, &explain).ends(20, &[&missed]);
+    // What an exception would not do is said before it is signed: a rule that it lacks, one that permits, an image that
+    // nobody signed, and one that is allowed already.
+    let foresee = |image: &str, env: &str, rule: &str| {
+        let words = ["exception", "grant", policy, "--image", image, "--env", env, "--rule", rule, "--reason", "x"];
+        trust(&lead, &[&words[..], &["--for", "1h", "--dry-run"]].concat()).ends(0, &["dry run"]).all
+    };
+    let private = "policy/environments/private.toml";
+    let nobody = format!("{pay}/payroll@sha256:{}", "a".repeat(64));
+    let labelless = format!("{pay}/other@{}", other.digest);
+    for (image, env, rule, says) in [
+        (by_digest.as_str(), public, rule, "which is not named: --rule tag-pii-not-in-public"),
+        (&by_digest, private, rule, "allow it in private already"),
+        (&by_digest, public, "pii-fit-for-public", "rule pii-fit-for-public permits"),
+        (&nobody, "public", rule, "no exception lifts that the image is refused before any rule"),
+        (
+            "registry.example.org/a@sha256:00000000000000000000000000000000000000000000000000000000000000ab",
+            "public",
+            rule,
+            "no collection that is pinned here",
+        ),
+    ] {
+        let said = foresee(image, env, rule);
+        assert!(said.contains(says), "`{says}` is not said: {said}");
+    }
+    let said = foresee(&labelless, public, rule);
+    assert_eq!(said.matches("! ").count(), 1, "nothing but the mark of a dry run: {said}");
     // Not the class of trust: what is not signed, revoked or expired stays so.
     trust(&reader, &["verify", &format!("{pay}/nobody:v1"), "--env", public]).ends(10, &[]);
 
@@ -585,7 +657,8 @@ fn an_exception_lifts_exactly_what_it_names_and_only_who_holds_its_key_grants_on
     let sum = "@id(\"sum\")\nforbid (principal, action, resource)\nwhen { resource.root_version + 9223372036854775807 == 1 };\n";
     let file = alice.home.join("policy/policy/sum.cedar");
     std::fs::write(&file, sum).unwrap();
-    trust(alice, &["policy", "publish", "policy", policy]).ends(0, &[]);
+    trust(alice, &["policy", "publish", "policy", policy]).ends(60, &["sum"]);
+    trust(alice, &["policy", "publish", "policy", policy, "--skip-tests"]).ends(0, &[]);
     let three = ["--rule", rule, "--rule", "tag-pii-not-in-public", "--reason", "x", "--for", "1h"];
     let words = ["exception", "grant", policy, "--image", &by_digest, "--env", "public", "--rule", "sum"];
     trust(&lead, &[&words[..], &three].concat()).ends(0, &[]);
@@ -661,7 +734,8 @@ fn a_gate_follows_exceptions_and_delegated_rules_within_one_refresh_and_logs_eac
     )
     .unwrap();
     copy(&secops.home.join("policy/policy/pii.cedar"), &alice.home.join("policy/policy/pii.cedar"));
-    trust(alice, &["policy", "publish", "policy", policy, "--confirm", policy]).ends(42, &[]);
-    trust(&secops, &["policy", "publish", "policy", policy, "--confirm", policy]).ends(0, &[]);
+    trust(alice, &["policy", "publish", "policy", policy, "--confirm", policy, "--skip-tests"]).ends(42, &[]);
+    trust(&secops, &["policy", "publish", "policy", policy, "--skip-tests"]).ends(40, &["pii-not-in-public"]);
+    trust(&secops, &["policy", "publish", "policy", policy, "--confirm", policy, "--skip-tests"]).ends(0, &[]);
     assert!(comes(200), "the gate did not follow the rules");
 }

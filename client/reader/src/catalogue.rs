@@ -91,7 +91,7 @@ pub mod exit {
         (KEY, "key missing, or not allowed for this role", "no"),
         (HARDWARE, "hardware key or KMS fault", "maybe"),
         (RECORDED, "recorded, but threshold not yet met", "-"),
-        (FINDINGS, "something was found: doctor, status, policy test, policy diff, policy fmt --check, policy check --strict", "no"),
+        (FINDINGS, "found something: doctor, status, policy test, policy diff, policy fmt --check", "no"),
         (INTERRUPTED, "interrupted", "-"),
         (TERMINATED, "terminated", "-"),
     ];
@@ -161,12 +161,13 @@ mod by {
     pub(super) const READ: &str = "every command that reads a collection: verify, resolve, exec, inspect, list, log, diff, and those that publish";
     pub(super) const VERIFY: &str = "verify, resolve and exec; inspect and list say it beside the image; the gate";
     pub(super) const SIGN_AND_VERIFY: &str =
-        "sign, before anything is signed; verify, resolve and exec; inspect and list say it beside the image; the gate";
+        "sign, before anything is signed; verify, resolve and exec; inspect says it beside the image; the gate";
     pub(super) const SIGNERS: &str = "verify, resolve and exec with --signer or --min-signers; the gate";
     pub(super) const COMPARE: &str = "verify, which asks the registry; sign with --expect";
     pub(super) const REGISTRY: &str = "commands that ask a registry: sign and verify; the gate";
     pub(super) const PUBLISH: &str = "commands that publish: init, sign, unsign, revoke, rotate, signer";
-    pub(super) const KEYS: &str = "commands that use a private key: init, sign, unsign, revoke, rotate, signer, key, policy, labels, exception";
+    pub(super) const KEYS: &str =
+        "commands that use a private key: init, sign, unsign, revoke, rotate, signer, key, policy, labels, exception";
     pub(super) const PINS: &str = "pin add, init, and every command that reads a collection";
     pub(super) const ROOTS: &str = "init and rotate, which ask for online keys";
     pub(super) const POLICY: &str =

@@ -4,8 +4,8 @@
 //! functions of them: no other code prints success or sets an exit code. Invariant: whatever comes from the network or a
 //! file is escaped when it enters a problem, so that no name can steer a terminal or turn the direction of the text.
 
-pub use trust_image::text::is_unprintable;
 use std::fmt::{self, Display, Write as _};
+pub use trust_image::text::is_unprintable;
 
 use serde::Serialize;
 use serde_json::{Map, Value, json};

@@ -37,6 +37,8 @@ pub struct Change {
     pub roots: Vec<Vec<u8>>,
     /// New role files.
     pub roles: BTreeMap<RoleName, Vec<u8>>,
+    /// Roles that are not sent, and against which the change was checked: nothing is published if one is another by now.
+    pub rests_on: BTreeSet<RoleName>,
     /// Contents of targets, by path.
     pub blobs: Vec<(String, Vec<u8>)>,
     /// A grant of the signer's operator, for a first publication.
@@ -88,7 +90,7 @@ fn expected(session: &Session, change: &Change) -> Versions {
     let bins = bins.flat_map(|bins| bins.names().collect::<Vec<_>>());
     let below = bins.filter_map(|bin| RoleName::parse(&bin).ok());
     let others: BTreeSet<RoleName> = signers.chain(below).collect();
-    let named = change.roles.keys().chain(&others);
+    let named = change.roles.keys().chain(&others).chain(&change.rests_on);
     let roles = named.filter_map(|role| Some((role.as_str().to_owned(), version(role)?)));
     Versions { root: Some(set.root().version().get()), roles: roles.collect() }
 }

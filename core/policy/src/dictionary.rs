@@ -692,10 +692,9 @@ mod tests {
 
     #[test]
     fn a_required_name_in_another_spelling_than_images_have_is_refused_with_the_right_one() {
-        for (pattern, canonical) in [
-            ("docker.io/nginx", "docker.io/library/nginx"),
-            ("docker.io/nginx", "docker.io/nginx/*"),
-        ] {
+        for (pattern, canonical) in
+            [("docker.io/nginx", "docker.io/library/nginx"), ("docker.io/nginx", "docker.io/nginx/*")]
+        {
             let refused = required(&[pattern]).unwrap_err();
             assert!(matches!(refused, DictionaryError::RequiredSpelling { .. }), "{pattern}: {refused}");
             assert!(refused.to_string().contains(canonical), "{refused}");

@@ -247,7 +247,8 @@ impl Exception {
             return Some(NotLifted::TooMany);
         }
         let is_named = |id: &&String| self.file.rules.contains(id);
-        let rules: Vec<String> = decision.rules.iter().map(|rule| &rule.id).filter(|id| !is_named(id)).cloned().collect();
+        let rules: Vec<String> =
+            decision.rules.iter().map(|rule| &rule.id).filter(|id| !is_named(id)).cloned().collect();
         if !rules.is_empty() {
             return Some(NotLifted::Rules { rules });
         }

@@ -56,7 +56,8 @@ pub struct OnlineKeysResponse {
 pub struct PublicationRequest {
     /// 16 to 64 characters of `[A-Za-z0-9_-]`: the same key with the same body publishes once.
     pub idempotency_key: String,
-    /// The versions that the files were built on. If others are current: 409 with those.
+    /// The versions that the files were built on: of each role that is sent, and of each other role that they rest on. If
+    /// one of these has another version now: 409 with the current ones.
     pub expected: Versions,
     /// New roots, oldest first.
     #[serde(default)]

@@ -231,7 +231,9 @@ const fn reason(status: u16) -> &'static str {
         401 => "No token, or one that is not valid.",
         403 => "The token does not allow this.",
         404 => "No such collection or file.",
-        409 => "Someone published first (with the current versions), or the name is taken.",
+        409 => {
+            "Someone published first: a role that is sent, or only expected, has another version (with the current ones). Or the name is taken."
+        }
         413 => "Larger than a limit.",
         422 => "A file breaks a rule, an idempotency key came with another body, or the signer refused.",
         429 => "Too many publications wait.",

@@ -445,7 +445,8 @@ fn read(body: &[u8]) -> Result<Read, AppError> {
     Ok(Read { request: Arc::new(request), files, size: body.len() })
 }
 
-/// The versions on which the files were built must be the current ones.
+/// The versions on which the files were built must be the current ones: of roles that are sent, and of roles that are only
+/// expected, because the publisher checked the files against them.
 fn compare(request: &PublicationRequest, before: Option<&View>) -> Result<(), AppError> {
     let current = before.map(View::versions).unwrap_or_default();
     let expected = &request.expected;

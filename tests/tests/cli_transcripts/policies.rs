@@ -74,6 +74,8 @@ fn written(book: &mut Book) {
         "{\"schema\":\"trust/labels/v1\",\"labels\":{\n\"com.example.data\":{\"values\":{\"PII\":{\"fit\":[\"private\"]},\"public\":{\"fit\":[\"public\",\"private\"]}}},\n\"com.example.team\":{\"values\":{\"pay\":{\"fit\":[\"private\"]}}}}}\n",
     );
     book.tell("policy-check-findings", &alice, &["policy", "check", "odd"], 0);
+    book.tell("policy-check-strict", &alice, &["policy", "check", "odd", "--strict"], 60);
+    book.tell("policy-check-above", &alice, &["policy", "check", "."], 21);
     book.tell("policy-fmt-check-differs", &alice, &["policy", "fmt", "odd", "--check"], 60);
     book.tell("policy-fmt", &alice, &["policy", "fmt", "odd"], 0);
     let labels = fs::read_to_string(alice.home.join("odd/labels/data.json")).unwrap();
@@ -84,6 +86,10 @@ fn written(book: &mut Book) {
     let case = "[[case]]\nname = \"the website runs in public clouds\"\nenvironment = { name = \"public\", cloud = \"public\" }\n\n[case.image]\nreference = \"registry.example.com/web/site:v1\"\n\n[case.expect]\ndecision = \"allow\"\n";
     write(&alice, "odd/tests/web.toml", case);
     book.tell("policy-test-failed", &alice, &["policy", "test", "odd"], 60);
+    write(&alice, "odd/tests/web.toml", &case.replace("[[case]]", "[case]"));
+    book.tell("policy-test-one-bracket", &alice, &["policy", "test", "odd"], 2);
+    write(&alice, "odd/tests/web.toml", &case.replace("reference =", "reference"));
+    book.tell("policy-test-no-toml", &alice, &["policy", "test", "odd"], 2);
     write(&alice, "odd/tests/web.toml", &case.replace("reference", "referense"));
     book.tell("policy-test-misspelt", &alice, &["policy", "test", "odd"], 2);
     write(&alice, "cut/policy/a.cedar", "@id(\"a\")permit(principal,action,resource);\n");
@@ -100,6 +106,7 @@ fn written(book: &mut Book) {
 fn published(book: &mut Book) {
     let (alice, ops) = (book.world.alice.clone(), book.world.ops.clone());
     book.tell("policy-show-unnamed", &ops, &["policy", "show"], 21);
+    book.tell("labels-check-image-unnamed", &ops, &["labels", "check", "--image", "registry.example.com/web:1"], 21);
     let name = format!("{}/policy", book.world.registry.address());
     book.tell("policy-use-not-pinned", &ops, &["policy", "use", &name], 10);
     let policy = book.world.create_policy();
@@ -116,6 +123,10 @@ fn published(book: &mut Book) {
     fs::remove_file(alice.home.join("policy/policy/tag-pii.cedar")).unwrap();
     let rules = fs::read_to_string(alice.home.join("policy/policy/pii.cedar")).unwrap();
     write(&alice, "policy/policy/pii.cedar", &rules.replace("data-protection@example.com", "privacy@example.com"));
+    book.tell("policy-publish-cases-failed", &alice, &["policy", "publish", "policy", &policy], 60);
+    let skipping = ["policy", "publish", "policy", &policy, "--skip-tests", "--dry-run"];
+    book.tell("policy-publish-skip-tests-dry-run", &alice, &skipping, 0);
+    fs::remove_file(alice.home.join("policy/tests/tag-pii.toml")).unwrap();
     book.tell("policy-publish-to-confirm", &alice, &["policy", "publish", "policy", &policy], 40);
     book.tell("policy-publish-to-confirm-dry-run", &alice, &["policy", "publish", "policy", &policy, "--dry-run"], 0);
     let confirmed = ["policy", "publish", "policy", &policy, "--confirm", &policy];

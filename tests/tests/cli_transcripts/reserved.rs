@@ -47,7 +47,7 @@ fn history(book: &mut Book) {
     book.tell("policy-pull-overwritten", &ops, &["policy", "pull", "pulled", "--force"], 0);
     fs::write(ops.home.join("pulled/policy/more.cedar"), "// mine\n").unwrap();
     book.tell("policy-pull-beside", &ops, &["policy", "pull", "pulled", "--force"], 2);
-    book.tell("policy-diff-versions", &ops, &["policy", "diff", &policy, "--from", "3", "--to", "4"], 0);
+    book.tell("policy-diff-versions", &ops, &["policy", "diff", &policy, "--from", "3", "--to", "4"], 60);
     book.tell("policy-diff-unnamed", &ops, &["policy", "diff"], 2);
     book.tell("policy-log", &ops, &["policy", "log"], 0);
 }
@@ -73,6 +73,12 @@ fn exceptions(book: &mut Book) {
     book.tell("exception-list", &ops, &["exception", "list"], 0);
     book.tell("policy-show-exception", &ops, &["policy", "show"], 0);
     book.tell("verify-env-exception", &ops, &["verify", &image, "--env", public], 0);
+    let missing = ["exception", "grant", &policy, "--image", &pinned, "--env", public, "--rule", "pii-fit-for-public"];
+    let more = ["--reason", "Incident 4711", "--for", "4h", "--dry-run"];
+    book.tell("exception-grant-lifts-nothing", &alice, &[&missing[..], &more].concat(), 0);
+    fs::write(ops.home.join("us.toml"), "name = \"public-us\"\ncloud = \"public\"\n").unwrap();
+    book.tell("verify-env-not-lifted", &ops, &["verify", &image, "--env", "us.toml"], 20);
+    book.tell("explain-not-lifted", &ops, &["policy", "explain", "--image", &image, "--env", "us.toml"], 20);
     book.tell("explain-exception", &ops, &["policy", "explain", "--image", &image, "--env", public], 0);
     book.tell("exception-revoke-unknown", &alice, &["exception", "revoke", "20260101-00000000", &policy], 2);
     book.tell("exception-revoke", &alice, &["exception", "revoke", granted.out.trim(), &policy], 0);
@@ -90,6 +96,17 @@ fn roles(book: &mut Book) {
     book.tell("signer-add-policy-dry-run", &alice, &[&add[..], &["--dry-run"]].concat(), 0);
     book.tell("signer-add-policy", &alice, &add, 0);
     book.tell("signer-add-policy-again", &alice, &add, 2);
+    let misspelt = ["signer", "add", "_labels", &policy, "--signer-key", "rulse"];
+    book.tell("signer-add-misspelt-key", &alice, &misspelt, 42);
+    let into = book.world.demo.clone();
+    book.tell(
+        "signer-add-policy-into-images",
+        &alice,
+        &["signer", "add", "_policy", &into, "--signer-key", "rules"],
+        3,
+    );
+    let revoked = ["signer", "add", "_revoked", &policy, "--signer-key", "rules"];
+    book.tell("signer-add-revoked-into-policy", &alice, &revoked, 2);
     book.tell("signer-list-policy", &ops, &["signer", "list", &policy], 0);
     let run = book.world.run(&alice, &["key", "generate", "lead"]);
     book.world.expect("a key", &run, 0, &[]);

@@ -123,8 +123,8 @@ mod tests {
         assert!(groups::<u8>(&[]).is_empty());
         assert_eq!(groups(&[vec![1], vec![2], vec![3]]), [0, 1, 2]);
         assert_eq!(groups(&[vec![1], vec![1], vec![2]]), [0, 0, 2]);
-        assert_eq!(groups(&[vec![1, 2], vec![3, 4], vec![2, 3]]), [0, 0, 0]);
-        assert_eq!(groups(&[vec![1], vec![2], vec![3, 4], vec![4, 1]]), [0, 1, 0, 0]);
+        assert_eq!(groups(&[vec![1, 2], vec![3, 4], vec![2, 3]]), [1, 1, 1]);
+        assert_eq!(groups(&[vec![1], vec![2], vec![3, 4], vec![4, 1]]), [2, 1, 2, 2]);
     }
 
     #[test]

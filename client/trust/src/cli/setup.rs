@@ -201,7 +201,7 @@ pub struct Man {
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  trust help exit-codes\n  trust help E1403\n  trust help sign")]
 pub struct Help {
-    /// A command, an error id, or: exit-codes, environment, references, key-uris, config, policy
+    /// A command, an error id, or: config, environment, errors, exceptions, exit-codes, key-uris, labels, policy, references
     #[arg(value_name = "TOPIC")]
     pub topic: Vec<String>,
 }

@@ -140,8 +140,11 @@ fn grant(app: &App, printer: &Printer, args: &ExceptionGrant) -> Result<Exceptio
             info.custom = Some(json::Value::object([("exception", statement)]));
             let path = Exception::path_of(&id);
             draft.set_target(&path, &info);
-            let blobs = vec![(path, content)];
-            let (publication, signed_by) = send(app, &mut keyring, session, &role, &draft, blobs, args.change.dry_run)?;
+            // It lifts rules that are in force now; whoever changes them meanwhile comes first.
+            let rests_on = roles::of_policy(&session);
+            let change = Change { blobs: vec![(path, content)], rests_on, ..Change::default() };
+            let (publication, signed_by) =
+                send(app, &mut keyring, session, &role, &draft, change, args.change.dry_run)?;
             Ok(ExceptionChange {
                 change: "granted".to_owned(),
                 collection: pin.collection.clone(),
@@ -177,7 +180,8 @@ fn prune(app: &App, printer: &Printer, args: &ExceptionPrune) -> Result<Exceptio
             let granted = Granted::read(app, &mut session);
             let (role, mut draft) = next(app, &mut session)?;
             let removed = remove_expired(&mut draft, &granted, app.now()?);
-            let (publication, _) = send(app, &mut keyring, session, &role, &draft, Vec::new(), args.change.dry_run)?;
+            let (publication, _) =
+                send(app, &mut keyring, session, &role, &draft, Change::default(), args.change.dry_run)?;
             let (collection, role) = (pin.collection.clone(), role.to_string());
             Ok(ExceptionsPruned { collection, role, removed, publication })
         },
@@ -214,14 +218,14 @@ fn send(
     session: Session,
     role: &RoleName,
     draft: &Draft,
-    blobs: Vec<(String, Vec<u8>)>,
+    mut change: Change,
     dry_run: bool,
 ) -> Result<(Option<Publication>, Vec<String>), Problem> {
     if dry_run {
         return Ok((None, Vec::new()));
     }
     let bytes = signing::sign_as(&session, keyring, role, draft, true)?;
-    let change = Change { roles: [(role.clone(), bytes)].into(), blobs, ..Change::default() };
+    change.roles.insert(role.clone(), bytes);
     let (mut session, publication) = publish::publish(app, session, &change)?;
     // Read back: what everybody sees now, and by whose keys. This machine keeps it for use offline, too.
     let signed_by = Granted::read(app, &mut session).role.map(|role| role.signed_by()).unwrap_or_default();
@@ -285,7 +289,8 @@ fn revoke(app: &App, printer: &Printer, args: &ExceptionRevoke) -> Result<Except
                 None if was_listed => unread(&args.id),
                 None => return Err(unknown(&args.id, &pin.collection, &granted)),
             };
-            let (publication, _) = send(app, &mut keyring, session, &role, &draft, Vec::new(), args.change.dry_run)?;
+            let (publication, _) =
+                send(app, &mut keyring, session, &role, &draft, Change::default(), args.change.dry_run)?;
             Ok(ExceptionChange {
                 change: "revoked".to_owned(),
                 collection: pin.collection.clone(),
@@ -496,5 +501,33 @@ mod tests {
         let problem = check_rules(&policy, &["no-pii".to_owned(), "no-pi".to_owned()]).unwrap_err();
         assert!(problem.text().contains("no-pii") && problem.text().contains("did you mean"), "{}", problem.text());
         assert!(check_rules(&policy, &["*".to_owned()]).is_err());
+    }
+
+    #[test]
+    fn a_revocation_does_not_say_that_rules_deny_again_what_another_exception_lifts() {
+        let entry = |id: &str, rules: &[&str], expires: &str| ExceptionEntry {
+            rules: rules.iter().map(|&rule| rule.to_owned()).collect(),
+            expires: expires.to_owned(),
+            ..unread(id)
+        };
+        let change = |beside: Vec<ExceptionEntry>| ExceptionChange {
+            change: "revoked".to_owned(),
+            collection: "r.example/policy".to_owned(),
+            role: "targets".to_owned(),
+            exception: entry("mine", &["a", "b"], "2026-11-22T00:00:00Z"),
+            removed: Vec::new(),
+            warnings: Vec::new(),
+            beside,
+            publication: None,
+        };
+        let said = |beside| change(beside).left().into_iter().map(|(_, text)| text).collect::<Vec<_>>();
+        assert!(matches!(said(Vec::new()).as_slice(), [one] if one.contains("deny it again")));
+        let both = entry("both", &["b", "a", "c"], "2026-11-23T00:00:00Z");
+        assert_eq!(said(vec![both.clone()]), ["still lifted by both until 2026-11-23T00:00:00Z"]);
+        let later = ExceptionEntry { expires: "2026-11-24T00:00:00Z".to_owned(), ..entry("later", &["a", "b"], "") };
+        assert_eq!(said(vec![later, both]), ["still lifted by later until 2026-11-24T00:00:00Z"]);
+        let part = said(vec![entry("part", &["a"], "2026-11-23T00:00:00Z")]);
+        assert_eq!(part.len(), 2);
+        assert!(part[0].contains("deny it again") && part[1].contains("part lifts a until"), "{part:?}");
     }
 }

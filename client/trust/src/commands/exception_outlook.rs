@@ -31,7 +31,9 @@ pub(super) fn verified(app: &App, image: &Reference) -> Result<VerifiedImage, St
     verifier.verify(image).map_err(|problem| {
         let told = format!("{}: {}", problem.id(), style::plain(&problem.headline));
         match problem.exit() {
-            exit::NOT_SIGNED..=exit::REVOKED => format!("no exception lifts that the image is refused before any rule, {told}"),
+            exit::NOT_SIGNED..=exit::REVOKED => {
+                format!("no exception lifts that the image is refused before any rule, {told}")
+            }
             _ => format!("whether the image is signed could not be looked at, {told}"),
         }
     })

@@ -27,7 +27,7 @@ pub struct Topic {
 pub fn run(args: &Help) -> Result<Topic, Problem> {
     let name = args.topic.join(" ");
     let text = match name.as_str() {
-        "" => Cli::command().render_help().to_string(),
+        "" => format!("{}\nTopics: trust help {}\n", Cli::command().render_help(), TOPICS.join(" | ")),
         "config" => include_str!("../topics/config.txt").to_owned(),
         "references" => include_str!("../topics/references.txt").to_owned(),
         "key-uris" => include_str!("../topics/key-uris.txt").to_owned(),

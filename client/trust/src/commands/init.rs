@@ -72,8 +72,8 @@ pub fn run(app: &App, printer: &Printer, args: &Init) -> Result<Initialised, Pro
     let change = Change {
         roots: vec![files.root.clone()],
         roles: [(RoleName::targets(), files.targets.clone())].into(),
-        blobs: Vec::new(),
         grant,
+        ..Change::default()
     };
     let published = publish::publish_first(app, &api, collection, &change);
     let answer = match published {

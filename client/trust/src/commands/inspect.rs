@@ -78,7 +78,7 @@ fn report_of(revocation: Revocation) -> RevocationReport {
     }
 }
 
-/// What signers say of an image, and the revocation in force for it, or why none could be looked for.
+/// What signers say of an image, and the revocation in force for it, or why nobody can use it all the same.
 struct Said {
     statements: Vec<StatementReport>,
     revoked: Option<Revocation>,
@@ -118,11 +118,13 @@ fn statements(app: &App, session: &mut Session, image: &Reference) -> Result<Sai
         Some(digest) => {
             let same = outcome.statements.iter().filter(|s| digest_of(&s.target) == Some(digest));
             let facts = same.map(|s| &s.target).find_map(facts_in);
+            let told = |problem: &Problem| Some(format!("{}: {}", problem.id(), problem.headline));
             match app.wait(session.reader.check_parts(image, &digest, facts.as_ref())) {
-                Ok(()) => None,
-                Err(problem) if problem.code == Code::PartsUnknown => {
-                    Some(format!("{}: {}", problem.id(), problem.headline))
-                }
+                Ok(()) => match app.wait(session.reader.verify(image, &trust_reader::verify::Require::default())) {
+                    Err(problem) if problem.code == Code::FactsDiffer => told(&problem),
+                    _ => None,
+                },
+                Err(problem) if problem.code == Code::PartsUnknown => told(&problem),
                 Err(problem) => return Err(problem),
             }
         }

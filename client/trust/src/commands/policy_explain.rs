@@ -154,7 +154,7 @@ impl Answer for Trace {
 
     fn text(&self, _: Style) -> String {
         let not_lifting = self.explained.exceptions_not_lifting.iter();
-        let not_lifting = not_lifting.map(|other| format!("\n{}", style::plain(&other.words())));
+        let not_lifting = not_lifting.map(|other| format!("\n  exception  {}", style::plain(&other.words())));
         let decision = not_lifting.fold(self.explained.decision.text(), |text, line| text + &line);
         match &self.explained.without_exception {
             None => format!("{decision}\n"),

@@ -5,7 +5,8 @@
 //! is removed, so that the folder is what is in force afterwards. Each kind is signed in its one role: the role of its name
 //! where `targets` delegates it, else `targets`. What is allowed or denied changes only where somebody says so with the
 //! collection's name (a new rule that forbids and a new label excepted); what somebody else published in between is never
-//! taken back unseen; and a collection that carries images gets no policy at all. The cases of the folder are decided as they
+//! taken back unseen, and what is checked together stays together, whoever signs which part of it; a collection that carries
+//! images gets no policy at all. The cases of the folder are decided as they
 //! say, or somebody said that they are skipped.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -63,15 +64,13 @@ impl Cases {
             return Ok(Self { passed: None, skipped: true });
         }
         let Some(tested) = policy_test::of_folder(&args.folder, policy)? else { return Ok(Self::default()) };
-        match tested.into_result() {
-            Ok(passed) => Ok(Self { passed: Some(passed), skipped: false }),
-            Err((problem, differences)) => {
-                for line in differences.iter().flat_map(|difference| difference.lines()) {
-                    printer.note(line);
-                }
-                Err(fault::cases_failed_unpublished(&args.folder, problem, &differences))
-            }
+        let Some((problem, differences)) = tested.refusal(&args.folder) else {
+            return Ok(Self { passed: Some(tested.passed()), skipped: false });
+        };
+        for line in differences.iter().flat_map(|difference| difference.lines()) {
+            printer.note(line);
         }
+        Err(problem)
     }
 }
 
@@ -151,7 +150,11 @@ impl Work<'_> {
                 let change = self.signed(app, keyring, &mut session, &changes)?;
                 let (mut session, publication) = publish::publish(app, session, &change)?;
                 // Keeps the contents that are in force now, so that this machine decides by them offline too.
-                InForce::read(app, &mut session)?;
+                let now = InForce::read(app, &mut session)?;
+                if let Err(error) = now.check() {
+                    let (collection, published) = (&now.identity.collection, super::sign::published_text(&publication));
+                    return Ok(Err(fault::published_unloadable(collection, &published, &error)));
+                }
                 Some(publication)
             }
         };
@@ -231,7 +234,8 @@ impl Work<'_> {
             signing.extend(by_role.keys().next().cloned());
         }
         let only_named = signing.len() == 1;
-        let mut change = Change::default();
+        // The set was loaded as a whole: what others sign of it must be what it was.
+        let mut change = Change { rests_on: roles::of_policy(session), ..Change::default() };
         for role in signing {
             let kinds = by_role.get(&role).map(Vec::as_slice).unwrap_or_default();
             let file = session.role(app, role.as_str())?;

@@ -42,9 +42,8 @@ pub fn of_folder(folder: &Path, policy: &Policy) -> Result<Option<Tested>, Probl
     let mut environments: BTreeMap<String, Result<Environment, String>> = BTreeMap::new();
     let mut all: Vec<Case> = Vec::new();
     for (path, bytes) in &files {
-        let environment = |name: &str| {
-            environments.entry(name.to_owned()).or_insert_with(|| read_environment(folder, name)).clone()
-        };
+        let environment =
+            |name: &str| environments.entry(name.to_owned()).or_insert_with(|| read_environment(folder, name)).clone();
         let read = cases::read(&path.display().to_string(), bytes, environment);
         all.extend(read.map_err(|error| fault::cases(&error))?);
     }
@@ -54,11 +53,18 @@ pub fn of_folder(folder: &Path, policy: &Policy) -> Result<Option<Tested>, Probl
 }
 
 impl Tested {
-    /// How many cases were decided as they say, or the refusal and what differs in each of the others.
-    pub fn into_result(self) -> Result<usize, (Problem, Vec<String>)> {
-        let Some(problem) = self.failed else { return Ok(self.report.report.passed) };
-        let failed = self.report.report.cases.iter().filter(|case| !case.passed);
-        Err((problem, failed.map(|case| difference(case, Style::default()).trim().to_owned()).collect()))
+    /// How many cases were decided as they say.
+    pub fn passed(&self) -> usize {
+        self.report.report.passed
+    }
+
+    /// The refusal to publish, with what differs in each case that failed; `None` if none did.
+    pub fn refusal(&self, folder: &Path) -> Option<(Problem, Vec<String>)> {
+        self.failed.as_ref()?;
+        let report = &self.report.report;
+        let failed = report.cases.iter().filter(|case| !case.passed);
+        let differences = failed.map(|case| difference(case, Style::default()).trim().to_owned()).collect();
+        Some((fault::cases_failed_unpublished(folder, report), differences))
     }
 }
 

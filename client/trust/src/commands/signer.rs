@@ -19,6 +19,7 @@ use trust_tuf::envelope::Unverified;
 use trust_tuf::model::{Paths, Role};
 use trust_tuf::{CollectionName, PublicKey, RoleName, Targets, Version, json, limits};
 
+use super::signer_reserved::Held;
 use super::{signer_bins, signer_reserved};
 use crate::anchors;
 use crate::app::App;
@@ -174,6 +175,7 @@ fn add(app: &App, printer: &Printer, args: &SignerAdd) -> Result<Box<dyn Answer>
         kind: roles::kind_word(args.name.as_str()).to_owned(),
         collection: args.collection.to_string(),
         files,
+        files_unread: None,
         paths: new.patterns,
         bins: args.bins.map(Layout::files),
         publication,
@@ -370,42 +372,55 @@ impl Answer for Accepted {
 fn remove(app: &App, printer: &Printer, args: &SignerRemove) -> Result<Box<dyn Answer>, Problem> {
     app.need_network("removing a signer")?;
     let pin = anchors::pin_of(app, &args.collection)?;
-    let ends = match roles::kind_of(args.name.as_str()) {
-        Some(kind) => Some((kind, signer_reserved::in_force(app, pin, kind)?)),
+    let collection = args.collection.as_str();
+    let kind = roles::kind_of(args.name.as_str());
+    let held = |session: &mut Session| kind.map(|kind| Held::read(app, session, kind)).transpose();
+    let ends = match kind {
+        Some(_) => held(&mut Session::for_change(app, pin)?)?,
         None => None,
     };
-    if !args.change.dry_run {
-        let what = match &ends {
-            Some((kind, files)) => roles::end_of(kind, files.len(), args.collection.as_str()),
-            None => format!("What `{}` signed in {} will not count any more.", args.name, args.collection),
-        };
-        app.terminal.confirm_name(&what, args.collection.as_str(), app.globals.confirm.as_deref())?;
+    match &ends {
+        _ if args.change.dry_run => {}
+        Some(ends) => ends.confirm_end(app, collection)?,
+        None => {
+            let what = format!("What `{}` signed in {collection} will not count any more.", args.name);
+            app.terminal.confirm_name(&what, collection, app.globals.confirm.as_deref())?;
+        }
     }
     let mut keyring = Keyring::new(app, &args.keys)?;
     keyring.expect_answer(Kind::Other)?;
     let publication = publish::with_retries(
         |text| printer.note(text),
         || {
-            let session = Session::for_change(app, pin)?;
+            let mut session = Session::for_change(app, pin)?;
+            if let (Some(ends), Some(now)) = (&ends, held(&mut session)?)
+                && let Some(problem) = ends.refuse_other(&now, collection)
+            {
+                // Not as an error of this attempt: another one would not make it right.
+                return Ok(Err(problem));
+            }
             let mut draft = signing::next_version(app, session.reader.trusted().targets())?;
             if !draft.remove_delegation(args.name.as_str()) {
                 let known: Vec<String> = session.signers().iter().map(RoleName::to_string).collect();
                 return Err(fault::no_such_signer(args.name.as_str(), args.collection.as_str(), &known));
             }
             let targets = signing::sign_as(&session, &mut keyring, &RoleName::targets(), &draft, true)?;
-            let change = Change { roles: [(RoleName::targets(), targets)].into(), ..Change::default() };
+            let mut change = Change { roles: [(RoleName::targets(), targets)].into(), ..Change::default() };
+            // Not of a signer of images: what they sign meanwhile ends anyway, and must not hold up that it does.
+            change.rests_on.extend(kind.map(|_| args.name.clone()));
             if args.change.dry_run {
-                return Ok(None);
+                return Ok(Ok(None));
             }
-            publish::publish(app, session, &change).map(|(_, publication)| Some(publication))
+            publish::publish(app, session, &change).map(|(_, publication)| Ok(Some(publication)))
         },
-    )?;
+    )??;
     Ok(Box::new(SignerChange {
         change: "removed".to_owned(),
         name: args.name.to_string(),
         kind: roles::kind_word(args.name.as_str()).to_owned(),
         collection: args.collection.to_string(),
-        files: ends.map(|(_, files)| files).unwrap_or_default(),
+        files: ends.as_ref().map(Held::files).unwrap_or_default(),
+        files_unread: ends.as_ref().and_then(Held::unread).map(str::to_owned),
         paths: Vec::new(),
         bins: None,
         publication,
@@ -545,7 +560,10 @@ impl Answer for SignerChange {
                     ("moved", signer_reserved::taken_text(kind, &self.files)),
                 ],
                 _ => [
-                    ("ended", signer_reserved::taken_text(kind, &self.files)),
+                    match &self.files_unread {
+                        Some(why) => ("ended", signer_reserved::unread_text(kind, why)),
+                        None => ("ended", signer_reserved::taken_text(kind, &self.files)),
+                    },
                     ("now", "the key of `targets` signs this kind".to_owned()),
                 ],
             };

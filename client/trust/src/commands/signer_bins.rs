@@ -171,6 +171,7 @@ pub fn last(app: &App, printer: &Printer, args: &SignerLast) -> Result<SignerCha
         kind: roles::kind_word(args.name.as_str()).to_owned(),
         collection: args.collection.to_string(),
         files: Vec::new(),
+        files_unread: None,
         paths,
         bins,
         publication,

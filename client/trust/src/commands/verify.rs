@@ -104,13 +104,13 @@ impl<'a> Place<'a> {
     /// Reads the environment, and the folder if one is named: what is wrong there is said before anything is fetched.
     pub fn read(app: &'a App, env: &Path, deciding: &Deciding) -> Result<Self, Problem> {
         let environment = judge::read_environment(env)?;
-        let rules = match &deciding.policy {
-            Some(folder) => Rules::Folder(Box::new(Folder::read(folder)?.load()?)),
-            None => Rules::Collection(
-                pin_of_policy(app, None)
-                    .map_err(|e| fault::or_else(e, "or try the rules of a folder that nobody signed yet: --policy DIR"))?,
-            ),
-        };
+        let rules =
+            match &deciding.policy {
+                Some(folder) => Rules::Folder(Box::new(Folder::read(folder)?.load()?)),
+                None => Rules::Collection(pin_of_policy(app, None).map_err(|e| {
+                    fault::or_else(e, "or try the rules of a folder that nobody signed yet: --policy DIR")
+                })?),
+            };
         Ok(Self { rules, environment, action: deciding.action })
     }
 
@@ -201,7 +201,7 @@ impl<'a> Examiner<'a> {
             (Some(denial), Ok(verified), Some(judge), Some(decision)) => {
                 let subject = judge::subject(image, verified);
                 let not_lifting = judge.not_lifting(decision, &subject).into_iter();
-                Some(not_lifting.fold(denial, |denial, other| denial.fact("not lifted", other.words())))
+                Some(not_lifting.fold(denial, |denial, other| denial.fact("exception", other.words())))
             }
             (denial, ..) => denial,
         };
@@ -545,7 +545,11 @@ mod tests {
             digest: trust_image::Digest::of(b"x"),
             length: 1,
             signers: ["alice", "qa"]
-                .map(|name| trust_reader::verify::SignedBy { name: name.to_owned(), role: name.to_owned(), counts_with: None })
+                .map(|name| trust_reader::verify::SignedBy {
+                    name: name.to_owned(),
+                    role: name.to_owned(),
+                    counts_with: None,
+                })
                 .to_vec(),
             conflicts: Vec::new(),
             unusable: Vec::new(),

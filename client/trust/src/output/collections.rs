@@ -85,6 +85,8 @@ pub struct SignerChange {
     pub collection: String,
     /// Of a reserved role that was added: what was in force and moved into it; of one that was removed: what was in force.
     pub files: Vec<String>,
+    /// Why the file of a reserved role that was removed could not be read: what was in force there is not known; else null.
+    pub files_unread: Option<String>,
     /// What they may sign; empty after removal.
     pub paths: Vec<String>,
     /// Over how many hash bins it is spread; null if it stands in one file, and after removal.

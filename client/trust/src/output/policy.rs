@@ -153,7 +153,7 @@ pub struct NotLifting {
 impl NotLifting {
     /// For people.
     pub fn words(&self) -> String {
-        format!("exception {} does not lift this: {}", self.id, self.why)
+        format!("{} does not lift this: {}", self.id, self.why)
     }
 }
 

@@ -109,7 +109,8 @@ mod tests {
 
     #[test]
     fn what_is_only_said_of_a_rule_is_not_named() {
-        let said = RULES.replace("@id(\"no\")", "@id(\"no\")\n@title(\"t\")\n@reason(\"r\")\n@contact(\"c\")\n// why");
+        let said =
+            RULES.replace("@id(\"no\")", "@id(\"no\")\n@title(\"t\")\n@reason(\"r\")\n@contact(\"c\")\n// why\n");
         assert!(said.contains("@contact"));
         assert!(found(&said, VALUES).is_empty());
     }

@@ -4,7 +4,7 @@
 
 use std::path::{Path, PathBuf};
 
-use trust_policy::cases::{CaseError, CaseReport};
+use trust_policy::cases::{CaseError, CaseReport, Difference};
 use trust_policy::{Cause, Decision, Effect, FactKind, LoadError};
 use trust_reader::catalogue::Code;
 use trust_reader::verdict::Problem;
@@ -135,8 +135,9 @@ fn above(path: &Path) -> Option<String> {
 /// The folder of a policy that stands in `path`, by its rules; one that is called `policy` first.
 fn below(path: &Path) -> Option<String> {
     let is_rule = |entry: std::fs::DirEntry| entry.path().extension().is_some_and(|ending| ending == "cedar");
-    let has_rules =
-        |folder: &Path| std::fs::read_dir(folder.join("policy")).is_ok_and(|mut files| files.any(|file| file.is_ok_and(is_rule)));
+    let has_rules = |folder: &Path| {
+        std::fs::read_dir(folder.join("policy")).is_ok_and(|mut files| files.any(|file| file.is_ok_and(is_rule)))
+    };
     let mut found: Vec<PathBuf> = std::fs::read_dir(path).ok()?.filter_map(|entry| Some(entry.ok()?.path())).collect();
     found.retain(|folder| has_rules(folder));
     found.sort_by_key(|folder| (folder.file_name().is_none_or(|name| name != "policy"), folder.clone()));
@@ -188,10 +189,14 @@ pub fn cases_failed(path: &Path, report: &CaseReport) -> Problem {
 }
 
 /// Cases that do not hold in a folder that is to be published.
-pub fn cases_failed_unpublished(path: &Path, problem: Problem, differences: &[String]) -> Problem {
+pub fn cases_failed_unpublished(path: &Path, report: &CaseReport) -> Problem {
+    let problem = cases_failed(path, report);
     let headline = format!("{}; nothing was published", problem.headline);
-    let first = |difference: &String| difference.lines().next().map(str::to_owned);
-    let told = differences.iter().filter_map(first).take(MAX_TOLD);
+    let told = report.cases.iter().filter(|case| !case.passed).take(MAX_TOLD).map(|case| {
+        let differs = |d: &Difference| format!("{}: expected {}, found {}", d.what, d.expected, d.found);
+        let differences: Vec<String> = case.differences.iter().map(differs).collect();
+        format!("{}:{}: {}; {}", case.path, case.line, case.name, differences.join("; "))
+    });
     told.fold(problem.headline(headline), |problem, case| problem.fact("case", case)).remedy([
         format!("correct the rules or the cases, then: trust policy test {}", path.display()),
         "or publish all the same: --skip-tests".to_owned(),
@@ -289,6 +294,19 @@ pub fn refused_collection(collection: &str, version: u64, error: &LoadError) -> 
         .remedy([
             format!("look at it: trust policy show {collection} --raw NAME"),
             format!("publish one that loads: trust policy publish DIR {collection}"),
+        ])
+}
+
+/// What is in force after a publication does not load.
+pub fn published_unloadable(collection: &str, published: &str, error: &LoadError) -> Problem {
+    Problem::new(Code::PolicyRefused)
+        .headline(format!("it was published, and what is in force in {collection} now does not load: {error}"))
+        .fact("collection", collection)
+        .fact("published", published)
+        .cause("rules and dictionary have changed in different roles at once; no gate loads the two as they are now")
+        .remedy([
+            format!("see what is in force: trust policy pull DIR {collection}"),
+            format!("then publish rules and dictionary that load together: trust policy publish DIR {collection}"),
         ])
 }
 

@@ -257,4 +257,19 @@ mod tests {
         assert_eq!(std::fs::read_to_string(folder.path().join("labels/data.json")).unwrap(), "mine");
         assert!(!folder.path().join("policy").exists());
     }
+
+    #[test]
+    fn the_folder_above_a_policy_is_told_from_one_and_the_policy_in_it_is_named() {
+        for name in ["policy", "rules"] {
+            let above =
+                folder(&[(&format!("{name}/policy/main.cedar"), "x"), (&format!("{name}/labels/a.json"), "{}")]);
+            let problem = Folder::read(above.path()).unwrap_err();
+            assert_eq!(problem.code, Code::NoPolicy, "{name}");
+            let meant = format!("did you mean {}?", above.path().join(name).display());
+            assert!(problem.text().contains(&meant), "{}", problem.text());
+        }
+        // A folder of rules with a folder in it is still that.
+        let stray = folder(&[("policy/main.cedar", "x"), ("policy/more/b.cedar", "x")]);
+        assert_eq!(Folder::read(stray.path()).unwrap_err().code, Code::PolicyRefused);
+    }
 }

@@ -2,7 +2,7 @@
 //!
 //! Invariant: rules and dictionary are from one update of one pinned collection, whole and checked by length and hash.
 
-use trust_policy::{Policy, PolicyIdentity, Source};
+use trust_policy::{Dictionary, LoadError, Policy, PolicyIdentity, Source};
 use trust_reader::reserved::ReservedSet;
 use trust_reader::verdict::Problem;
 use trust_tuf::{CollectionName, UtcTime};
@@ -85,6 +85,14 @@ impl InForce {
     /// Whether any rule is in force.
     pub fn has_rules(&self) -> bool {
         self.sources.iter().any(|source| source.path.starts_with("_policy/"))
+    }
+
+    /// Whether it loads: rules and dictionary together, or the dictionary alone where there are no rules.
+    pub fn check(&self) -> Result<(), LoadError> {
+        match self.has_rules() {
+            true => Policy::load(&self.sources, self.identity.clone()).map(drop),
+            false => Dictionary::load(&self.sources).map(drop),
+        }
     }
 
     /// Loads them. Nothing in force is an error: no rule permits anything.

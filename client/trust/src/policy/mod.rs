@@ -15,5 +15,4 @@ pub mod judge;
 pub mod labels;
 pub mod roles;
 
-
 pub use judge::Judge;

@@ -4,7 +4,7 @@
 //! in the publication that delegates it, so that nothing is out of force in between. Deliberately absent: what the kinds
 //! mean, and that server, signer and reader refuse a reserved target in any other role (`trust_tuf`, the reader).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use trust_tuf::draft::Draft;
 use trust_tuf::json::Value;
@@ -58,6 +58,11 @@ pub fn role_of(session: &Session, kind: &str) -> RoleName {
     own.unwrap_or_else(RoleName::targets)
 }
 
+/// The roles that decide what rules and labels are in force: `targets`, which says where each kind counts, and those roles.
+pub fn of_policy(session: &Session) -> BTreeSet<RoleName> {
+    [RoleName::targets(), role_of(session, "_policy"), role_of(session, "_labels")].into()
+}
+
 /// How many targets of a kind a role file lists.
 pub fn count(file: &Targets, kind: &str) -> usize {
     file.paths().filter(|path| reserved::kind(path) == Some(kind)).count()
@@ -78,10 +83,12 @@ pub fn put(draft: &mut Draft, targets: BTreeMap<String, Value>) {
     }
 }
 
-/// What ends when the role of a kind is removed, as the question that is to be confirmed.
-pub fn end_of(kind: &str, files: usize, collection: &str) -> String {
+/// What ends when the role of a kind is removed, as the question that is to be confirmed; `None`: its file cannot be read.
+pub fn end_of(kind: &str, files: Option<usize>, collection: &str) -> String {
     let what = match (kind, files) {
-        (_, 0) => return format!("{} signed with the key of `targets` in {collection} again.", capital(&are(kind))),
+        (_, Some(0)) => {
+            return format!("{} signed with the key of `targets` in {collection} again.", capital(&are(kind)));
+        }
         ("_policy", _) => {
             "No rule is in force then, and nothing is allowed by this policy before rules are published again"
         }
@@ -89,10 +96,22 @@ pub fn end_of(kind: &str, files: usize, collection: &str) -> String {
             "No label is governed then, and rules that read one do not load before a dictionary is published again"
         }
         ("_exceptions", _) => "What they allowed is denied again",
+        (_, None) => "What they refuse is accepted again",
         _ => "Those revocations end: what they refuse is accepted again",
+    };
+    let Some(files) = files else {
+        return format!("The file of `{kind}` in {collection} cannot be read: {}. {what}.", unknown(kind));
     };
     let s = if files == 1 { "" } else { "s" };
     format!("{files} file{s} of `{kind}` in {collection} will not be in force any more. {what}.")
+}
+
+/// What ends with a role whose file cannot be read, as part of a sentence.
+fn unknown(kind: &str) -> &'static str {
+    match kind {
+        "_revoked" => "an unknown number of revocations ends",
+        _ => "what stands there is not known, and will not be in force any more",
+    }
 }
 
 /// `rules are`, for sentences about a kind.
@@ -143,9 +162,18 @@ mod tests {
 
     #[test]
     fn what_ends_with_a_role_is_said_before_it_is_confirmed() {
-        assert!(end_of("_revoked", 2, "r.example/pay").contains("2 files"));
-        assert!(end_of("_revoked", 1, "r.example/pay").contains("accepted again"));
-        assert!(end_of("_policy", 1, "r.example/pay").contains("nothing is allowed"));
-        assert!(end_of("_labels", 0, "r.example/pay").starts_with("The label dictionary is signed"));
+        assert!(end_of("_revoked", Some(2), "r.example/pay").contains("2 files"));
+        assert!(end_of("_revoked", Some(1), "r.example/pay").contains("accepted again"));
+        assert!(end_of("_policy", Some(1), "r.example/pay").contains("nothing is allowed"));
+        assert!(end_of("_labels", Some(0), "r.example/pay").starts_with("The label dictionary is signed"));
+        for kind in reserved::KINDS {
+            let unread = end_of(kind, None, "r.example/pay");
+            assert!(
+                unread.contains("cannot be read") && unread.contains("not known") == (kind != "_revoked"),
+                "{unread}"
+            );
+            assert!(!unread.contains("signed with the key of `targets`"), "{unread}");
+        }
+        assert!(end_of("_revoked", None, "r.example/pay").contains("an unknown number of revocations ends"));
     }
 }

@@ -177,7 +177,9 @@ impl Reading<'_> {
             *end = end.saturating_add(line.len());
             Some((start, line))
         });
-        if let Some((at, _)) = lines.find(|(_, line)| line.split('#').next().is_some_and(|line| line.trim() == "[case]")) {
+        if let Some((at, _)) =
+            lines.find(|(_, line)| line.split('#').next().is_some_and(|line| line.trim() == "[case]"))
+        {
             return self.fault(at..at, "a case begins with [[case]], in two pairs of brackets".to_owned());
         }
         let mut words = said.split('`').skip(1).step_by(2);

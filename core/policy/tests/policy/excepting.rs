@@ -226,7 +226,8 @@ fn an_allowed_image_is_not_told_to_be_excepted() {
 #[test]
 fn where_more_rules_could_have_permitted_than_are_told_nothing_is_lifted() {
     let rules = |n: usize| -> String {
-        let rule = |n| format!("@id(\"p{n:02}\") permit (principal, action, resource) when {{ resource.tag_moved }};\n");
+        let rule =
+            |n| format!("@id(\"p{n:02}\") permit (principal, action, resource) when {{ resource.tag_moved }};\n");
         (0..n).map(rule).collect()
     };
     let all = with(|e| e.rules = (0..32).map(|n| format!("p{n:02}")).collect());

@@ -101,6 +101,37 @@ fn an_exception_is_for_one_image_one_digest_and_one_environment() {
 }
 
 #[test]
+fn what_does_not_lift_a_denial_is_told_with_the_reason_and_what_lifts_it_is_not() {
+    let (policy, image, env) = (shipped_policy(), marked("PII"), public());
+    let decision = policy.decide(&env, Action::Deploy, &image, NOW);
+    let good = file(&image, &env, &["pii-not-in-public"]);
+    let why = |file: &Value, decision: &Decision, now: i64| -> Vec<String> {
+        let exceptions = exceptions(std::slice::from_ref(file));
+        // Whatever is told does not lift, and the other way round, for this image.
+        let told = exceptions.not_lifting(decision, &image, now).map(|(_, why)| why.to_string()).collect::<Vec<_>>();
+        assert!(!exceptions.lift(decision.clone(), &image, now).allowed || told.is_empty(), "{told:?}");
+        told
+    };
+    let changed = |member: &str, value: Value| {
+        let mut file = good.clone();
+        file[member] = value;
+        file
+    };
+    assert!(why(&good, &decision, NOW).is_empty());
+    assert_eq!(why(&good, &decision, END), [format!("it expired at {EXPIRES}")]);
+    assert!(why(&good, &decision, NOW - 86_400)[0].contains("is to come"));
+    assert_eq!(why(&changed("rules", json!(["other"])), &decision, NOW), ["it does not name pii-not-in-public"]);
+    let elsewhere = changed("environment", json!("public-us"));
+    assert_eq!(why(&elsewhere, &decision, NOW), ["it is for environment public-us"]);
+    assert!(why(&elsewhere, &decision, END).is_empty(), "what has ended elsewhere is no help here");
+    let other = format!("registry.example.com/hr/payroll@{}", Digest::of(b"another"));
+    assert!(why(&changed("image", json!(other)), &decision, NOW).is_empty(), "another image");
+    let outside = Decision { cause: Cause::LabelOutside, rules: Vec::new(), ..decision.clone() };
+    assert_eq!(why(&good, &outside, NOW), ["no rule denies it, and an exception lifts nothing but rules"]);
+    assert!(why(&elsewhere, &Decision { allowed: true, cause: Cause::Permitted, ..decision }, NOW).is_empty());
+}
+
+#[test]
 fn of_several_the_one_that_holds_longest_is_used() {
     let (policy, image, env) = (shipped_policy(), marked("PII"), public());
     let mut files = vec![file(&image, &env, &["pii-not-in-public"]); 3];
