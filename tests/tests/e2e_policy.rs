@@ -245,7 +245,7 @@ fn labels_have_a_threshold_of_their_own_and_their_keys_publish_no_rule() {
     trust(&two, &["labels", "publish", "policy", policy]).ends(0, &[]);
     let shown = trust(&two, &["policy", "show", "--raw", "_policy/pii.cedar"]).ends(0, &[]);
     assert!(!shown.out.contains("privacy@"), "{}", shown.out);
-    // What takes away what held wants the collection's name; what the rules read must stay.
+    // What changes what is allowed or denied wants the collection's name; what the rules read must stay.
     edit(&two, "labels/data.json", "\"aliases\": [\"pii\"]", "\"aliases\": []");
     trust(&two, &["labels", "publish", "policy", policy]).ends(40, &["leaves"]);
     edit(&two, "labels/data.json", "com.example.data", "com.example.kind");

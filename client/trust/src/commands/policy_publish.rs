@@ -5,9 +5,9 @@
 //! is removed, so that the folder is what is in force afterwards. Each kind is signed in its one role: the role of its name
 //! where `targets` delegates it, else `targets`. What is allowed or denied changes only where somebody says so with the
 //! collection's name (a new rule that forbids and a new label excepted); what somebody else published in between is never
-//! taken back unseen, and what is checked together stays together, whoever signs which part of it; a collection that carries
-//! images gets no policy at all. The cases of the folder are decided as they
-//! say, or somebody said that they are skipped.
+//! taken back unseen, and what is checked together stays together, whoever signs which part of it; and a collection that
+//! carries images gets no policy at all. The cases of the folder are decided as they say, or somebody said that they are
+//! skipped.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;

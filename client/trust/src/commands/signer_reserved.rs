@@ -1,4 +1,7 @@
 //! What `trust signer add | remove` says about reserved roles: what is in force of their kind, and whose keys they share.
+//!
+//! Invariants: a role file that cannot be read is never taken for one that holds nothing; what ends with a role is what was
+//! confirmed, or nothing ends.
 
 use std::collections::BTreeMap;
 
