@@ -1,5 +1,6 @@
 //! What the programs read beside the libraries: admission reviews of a cluster, manifests as YAML.
 
+use serde::de::IgnoredAny;
 use trust::manifests::yaml::Tree;
 use trust_gate::admission::review::{Review, uid_of};
 
@@ -8,8 +9,11 @@ pub fn admission_review(data: &[u8]) {
     let uid = uid_of(data);
     let Ok(review) = Review::parse(data) else { return };
     assert_eq!(uid.as_deref(), Some(review.uid.as_str()), "the question is answered under another name");
-    let other: serde_json::Value = serde_json::from_slice(data).expect("what is a review is JSON");
-    assert_eq!(other["request"]["uid"].as_str(), Some(review.uid.as_str()));
+    serde_json::from_slice::<IgnoredAny>(data).expect("what is a review is JSON");
+    // Half of a surrogate pair in what nobody reads is passed over, and cannot be made a text.
+    if let Ok(other) = serde_json::from_slice::<serde_json::Value>(data) {
+        assert_eq!(other["request"]["uid"].as_str(), Some(review.uid.as_str()));
+    }
     let _ = (review.is_pod(), review.is_deletion());
 }
 
