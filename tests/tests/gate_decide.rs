@@ -748,8 +748,7 @@ async fn one_key_under_two_names_is_not_two_teams() {
     let dave = |key: u8| Delegate::new("dave", &TestKey::ed25519(key), &["*/*"]);
     let entry = format!("api/@sha256-{}", digest(1).hex());
     for (key, is_allowed) in [(100, false), (120, true)] {
-        let mut scene_pay = Scene::new();
-        std::mem::swap(&mut scene.pay, &mut scene_pay.pay);
+        scene.pay = Scene::new().pay;
         // 100 is the key of alice.
         scene.pay.delegate("targets", &dave(key));
         for path in ["api/v1", entry.as_str()] {
