@@ -42,14 +42,17 @@ pub enum Mode {
     Enforce,
     /// It warns, and lets pass.
     Warn,
+    /// It lets pass, and only the log and the metrics know.
+    Audit,
 }
 
 impl Mode {
-    /// `enforce` or `warn`.
+    /// `enforce`, `warn` or `audit`.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Enforce => "enforce",
             Self::Warn => "warn",
+            Self::Audit => "audit",
         }
     }
 }

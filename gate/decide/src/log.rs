@@ -91,6 +91,7 @@ pub(crate) fn line(question: &Question<'_>, answer: &Answer, time: UtcTime) -> V
             (true, _) => "allow",
             (false, Mode::Enforce) => "deny",
             (false, Mode::Warn) => "warn",
+            (false, Mode::Audit) => "audit",
         },
         code,
         exit: answer.exit(),

@@ -56,10 +56,7 @@ impl Decides for Decider {
             door: "admission",
             whom: asked.whom,
             dry_run: asked.dry_run,
-            mode: match asked.mode {
-                Mode::Enforce => trust_decide::Mode::Enforce,
-                Mode::Warn => trust_decide::Mode::Warn,
-            },
+            mode: asked.mode.into(),
             digest_only: asked.digest_only,
         };
         verdict(&Decider::decide(self, &question))
@@ -78,6 +75,16 @@ impl Decides for Decider {
         let of_policy = health.policy.as_ref().and_then(|p| p.problem.as_ref());
         let problem = health.problem.as_ref().or(of_policy).or(of_collection);
         Some(problem.map_or_else(|| "not every collection is verified yet".to_owned(), |p| p.headline.clone()))
+    }
+}
+
+impl From<Mode> for trust_decide::Mode {
+    fn from(mode: Mode) -> Self {
+        match mode {
+            Mode::Enforce => Self::Enforce,
+            Mode::Warn => Self::Warn,
+            Mode::Audit => Self::Audit,
+        }
     }
 }
 

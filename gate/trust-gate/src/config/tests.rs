@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use trust_reader::anchor;
+
 use super::*;
 
 const ROOT: &str = "{\"signed\":{}}";
@@ -109,7 +111,7 @@ fn values_that_cannot_be_used_are_refused_with_their_member() {
         ("'public-eu'", &"'Public EU'".to_owned(), "the name of an environment"),
         ("'https://trust.example.com'", &"'ftp://x'".to_owned(), "is an address"),
         ("name = 'registry.example.com/pay'", &"name = 'Pay'".to_owned(), "collection \"Pay\""),
-        ("[admission]", &"[admission]\nmode = 'audit'".to_owned(), "unknown variant `audit`"),
+        ("[admission]", &"[admission]\nmode = 'audti'".to_owned(), "did you mean `audit`?"),
         ("[admission]", &"[admission]\ndrain = '5m'".to_owned(), "at most 60s"),
         ("listen = '127.0.0.1:0'", &"listen = 'localhost'".to_owned(), "listen"),
         ("[environment]\nname = 'public-eu'\ncloud = 'public'\n", &String::new(), "environment: is missing"),
