@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench soak conformance mutants tools
+.PHONY: help demo test lint bench soak conformance interop mutants tools
 MAKEFLAGS += --no-print-directory
 
 export TRUST_TOOLS := $(CURDIR)/target/tools
@@ -44,6 +44,7 @@ bench: ## figures beside their floors, never a verdict
 soak: ## the tests named *soak* with large numbers: make soak N=20000
 	@echo "==> tools"
 	@tests/tools/fetch.sh
+	@tests/tools/engine.sh
 	@echo "==> soak, N=$(N)"
 	@SOAK=$(N) cargo test $(LOCKED) --workspace soak -- --nocapture 2>&1 | tee target/soak.log
 	@grep -q '^test result: ok. [1-9]' target/soak.log || { echo "failed: no test has soak in its name"; exit 1; }
@@ -51,10 +52,23 @@ soak: ## the tests named *soak* with large numbers: make soak N=20000
 conformance: ## the public TUF conformance suite, ten times in a row: TUF_CONFORMANCE=DIR make conformance
 	@tests/tools/conformance.sh
 
+interop: ## the gates against kube-apiserver, containerd, registries and helm, built from Go modules (docs/interop.md)
+	@echo "==> tools"
+	@tests/tools/fetch.sh
+	@echo "==> counterparts (built once; a quarter of an hour and 8 GB on the way)"
+	@mkdir -p target/interop
+	@tests/tools/interop.sh >target/interop/built
+	@echo "==> build"
+	@cargo build $(LOCKED) -p trust -p trust-server -p trust-signer -p trust-gate -p trust-tests \
+	    --bin trust --bin trust-server --bin trust-signer --bin trust-gate --bin trust-interop
+	@echo "==> interop"
+	@KEEP=$(KEEP) $(BUILT)/debug/trust-interop target/interop/built
+
 mutants: ## mutation testing of the verification rules (hours): what survives must be in docs/mutants.md
 	@tests/tools/mutants.sh
 
-tools: ## docker-registry, skopeo, faketime and python-tuf below target/tools; nothing is installed
+tools: ## docker-registry, skopeo, a Docker Engine, faketime and python-tuf below target/tools; nothing is installed
 	@echo "==> tools"
 	@tests/tools/fetch.sh
+	@tests/tools/engine.sh
 	@tests/tools/python.sh

@@ -365,6 +365,13 @@ fn manifests(judge: &mut Judge, public: &str) {
     judge.judge(&ops, &["doctor"], 0);
     let sick = judge.judge(&ops, &["doctor", "--server", "http://127.0.0.1:1"], 60);
     judge.world.check("doctor: problems", sick["checks"][2]["state"] == "problem", &sick.to_string());
+    let node = ops.home.join("node");
+    std::fs::create_dir_all(node.join("etc/containers")).unwrap();
+    std::fs::write(node.join("etc/containers/registries.conf"), "[[registry").unwrap();
+    let node = judge.judge(&ops, &["doctor", "--node-root", &node.display().to_string()], 60);
+    let of_tools = node["checks"].as_array().into_iter().flatten().filter(|check| check["name"] == "containers");
+    let unknown = of_tools.into_iter().all(|check| check["found"].as_str().unwrap_or_default().starts_with("unknown:"));
+    judge.world.check("doctor: a file that is not understood", unknown && node["code"] == "E6001", &node.to_string());
 }
 
 fn people(judge: &mut Judge) {

@@ -45,6 +45,7 @@ impl Book {
         let mut words = vec![
             (registry.clone(), "REGISTRY".to_owned()),
             (registry.replace([':', '.'], "-"), "REGISTRY".to_owned()),
+            (registry.replace(':', "_"), "REGISTRY".to_owned()),
             (world.stack.registry.clone(), "BEHIND".to_owned()),
             (world.stack.server_address(), "SERVER".to_owned()),
             (world.server.address().to_owned(), "MIDDLE".to_owned()),
@@ -625,6 +626,7 @@ fn help(book: &mut Book) {
         "policy",
         "exceptions",
         "labels",
+        "manifests",
         "E0009",
         "E1403",
         "sign",

@@ -65,6 +65,10 @@ impl Door {
             mode: Mode::Enforce,
             recheck_unchanged: Default::default(),
             pin: Default::default(),
+            tags: Default::default(),
+            kinds: Default::default(),
+            gatekeeper: None,
+            image_review: false,
             drain: Duration::ZERO,
         };
         let (stop, stopped) = oneshot::channel::<()>();
@@ -273,109 +277,6 @@ fn a_decider_that_is_slower_than_the_api_server_waits_is_a_clear_denial_before_t
     assert_eq!(response["allowed"], false);
     let message = response["status"]["message"].as_str().unwrap();
     assert!(message.contains("no decision within 0.8 s"), "{message}");
-}
-
-// --- what puts it into a cluster ---
-
-fn manifests() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/kubernetes")
-}
-
-/// All objects of deploy/kubernetes, as kubectl reads them.
-fn deployed(kubectl: &Path) -> Vec<Value> {
-    let home = tempfile::tempdir().unwrap();
-    let mut files: Vec<PathBuf> = fs::read_dir(manifests()).unwrap().map(|entry| entry.unwrap().path()).collect();
-    files.retain(|path| path.extension().is_some_and(|e| e == "yaml"));
-    files.sort();
-    assert!(files.len() >= 5, "{files:?}");
-    let read = |file: &PathBuf| patched(kubectl, home.path(), file, "merge", "{}").unwrap();
-    files.iter().flat_map(read).collect()
-}
-
-fn of_kind<'o>(objects: &'o [Value], kind: &str) -> Vec<&'o Value> {
-    objects.iter().filter(|object| object["kind"] == kind).collect()
-}
-
-#[test]
-fn the_manifests_ask_the_gate_about_every_kind_that_it_knows_and_warn_first() {
-    let Some(kubectl) = kubectl() else { return };
-    let objects = deployed(&kubectl);
-    for (kind, path) in [("MutatingWebhookConfiguration", "/mutate"), ("ValidatingWebhookConfiguration", "/validate")] {
-        let found = of_kind(&objects, kind);
-        let [webhook] = found[0]["webhooks"].as_array().unwrap().as_slice() else { panic!("one webhook") };
-        let mut covered = BTreeSet::new();
-        for rule in webhook["rules"].as_array().unwrap() {
-            assert_eq!(rule["operations"], json!(["CREATE", "UPDATE"]));
-            assert_eq!((&rule["apiVersions"], &rule["scope"]), (&json!(["v1"]), &json!("Namespaced")));
-            for group in rule["apiGroups"].as_array().unwrap() {
-                for resource in rule["resources"].as_array().unwrap() {
-                    covered.insert(format!("{}/{}", group.as_str().unwrap(), resource.as_str().unwrap()));
-                }
-            }
-        }
-        let known = kinds().map(|(group, kind)| format!("{group}/{}s", kind.to_ascii_lowercase()));
-        let wanted: BTreeSet<String> = known.chain(["/pods/ephemeralcontainers".to_owned()]).collect();
-        assert_eq!(covered, wanted, "{kind}");
-        assert_eq!(webhook["clientConfig"]["service"]["path"], path);
-        assert_eq!(webhook["admissionReviewVersions"], json!(["v1"]));
-        assert_eq!((&webhook["sideEffects"], &webhook["failurePolicy"]), (&json!("None"), &json!("Ignore")));
-        assert_eq!((&webhook["matchPolicy"], &webhook["timeoutSeconds"]), (&json!("Equivalent"), &json!(5)));
-        let own = json!([{"key": "kubernetes.io/metadata.name", "operator": "NotIn", "values": ["trust-gate"]}]);
-        assert_eq!(webhook["namespaceSelector"]["matchExpressions"], own);
-        assert!(webhook.get("objectSelector").is_none_or(|s| *s == json!({})), "the submitter controls labels");
-        // The service that is called is there, and leads to the port that the gate listens on.
-        let service = &webhook["clientConfig"]["service"];
-        let services = of_kind(&objects, "Service");
-        let called = services.iter().find(|s| s["metadata"]["name"] == service["name"]).unwrap();
-        assert_eq!(called["metadata"]["namespace"], service["namespace"]);
-        assert_eq!(called["spec"]["ports"][0]["port"], service["port"]);
-    }
-}
-
-#[test]
-fn the_manifests_start_the_gate_without_rights_and_with_a_state_that_stays() {
-    let Some(kubectl) = kubectl() else { return };
-    let objects = deployed(&kubectl);
-    let gate = of_kind(&objects, "StatefulSet")[0];
-    let pod = &gate["spec"]["template"]["spec"];
-    assert_eq!(pod["securityContext"]["runAsNonRoot"], true);
-    assert_eq!(pod["automountServiceAccountToken"], false);
-    let container = &pod["containers"][0];
-    assert_eq!(container["securityContext"]["readOnlyRootFilesystem"], true);
-    assert_eq!(container["securityContext"]["allowPrivilegeEscalation"], false);
-    assert_eq!(container["securityContext"]["capabilities"]["drop"], json!(["ALL"]));
-    for probe in ["readinessProbe", "livenessProbe"] {
-        assert_eq!(container[probe]["httpGet"]["scheme"], "HTTPS");
-    }
-    assert!(container["image"].as_str().unwrap().contains("@sha256:"));
-    assert_eq!(gate["spec"]["volumeClaimTemplates"].as_array().unwrap().len(), 1);
-    assert_eq!(of_kind(&objects, "PodDisruptionBudget").len(), 1);
-    for object in &objects {
-        let namespace = &object["metadata"]["namespace"];
-        assert!(namespace.is_null() || namespace == "trust-gate", "{object}");
-    }
-    // The configuration is one that the gate takes, once its roots are there.
-    let dir = tempfile::tempdir().unwrap();
-    let text = of_kind(&objects, "ConfigMap")[0]["data"]["gate.toml"].as_str().unwrap();
-    let root = b"{}";
-    fs::write(dir.path().join("any.root.json"), root).unwrap();
-    let text = text
-        .replace("/etc/trust-gate/roots/pay.root.json", "any.root.json")
-        .replace("/etc/trust-gate/roots/policy.root.json", "any.root.json")
-        .replace(&"0".repeat(64), &trust_reader::anchor::fingerprint(root));
-    fs::write(dir.path().join("gate.toml"), text).unwrap();
-    let config = Config::read(&dir.path().join("gate.toml")).unwrap();
-    let admission = config.admission().unwrap();
-    assert_eq!(admission.mode, Mode::Warn);
-    let grace = gate["spec"]["template"]["spec"]["terminationGracePeriodSeconds"].as_u64().unwrap();
-    assert!(admission.drain + Duration::from_secs(30) < Duration::from_secs(grace));
-    let mounts: Vec<&str> =
-        container["volumeMounts"].as_array().unwrap().iter().filter_map(|m| m["mountPath"].as_str()).collect();
-    for path in [&admission.certificate, &admission.key, &config.state, config.log.as_ref().unwrap()] {
-        assert!(mounts.iter().any(|mount| path.starts_with(mount)), "{} is on no volume", path.display());
-    }
-    let port = &container["ports"][0];
-    assert_eq!(port["containerPort"], admission.listen.port());
 }
 
 #[test]

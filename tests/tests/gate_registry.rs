@@ -1,141 +1,19 @@
 //! The registry gate as a program, between Debian's `docker-registry` and the clients that people use: what is signed and
 //! allowed comes, and nothing else does, whatever the registry or the way of asking is.
 
-use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+mod gate_registry_world;
 
+use std::fs;
+use std::path::PathBuf;
+
+use gate_registry_world::*;
 use serde_json::{Value, json};
 use trust_image::Digest;
 use trust_tests::stack::gate::{Gate, GateOptions};
 use trust_tests::stack::images::{self, Image};
 use trust_tests::stack::proxy::{Answer, Proxy};
-use trust_tests::stack::scene::{HttpAnswer, Scene, ask, assert_exit};
-use trust_tests::stack::{Options, run, tool, write_private};
-
-const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
-const INDEX: &str = "application/vnd.oci.image.index.v1+json";
-
-/// A scene with its folder, in which images are made.
-struct World {
-    scene: Scene,
-    dir: tempfile::TempDir,
-}
-
-impl World {
-    fn start() -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        let scene = Scene::start(dir.path(), "demo", Options::default());
-        Self { scene, dir }
-    }
-
-    fn single(&self, name: &str, labels: &[(&str, &str)]) -> Image {
-        images::single(&self.dir.path().join(format!("image-{name}")), name, labels).unwrap()
-    }
-
-    /// Pushes to `demo/PATH:TAG`, past the gate.
-    fn push(&self, image: &Image, path: &str) {
-        images::push(image, &format!("{}/{path}", self.scene.collection)).unwrap();
-    }
-
-    fn sign(&self, image: &Image, path: &str) {
-        let reference = format!("{}/{path}@{}", self.scene.collection, image.digest);
-        assert_exit(&run(self.scene.alice.trust().args(["sign", &reference])).unwrap(), 0, "sign");
-    }
-
-    fn publish(&self, image: &Image, path: &str) {
-        self.push(image, path);
-        self.sign(image, path);
-    }
-
-    /// A policy collection with what `trust policy init` writes.
-    fn policy(&self) -> String {
-        let collection = format!("{}/policy", self.scene.stack.registry);
-        self.scene.stack.create(&self.scene.alice, &collection).unwrap();
-        let folder = self.dir.path().join("policy");
-        let folder = folder.to_str().unwrap();
-        let alice = &self.scene.alice;
-        assert_exit(&run(alice.trust().args(["policy", "init", folder])).unwrap(), 0, "policy init");
-        let publish = run(alice.trust().args(["policy", "publish", folder, &collection, "--yes"])).unwrap();
-        assert_exit(&publish, 0, "policy publish");
-        collection
-    }
-
-    fn options(&self, name: &str) -> GateOptions {
-        GateOptions::new(name, &self.scene.stack, &[&self.scene.collection])
-    }
-
-    fn launch(&self, options: &GateOptions) -> Gate {
-        Gate::launch(&self.scene.stack, &self.scene.alice, "registry", options).unwrap()
-    }
-
-    /// What the registry holds under a path of the protocol.
-    fn upstream(&self, path: &str) -> HttpAnswer {
-        ask(&self.scene.stack.registry, "GET", path, &[("accept", &format!("{MANIFEST}, {INDEX}"))]).unwrap()
-    }
-}
-
-fn get(gate: &Gate, path: &str) -> HttpAnswer {
-    ask(&gate.address, "GET", &format!("/v2/demo/{path}"), &[]).unwrap()
-}
-
-fn by(gate: &Gate, reference: &str) -> HttpAnswer {
-    get(gate, &format!("app/manifests/{reference}"))
-}
-
-/// The error of an answer: code and message.
-fn error(answer: &HttpAnswer) -> (String, String) {
-    let error = answer.json()["errors"][0].clone();
-    let text = |name: &str| error[name].as_str().unwrap_or_default().to_owned();
-    (text("code"), text("message"))
-}
-
-#[track_caller]
-fn assert_denied(answer: &HttpAnswer, words: &str) {
-    let (code, message) = error(answer);
-    assert_eq!((answer.status, code.as_str()), (403, "DENIED"), "{message}");
-    assert!(message.contains(words), "{message}");
-    assert!(!message.contains('\n'));
-}
-
-/// `skopeo copy` from the gate into a folder.
-fn skopeo(gate: &Gate, image: &str, to: &Path) -> Output {
-    let mut command = Command::new(tool("skopeo").expect("skopeo is missing: run tests/tools/fetch.sh"));
-    command.args(["--insecure-policy", "copy", "--all", "--src-tls-verify=false", "--retry-times", "0"]);
-    command.arg(format!("docker://{}/demo/{image}", gate.address)).arg(format!("dir:{}", to.display()));
-    run(&mut command).unwrap()
-}
-
-/// `podman pull` from the gate, with a store of its own in this folder.
-fn podman(gate: &Gate, image: &str, folder: &Path) -> Output {
-    let mut command = podman_command(folder);
-    command.args(["pull", "--tls-verify=false", "--signature-policy"]).arg(folder.join("policy.json"));
-    command.arg(format!("{}/demo/{image}", gate.address));
-    run(&mut command).unwrap()
-}
-
-fn podman_command(folder: &Path) -> Command {
-    let (home, run) = (folder.join("home"), folder.join("run"));
-    fs::create_dir_all(&home).unwrap();
-    fs::create_dir_all(&run).unwrap();
-    write_private(&folder.join("policy.json"), br#"{"default":[{"type":"insecureAcceptAnything"}]}"#).unwrap();
-    let mut command = Command::new(tool("podman").expect("podman is missing: run tests/tools/fetch.sh"));
-    command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
-    command.env("HOME", &home).env("XDG_RUNTIME_DIR", &run).env("TMPDIR", &run);
-    command.arg("--root").arg(folder.join("root")).arg("--runroot").arg(folder.join("runroot"));
-    command.arg("--tmpdir").arg(folder.join("tmp")).arg("--network-config-dir").arg(folder.join("networks"));
-    command.args(["--storage-driver", "vfs", "--events-backend", "none", "--cgroup-manager", "cgroupfs"]);
-    command
-}
-
-fn said(output: &Output) -> String {
-    String::from_utf8_lossy(&output.stderr).into_owned()
-}
-
-/// The digest of what `skopeo` wrote.
-fn manifest_in(folder: &Path) -> String {
-    Digest::of(&fs::read(folder.join("manifest.json")).unwrap()).to_string()
-}
+use trust_tests::stack::scene::{ask, assert_exit};
+use trust_tests::stack::{run, tool};
 
 #[test]
 fn what_is_signed_and_allowed_comes_with_skopeo_and_podman_and_all_else_is_denied_with_its_reason() {
@@ -282,16 +160,6 @@ fn g07_tag_moved_in_the_registry(world: &World, gate: &Gate) {
     assert_eq!(Digest::of(&by(gate, "v0").body).to_string(), world.scene.image.digest);
 }
 
-fn comes(mut holds: impl FnMut() -> bool) -> bool {
-    (0..100).any(|_| {
-        let holds = holds();
-        if !holds {
-            std::thread::sleep(std::time::Duration::from_millis(100));
-        }
-        holds
-    })
-}
-
 #[test]
 fn g01_to_g07_with_a_real_registry_and_a_gate_that_is_started_again() {
     let world = World::start();
@@ -340,17 +208,6 @@ fn nested(manifest: &[u8], levels: usize) -> Vec<Vec<u8>> {
         all.push(serde_json::to_vec(&body).unwrap());
     }
     all
-}
-
-fn put(registry: &str, name: &str, content: &[u8]) {
-    let digest = Digest::of(content).to_string();
-    let mut head = format!("PUT /v2/{name}/manifests/{digest} HTTP/1.1\r\nhost: {registry}\r\nconnection: close\r\n");
-    head.push_str(&format!("content-type: {INDEX}\r\ncontent-length: {}\r\n\r\n", content.len()));
-    let mut stream = std::net::TcpStream::connect(registry).unwrap();
-    std::io::Write::write_all(&mut stream, &[head.as_bytes(), content].concat()).unwrap();
-    let mut answer = String::new();
-    std::io::Read::read_to_string(&mut stream, &mut answer).unwrap();
-    assert!(answer.starts_with("HTTP/1.1 201"), "{answer}");
 }
 
 #[test]
@@ -413,7 +270,9 @@ fn g05_and_g08_to_g10_with_a_registry_behind_a_lying_middle_man() {
 
     // G05: an index of indexes, five deep, in the real registry. It is signed by hand of a client that looks less closely.
     let deep = nested(&honest.body, 5);
-    deep.iter().skip(1).for_each(|content| put(&world.scene.stack.registry, "demo/app", content));
+    for content in deep.iter().skip(1) {
+        put(&world.scene.stack.registry, &format!("/v2/demo/app/manifests/{}", Digest::of(content)), INDEX, content);
+    }
     let top = Digest::of(deep.last().unwrap()).to_string();
     let sign =
         run(world.scene.alice.trust().args(["sign", &format!("{}/app:deep@{top}", world.scene.collection)])).unwrap();

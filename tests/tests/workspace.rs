@@ -23,6 +23,8 @@ const TABLE: &[(&str, &[&str])] = &[
     // The command also names the types that reader and keys take and give.
     ("trust", &["trust-reader", "trust-keys", "trust-policy", "trust-tuf", "trust-image", "trust-wire"]),
     ("trust-decide", &["trust-reader", "trust-policy", "trust-tuf", "trust-image"]),
+    // containerd starts it for each pull, as root: nothing but the standard library.
+    ("trust-containerd-verifier", &[]),
     // The doors name the types that decide, reader and policy take and give.
     ("trust-gate", &["trust-decide", "trust-listen", "trust-reader", "trust-policy", "trust-tuf", "trust-image"]),
 ];
@@ -93,6 +95,11 @@ fn linked_into(crate_name: &str) -> BTreeSet<String> {
 
 fn set(names: &[&str]) -> BTreeSet<String> {
     names.iter().map(|&name| name.to_owned()).collect()
+}
+
+#[test]
+fn the_verifier_of_containerd_links_the_standard_library_alone() {
+    assert_eq!(closure("trust-containerd-verifier"), set(&["trust-containerd-verifier"]));
 }
 
 #[test]

@@ -14,6 +14,7 @@ locked=()
 
 echo "==> tools"
 tests/tools/fetch.sh "$TRUST_TOOLS"
+tests/tools/engine.sh "$TRUST_TOOLS"
 tests/tools/python.sh "$TRUST_TOOLS"
 
 echo "==> build"

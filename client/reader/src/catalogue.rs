@@ -426,7 +426,7 @@ catalogue! {
         example ["trust policy test ./policy"];
     ManifestRefused "E0009" USAGE: "a manifest cannot be used",
         "every image in it must be known, so that what cannot be read or understood is refused",
-        ["correct what is named above", "check what is applied, not its template: kustomize build or helm template, into --manifests -"], by MANIFESTS,
+        ["correct what is named above", "check what is applied, not its template: kustomize build, helm template or docker compose config, into --manifests -"], by MANIFESTS,
         example ["trust verify --manifests ./deploy"];
     Unreachable "E3001" NETWORK: "the server cannot be reached",
         "it is down, the address is wrong, or the network is", ["check the address and the network, then try again"], by READ,

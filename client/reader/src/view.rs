@@ -194,6 +194,26 @@ impl View {
         paths.into_iter().filter_map(entry).take(MAX_ENTRIES).collect()
     }
 
+    /// The canonical image names (`HOST/PATH`) under which a tag is signed, in ASCII order, each with its first tag: at most `limit`.
+    pub fn names(&self, limit: usize) -> Vec<(String, String)> {
+        let collection = self.anchor.collection.as_str();
+        let files = std::iter::once(self.set.targets()).chain(self.set.loaded().map(|(_, _, file)| file));
+        let paths: BTreeSet<&str> = files.flat_map(|file| file.paths_below("")).collect();
+        let mut names: BTreeMap<String, String> = BTreeMap::new();
+        for path in paths {
+            let Ok(image) = target::image_of(collection, path) else { continue };
+            let Entry::Tag(tag) = image.entry else { continue };
+            if names.len() >= limit && !names.contains_key(&image.name) {
+                break;
+            }
+            // A path that a role has listed and may not speak for names nothing.
+            if !names.contains_key(&image.name) && self.search(path).is_ok_and(|found| !found.statements.is_empty()) {
+                names.insert(image.name, tag);
+            }
+        }
+        names.into_iter().collect()
+    }
+
     fn search(&self, path: &str) -> Result<Outcome, Failure> {
         let mut lookup = Lookup::new(&self.set, path);
         loop {

@@ -15,6 +15,7 @@ pub mod fault;
 pub mod history;
 pub mod keyring;
 pub mod manifests;
+pub mod node;
 pub mod online_keys;
 pub mod output;
 pub mod policy;
@@ -115,7 +116,7 @@ fn dispatch(app: &App, printer: &Printer, command: &Command) -> Result<Box<dyn A
         Command::Context(command) => commands::context::run(app, command),
         Command::Config(command) => commands::config::run(app, command),
         Command::Status(args) => commands::status::run(app, args),
-        Command::Doctor(_) => commands::doctor::run(app),
+        Command::Doctor(args) => commands::doctor::run(app, args),
         Command::Env(_) => Ok(Box::new(commands::env::run(&app.environment)?)),
         Command::Inspect(args) => commands::inspect::run(app, args),
         Command::List(args) => commands::list::run(app, args),

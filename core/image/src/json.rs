@@ -58,7 +58,7 @@ pub fn parse(bytes: &[u8]) -> Result<Value, JsonError> {
 /// The same, for a reader of a few members of large documents: only members with these names, wherever they stand, are
 /// kept, also under other spellings that [`member`] then sees. What is dropped is JSON and no more: it is not counted,
 /// may be deep, and may name a member twice. At most `max_values` values are kept.
-pub fn parse_only(bytes: &[u8], names: &'static [&'static str], max_values: usize) -> Result<Value, JsonError> {
+pub fn parse_only(bytes: &[u8], names: &[&str], max_values: usize) -> Result<Value, JsonError> {
     // What is passed over is not looked at for this.
     let text = std::str::from_utf8(bytes).map_err(|_| JsonError::Syntax { line: 0, column: 0 })?;
     read(&mut serde_json::Deserializer::from_str(text), max_values, Some(names))
@@ -67,7 +67,7 @@ pub fn parse_only(bytes: &[u8], names: &'static [&'static str], max_values: usiz
 fn read<'de, R: serde_json::de::Read<'de>>(
     reader: &mut serde_json::Deserializer<R>,
     max_values: usize,
-    only: Option<&'static [&'static str]>,
+    only: Option<&[&str]>,
 ) -> Result<Value, JsonError> {
     let mut budget = Budget { max: max_values, left: max_values, broken: None, only };
     let result = Node { depth: 0, budget: &mut budget }.deserialize(&mut *reader);
@@ -105,14 +105,14 @@ fn named(error: &serde_json::Error) -> JsonError {
     if error.is_eof() { JsonError::Truncated } else { JsonError::Syntax { line: error.line(), column: error.column() } }
 }
 
-struct Budget {
+struct Budget<'n> {
     max: usize,
     left: usize,
     broken: Option<JsonError>,
-    only: Option<&'static [&'static str]>,
+    only: Option<&'n [&'n str]>,
 }
 
-impl Budget {
+impl Budget<'_> {
     fn take<E: serde::de::Error>(&mut self) -> Result<(), E> {
         match self.left.checked_sub(1) {
             Some(left) => self.left = left,
@@ -137,12 +137,12 @@ impl Budget {
     }
 }
 
-struct Node<'b> {
+struct Node<'b, 'n> {
     depth: usize,
-    budget: &'b mut Budget,
+    budget: &'b mut Budget<'n>,
 }
 
-impl<'de> DeserializeSeed<'de> for Node<'_> {
+impl<'de> DeserializeSeed<'de> for Node<'_, '_> {
     type Value = Value;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
@@ -151,7 +151,7 @@ impl<'de> DeserializeSeed<'de> for Node<'_> {
     }
 }
 
-impl<'de> Visitor<'de> for Node<'_> {
+impl<'de> Visitor<'de> for Node<'_, '_> {
     type Value = Value;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -4,8 +4,8 @@
 //! over because it has an unexpected type, a second spelling or no place in the table. So whoever decides over all
 //! places has decided over the object. An object with `items` is a list to kubectl whatever its kind says, so it is one
 //! here or an error. [`images_anywhere`] is for reports on files, where kinds of others are common: it passes those in
-//! which nothing has the name of an image, and refuses the rest. Deliberately absent: fetching, deciding, and images of
-//! others under names of their own (their Pods are seen when they are made).
+//! which nothing has the name of an image, and refuses the rest. Kinds of others are known as far as an operator described
+//! them ([`custom`]). Deliberately absent: fetching and deciding.
 
 use std::borrow::Cow;
 use std::fmt::{self, Write as _};
@@ -13,6 +13,10 @@ use std::fmt::{self, Write as _};
 use serde_json::{Map, Value};
 
 use crate::json;
+
+pub mod custom;
+
+use self::custom::CustomKinds;
 
 /// Places in one object (with all items of a list).
 pub const MAX_PLACES: usize = 1_000;
@@ -138,6 +142,12 @@ impl Path {
     }
 }
 
+impl FromIterator<Step> for Path {
+    fn from_iter<I: IntoIterator<Item = Step>>(steps: I) -> Self {
+        Self(steps.into_iter().collect())
+    }
+}
+
 impl fmt::Display for Path {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (i, step) in self.0.iter().enumerate() {
@@ -172,6 +182,8 @@ pub enum PlaceKind {
     EphemeralContainer,
     /// `volumes[i].image.reference`
     Volume,
+    /// A text that an operator named as an image, in a kind of others.
+    Described,
 }
 
 /// A place where an image reference stands.
@@ -224,6 +236,14 @@ pub enum WorkloadError {
         /// The name that we read.
         name: &'static str,
     },
+    /// A member on a described path that another reader would take for `name`.
+    #[error("{at} holds a second spelling of \"{name}\"")]
+    SecondName {
+        /// The object.
+        at: String,
+        /// The name on the path.
+        name: String,
+    },
     /// A list to kubectl, and by its kind none: which of the two counts is not guessed.
     #[error("{at} holds \"items\" and is of kind {kind:?}, which is no list; tools differ on what it is")]
     NoList {
@@ -263,18 +283,23 @@ pub enum WorkloadError {
 /// Every place of an image in an object of a known kind, in the order of the fields above. `v1` `List` and `KINDList` of a
 /// known kind are their items.
 pub fn images(object: &Value) -> Result<Vec<Place>, WorkloadError> {
-    walk(object, false)
+    walk(object, false, CustomKinds::none())
+}
+
+/// The same, also for the kinds of others that are described.
+pub fn images_with(object: &Value, kinds: &CustomKinds) -> Result<Vec<Place>, WorkloadError> {
+    walk(object, false, kinds)
 }
 
 /// As [`images`] for the known kinds, also as items of any list. Kinds of Kubernetes without images have no places. In an
 /// object of another kind, or of none, what has the name of an image (`image`, `imageName`, `newName`, `newTag`,
 /// `reference`) or of containers is an error, at any depth and in any case of letters.
 pub fn images_anywhere(object: &Value) -> Result<Vec<Place>, WorkloadError> {
-    walk(object, true)
+    walk(object, true, CustomKinds::none())
 }
 
-fn walk(object: &Value, lenient: bool) -> Result<Vec<Place>, WorkloadError> {
-    let mut walk = Walk { places: Vec::new(), items: 0, lenient };
+fn walk(object: &Value, lenient: bool, custom: &CustomKinds) -> Result<Vec<Place>, WorkloadError> {
+    let mut walk = Walk { places: Vec::new(), items: 0, lenient, custom };
     walk.object(object, &Path::default(), None, 0)?;
     Ok(walk.places)
 }
@@ -282,14 +307,16 @@ fn walk(object: &Value, lenient: bool) -> Result<Vec<Place>, WorkloadError> {
 /// What an item of a typed list is if it does not say so itself.
 type Assumed<'a> = Option<(&'a str, &'a str)>;
 
-struct Walk {
+struct Walk<'k> {
     places: Vec<Place>,
     items: usize,
     /// Kinds that are not known are searched; else they are an error.
     lenient: bool,
+    /// Kinds of others that are known all the same.
+    custom: &'k CustomKinds,
 }
 
-impl Walk {
+impl Walk<'_> {
     fn object(&mut self, value: &Value, at: &Path, assumed: Assumed<'_>, lists: usize) -> Result<(), WorkloadError> {
         let object = as_object(value, at)?;
         let word = |name| match member(object, name, at)? {
@@ -322,6 +349,9 @@ impl Walk {
         }
         if let Some(prefix) = prefix {
             return self.pod_spec_at(object, prefix, at);
+        }
+        if let Some(described) = self.custom.find(group, kind) {
+            return self.described(value, described, at);
         }
         if !self.lenient {
             return unknown(api_version, kind);

@@ -1,7 +1,7 @@
 //! The certificate of a listener, read again when its files change.
 //!
 //! Invariant: what is served is always a chain and a key that fit. A change that is half written, or that does not fit,
-//! leaves the old pair in force and says so. Running connections keep what they began with. Deliberately absent:
+//! leaves the old pair in force and says so. So does one that is about to end, 21, 7 and 1 days before. Running connections keep what they began with. Deliberately absent:
 //! certificates of clients: with them, resumption would outlive a change of authorities, and the whole configuration
 //! would have to change instead of the certificate alone.
 
@@ -9,15 +9,20 @@ use std::fmt;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use arc_swap::ArcSwap;
 use aws_lc_rs::digest::{Context, SHA256};
+use rustls::RootCertStore;
+use rustls::client::WebPkiServerVerifier;
+use rustls::client::danger::ServerCertVerifier;
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use rustls_pki_types::pem::PemObject;
-use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use tokio_rustls::TlsAcceptor;
+
+use crate::expiry::{Ending, Told, not_after};
 
 /// The largest certificate or key file, in bytes.
 const PEM_BYTES: u64 = 1024 * 1024;
@@ -106,10 +111,42 @@ impl Certificate {
         Ok(true)
     }
 
+    /// When the pair in force ends: the first end in its chain. `None` if that cannot be read.
+    pub fn expires(&self) -> Option<SystemTime> {
+        self.current
+            .load()
+            .cert
+            .iter()
+            .map(|certificate| not_after(certificate))
+            .collect::<Option<Vec<_>>>()?
+            .into_iter()
+            .min()
+    }
+
+    /// Says that it is about to end, or has ended; once for each step.
+    fn warn_of_the_end(&self, told: &mut Told) {
+        let now = SystemTime::now();
+        let Some(end) = self.expires() else { return };
+        let Some(ending) = told.next(end, now) else { return };
+        let (path, left) = (self.certificate.display(), end.duration_since(now).unwrap_or_default());
+        let (days, hours) = (left.as_secs() / 86_400, left.as_secs() / 3_600 % 24);
+        match ending {
+            Ending::Over => {
+                tracing::error!("the certificate has expired, and nobody who checks connects any more: {path}")
+            }
+            Ending::Day1 => tracing::error!("the certificate ends in {days} days and {hours} hours: {path}"),
+            Ending::Days7 | Ending::Days21 => {
+                tracing::warn!("the certificate ends in {days} days and {hours} hours: {path}");
+            }
+        }
+    }
+
     /// Looks at the files again and again, for ever. Reading two small files is cheap, and knows of every way of replacing them.
     pub async fn follow(self: Arc<Self>, every: Duration) {
         let mut last = String::new();
+        let mut told = Told::default();
         loop {
+            self.warn_of_the_end(&mut told);
             tokio::time::sleep(every).await;
             let this = Arc::clone(&self);
             match tokio::task::spawn_blocking(move || this.reload()).await {
@@ -135,6 +172,30 @@ impl ResolvesServerCert for Certificate {
 
 fn provider() -> Arc<rustls::crypto::CryptoProvider> {
     Arc::new(rustls::crypto::aws_lc_rs::default_provider())
+}
+
+/// Whether somebody who believes these authorities (PEM) takes this chain (PEM) for `name` at that time.
+pub fn is_believed(chain: &[u8], authorities: &[u8], name: &str, at: SystemTime) -> Result<(), rustls::Error> {
+    let pem = |error: rustls_pki_types::pem::Error| rustls::Error::General(error.to_string());
+    let mut roots = RootCertStore::empty();
+    for authority in CertificateDer::pem_slice_iter(authorities) {
+        roots.add(authority.map_err(pem)?)?;
+    }
+    let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider())
+        .build()
+        .map_err(|error| rustls::Error::General(error.to_string()))?;
+    let chain = CertificateDer::pem_slice_iter(chain).collect::<Result<Vec<_>, _>>().map_err(pem)?;
+    let (leaf, between) =
+        chain.split_first().ok_or_else(|| rustls::Error::General("there is no certificate".to_owned()))?;
+    let name = ServerName::try_from(name).map_err(|error| rustls::Error::General(error.to_string()))?;
+    let at = UnixTime::since_unix_epoch(at.duration_since(UNIX_EPOCH).unwrap_or_default());
+    verifier.verify_server_cert(leaf, between, &name, &[], at).map(drop)
+}
+
+/// When a chain (PEM) ends; `None` if that cannot be read.
+pub fn expires(chain: &[u8]) -> Option<SystemTime> {
+    let ends = CertificateDer::pem_slice_iter(chain).map(|certificate| not_after(&certificate.ok()?));
+    ends.collect::<Option<Vec<_>>>()?.into_iter().min()
 }
 
 /// The two files.
@@ -218,6 +279,33 @@ mod tests {
         assert!(tls(&dir.path().join("none"), &private).is_err());
         let (certificate, private) = write(dir.path(), &"x".repeat(1024 * 1024 + 1), &key);
         assert!(tls(&certificate, &private).err().unwrap().to_string().contains("larger than"));
+    }
+
+    #[test]
+    fn the_end_that_is_told_is_that_of_the_pair_in_force() {
+        let dir = tempfile::tempdir().unwrap();
+        let until = |year: i32| {
+            let mut params = rcgen::CertificateParams::new(["localhost".to_owned()]).unwrap();
+            params.not_after = rcgen::date_time_ymd(year, 1, 1);
+            let key = rcgen::KeyPair::generate().unwrap();
+            (params.self_signed(&key).unwrap().pem(), key.serialize_pem())
+        };
+        let year = |time: SystemTime| 1970 + time.duration_since(UNIX_EPOCH).unwrap().as_secs() / 31_556_952;
+        let (old, new) = (until(2031), until(2033));
+        let (certificate, private) = write(dir.path(), &old.0, &old.1);
+        let served = Certificate::load(&certificate, &private).unwrap();
+        assert_eq!(served.expires().map(year), Some(2031));
+        write(dir.path(), &new.0, &old.1);
+        assert!(served.reload().is_err());
+        assert_eq!(served.expires().map(year), Some(2031), "the new one is not in force");
+        write(dir.path(), &new.0, &new.1);
+        served.reload().unwrap();
+        assert_eq!(served.expires().map(year), Some(2033));
+        // The first end of a chain counts.
+        write(dir.path(), &format!("{}{}", new.0, old.0), &new.1);
+        served.reload().unwrap();
+        assert_eq!(served.expires().map(year), Some(2031));
+        assert_eq!(expires(new.0.as_bytes()).map(year), Some(2033));
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! `axum::serve` has neither a time-out for heads nor TLS, so that this is our own, on hyper. HTTP/1.1 only.
 
 mod certificate;
+mod expiry;
 
 use std::future::Future;
 use std::io;
@@ -17,12 +18,12 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, Sleep};
 use tokio_rustls::TlsAcceptor;
 
-pub use certificate::{Certificate, TlsError, tls};
+pub use certificate::{Certificate, TlsError, expires, is_believed, tls};
 
 /// Connections at one time.
 const CONNECTIONS: usize = 1_024;
@@ -38,8 +39,57 @@ const DRAIN: Duration = Duration::from_secs(30);
 const BUFFER_BYTES: usize = 32 * 1024;
 /// Headers of a request.
 const HEADERS: usize = 100;
+
+/// Where connections come from.
+trait Source {
+    type Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static;
+
+    /// The next one. Nothing is lost when this is given up.
+    async fn next(&self) -> io::Result<Self::Stream>;
+}
+
+impl Source for TcpListener {
+    type Stream = TcpStream;
+
+    async fn next(&self) -> io::Result<TcpStream> {
+        let (stream, _) = self.accept().await?;
+        stream.set_nodelay(true)?;
+        Ok(stream)
+    }
+}
+
+/// A Unix socket for some users of this machine.
+struct Local<'u> {
+    listener: UnixListener,
+    users: &'u [u32],
+}
+
+impl Source for Local<'_> {
+    type Stream = UnixStream;
+
+    async fn next(&self) -> io::Result<UnixStream> {
+        loop {
+            let (stream, _) = self.listener.accept().await?;
+            match stream.peer_cred() {
+                Ok(peer) if self.users.contains(&peer.uid()) => return Ok(stream),
+                Ok(peer) => tracing::warn!(user = peer.uid(), "a user who may not speak here"),
+                Err(error) => tracing::debug!(%error, "connection"),
+            }
+        }
+    }
+}
+
 /// Serves until `stop`, then lets running requests end, at most 30 seconds.
 pub async fn serve(listener: TcpListener, tls: Option<TlsAcceptor>, router: Router, stop: impl Future<Output = ()>) {
+    serve_from(listener, tls, router, stop).await;
+}
+
+/// The same on a Unix socket, for these users alone: whoever else connects is cut off without an answer.
+pub async fn serve_local(listener: UnixListener, users: &[u32], router: Router, stop: impl Future<Output = ()>) {
+    serve_from(Local { listener, users }, None, router, stop).await;
+}
+
+async fn serve_from(source: impl Source, tls: Option<TlsAcceptor>, router: Router, stop: impl Future<Output = ()>) {
     let graceful = GracefulShutdown::new();
     let places = Arc::new(Semaphore::new(CONNECTIONS));
     let mut stop = std::pin::pin!(stop);
@@ -47,13 +97,13 @@ pub async fn serve(listener: TcpListener, tls: Option<TlsAcceptor>, router: Rout
         let accept = async {
             // One more connection only if there is a place: others wait in the backlog of the socket.
             let place = Arc::clone(&places).acquire_owned().await;
-            (place, listener.accept().await)
+            (place, source.next().await)
         };
         let (place, accepted) = tokio::select! {
             accepted = accept => accepted,
             () = &mut stop => break,
         };
-        let (Ok(place), Ok((stream, _))) = (place, accepted) else {
+        let (Ok(place), Ok(stream)) = (place, accepted) else {
             // Out of descriptors, or the peer was gone already.
             tokio::time::sleep(Duration::from_millis(20)).await;
             continue;
@@ -66,15 +116,19 @@ pub async fn serve(listener: TcpListener, tls: Option<TlsAcceptor>, router: Rout
             drop(place);
         });
     }
-    drop(listener);
+    drop(source);
     tracing::info!("stopping");
     if tokio::time::timeout(DRAIN, graceful.shutdown()).await.is_err() {
         tracing::warn!("requests were still running after the time to drain");
     }
 }
 
-async fn connection(stream: TcpStream, tls: Option<TlsAcceptor>, router: Router, watcher: Watcher) -> io::Result<()> {
-    stream.set_nodelay(true)?;
+async fn connection(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    tls: Option<TlsAcceptor>,
+    router: Router,
+    watcher: Watcher,
+) -> io::Result<()> {
     match tls {
         None => http(stream, router, watcher).await,
         Some(tls) => {

@@ -20,6 +20,7 @@ use crate::explain;
 use crate::load::{Applicable, Policy};
 use crate::subject::{Action, Subject};
 use crate::text;
+use crate::trial::Trial;
 
 /// Rules that are named when nothing permits.
 pub(crate) const MAX_NAMED: usize = 16;
@@ -57,13 +58,14 @@ impl Policy {
             steps if steps > MAX_STEPS => Err(too_costly(steps)),
             _ => Asked::new(self, env, action, subject, now_unix),
         };
-        let outcome = match asked.and_then(|asked| Ok((asked, applicable.set(&self.rules)?))) {
-            Ok((asked, set)) => self.evaluate(&asked, applicable, set, &runnable),
-            Err(error) => {
-                let verdicts = vec![(Verdict::Error, Vec::new()); runnable.len()];
-                Outcome { cause: Cause::Error, verdicts, hits: Hits::new(), errors: vec![error.to_string()] }
-            }
-        };
+        let outcome = self.outcome(asked.as_ref(), applicable, &runnable);
+        let trials = asked.as_ref().map_or_else(
+            |_| Vec::new(),
+            |asked| {
+                let steps = |rules: &Applicable| rules.cost.steps(env, subject, &runnable);
+                self.trials_of(asked, action, steps, &runnable, outcome.cause == Cause::Permitted)
+            },
+        );
         let facts = explain::facts(self, &outcome.hits, env, subject, &runnable, now_unix);
         let not_reached = applicable.rules.iter().filter(|at| !outcome.hits.contains_key(at));
         let id = |at: &usize| self.rules.get(*at).map(|rule| rule.info.id.clone());
@@ -75,9 +77,51 @@ impl Policy {
             rules: outcome.hits.iter().filter_map(|(at, platforms)| self.hit(*at, platforms, &runnable)).collect(),
             facts,
             errors: outcome.errors,
+            trials,
             rules_not_reached: not_reached.filter_map(id).collect(),
             ..self.denied(env, action)
         }
+    }
+
+    fn outcome(
+        &self,
+        asked: Result<&Asked<'_>, &BuildError>,
+        applicable: &Applicable,
+        runnable: &[&PlatformFacts],
+    ) -> Outcome {
+        let failed = |error: &BuildError| {
+            let verdicts = vec![(Verdict::Error, Vec::new()); runnable.len()];
+            Outcome { cause: Cause::Error, verdicts, hits: Hits::new(), errors: vec![error.to_string()] }
+        };
+        match (asked, applicable.set(&self.rules)) {
+            (Ok(asked), Ok(set)) => self.evaluate(asked, applicable, set, runnable),
+            (Err(error), _) => failed(error),
+            (_, Err(error)) => failed(&error),
+        }
+    }
+
+    /// What rules in trial would decide, where that is not what was decided.
+    fn trials_of(
+        &self,
+        asked: &Asked<'_>,
+        action: Action,
+        steps: impl Fn(&Applicable) -> u64,
+        runnable: &[&PlatformFacts],
+        is_allowed: bool,
+    ) -> Vec<Trial> {
+        let mut trials = Vec::new();
+        for (mode, applicable) in self.trials.of(action) {
+            let outcome = match steps(applicable) {
+                steps if steps > MAX_STEPS => self.outcome(Err(&too_costly(steps)), applicable, runnable),
+                _ => self.outcome(Ok(asked), applicable, runnable),
+            };
+            let allowed = outcome.cause == Cause::Permitted;
+            if allowed != is_allowed {
+                let rules = outcome.hits.iter().filter_map(|(at, on)| self.hit(*at, on, runnable)).collect();
+                trials.push(Trial { mode, allowed, cause: outcome.cause, rules, errors: outcome.errors });
+            }
+        }
+        trials
     }
 
     fn evaluate(
@@ -176,6 +220,7 @@ impl Policy {
             action,
             policy: self.identity.clone(),
             rules_not_reached: Vec::new(),
+            trials: Vec::new(),
             exception: None,
         }
     }

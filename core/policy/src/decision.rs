@@ -10,6 +10,7 @@ use crate::environment::Environment;
 use crate::load::PolicyIdentity;
 use crate::subject::Action;
 use crate::text;
+use crate::trial::Trial;
 
 /// Exit code of a permitted image.
 pub const EXIT_PERMITTED: u8 = 0;
@@ -161,6 +162,8 @@ pub struct Decision {
     pub policy: PolicyIdentity,
     /// Ids of the rules that had no part in the decision.
     pub rules_not_reached: Vec<String>,
+    /// What rules in trial would decide, where that is something else.
+    pub trials: Vec<Trial>,
     /// The exception that lifted a denial. What was denied, and why, stays told: `rules`, `facts`, `platforms`.
     pub exception: Option<ExceptionUsed>,
 }
@@ -224,6 +227,7 @@ impl Decision {
         for (label, texts) in once.into_iter().filter(|_| !self.has_several()) {
             rows.extend(texts.into_iter().map(|told| (label, told, String::new())));
         }
+        rows.extend(self.trials.iter().map(|trial| ("trial", trial.line(), String::new())));
         if !self.rules_not_reached.is_empty() {
             rows.push(("not reached", self.rules_not_reached.join(", "), String::new()));
         }
@@ -330,7 +334,7 @@ impl RuleHit {
         told
     }
 
-    fn titled(&self) -> String {
+    pub(crate) fn titled(&self) -> String {
         match &self.title {
             Some(title) => format!("{}: {}", self.id, text::printable(title)),
             None => self.id.clone(),

@@ -356,7 +356,8 @@ impl Exceptions {
             expires: exception.file.expires.clone(),
             signed_by: exception.signed_by.clone(),
         };
-        Decision { allowed: true, cause: Cause::Excepted, exception: Some(used), ..decision }
+        // What a trial told was another outcome than the denial, which is now lifted.
+        Decision { allowed: true, cause: Cause::Excepted, exception: Some(used), trials: Vec::new(), ..decision }
     }
 
     /// The exceptions for this image that do not lift this denial, each with the reason; one that has ended is only told of

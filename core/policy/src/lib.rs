@@ -28,6 +28,8 @@ mod same;
 mod spot;
 mod text;
 mod time;
+mod told;
+mod trial;
 
 pub use cost::MAX_STEPS;
 pub use decision::{Cause, Decision, Effect, ExceptionUsed, FactKind, PlatformDecision, RuleHit, UsedFact, Verdict};
@@ -41,6 +43,7 @@ pub use load::{LoadError, Place, Policy, PolicyIdentity, RuleInfo, Source};
 pub use reads::ReadProblem;
 pub use subject::{Action, Subject, UnknownAction};
 pub use text::nearest;
+pub use trial::{RuleMode, Trial};
 
 /// The model that rules are written against, in Cedar's schema language; `schemas/policy.cedarschema` is the same.
 pub const SCHEMA: &str = include_str!("model.cedarschema");

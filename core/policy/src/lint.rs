@@ -20,6 +20,7 @@ use crate::lexer::Position;
 use crate::load::{self, Place, Policy, RuleInfo, Source};
 use crate::reads::Read;
 use crate::text;
+use crate::trial::RuleMode;
 
 /// Conditions that are named where a rule never matches.
 const MAX_TOLD: usize = 4;
@@ -189,6 +190,10 @@ fn covered(terms: &Terms<'_>, rules: &[Linted<'_>], budget: &mut Budget, finding
 
 /// Whether one forbids wherever the other matches.
 fn covers(terms: &Terms<'_>, by: &Linted<'_>, rule: &Linted<'_>, budget: &mut Budget) -> bool {
+    // What a rule in trial forbids passes all the same.
+    if by.info.mode != RuleMode::Enforce && by.info.mode != rule.info.mode {
+        return false;
+    }
     if by.formula.uses.is_apart_from(&rule.formula.uses) {
         return !by.can_miss;
     }

@@ -21,6 +21,8 @@ use crate::entities::{BuildError, Model, Prepared};
 use crate::lexer::{self, Excess, Position, RuleText};
 use crate::reads::{self, Read, ReadProblem};
 use crate::subject::Action;
+use crate::told::told;
+use crate::trial::{RuleMode, Trials};
 use crate::{SCHEMA_VERSION, spot, text};
 
 /// Files of one policy.
@@ -40,7 +42,7 @@ const RULES_DIR: &str = "_policy/";
 const RULES_END: &str = ".cedar";
 const LABELS_DIR: &str = "_labels/";
 const LABELS_END: &str = ".json";
-const ANNOTATIONS: [&str; 5] = ["id", "title", "reason", "contact", "schema"];
+const ANNOTATIONS: [&str; 6] = ["id", "title", "reason", "contact", "schema", "mode"];
 
 /// One file of a policy.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -83,6 +85,8 @@ pub struct RuleInfo {
     pub id: String,
     /// What it does when it matches.
     pub effect: Effect,
+    /// Its `@mode`: whether it decides, or only tells what it would decide.
+    pub mode: RuleMode,
     /// Its `@title`.
     pub title: Option<String>,
     /// Its `@reason`.
@@ -227,6 +231,14 @@ pub enum LoadError {
         /// As it stands there, escaped.
         given: String,
     },
+    /// `@mode` is none.
+    #[error("{place}: @mode is {given}; it is \"enforce\", \"warn\" or \"audit\"")]
+    Mode {
+        /// Where.
+        place: Place,
+        /// As it stands there, escaped.
+        given: String,
+    },
     /// An annotation is longer than [`MAX_ANNOTATION_LEN`].
     #[error("{place}: @{name} is longer than {MAX_ANNOTATION_LEN} bytes")]
     Annotation {
@@ -315,7 +327,9 @@ pub struct Policy {
     /// Sorted by id.
     pub(crate) rules: Vec<Rule>,
     pub(crate) places: HashMap<PolicyId, usize>,
+    /// The rules that decide.
     pub(crate) applicable: BTreeMap<Action, Applicable>,
+    pub(crate) trials: Trials,
     pub(crate) model: &'static Model,
     pub(crate) prepared: Prepared,
     warnings: Vec<String>,
@@ -352,7 +366,8 @@ impl Policy {
             return Err(LoadError::Empty);
         }
         warnings.extend(validate(&parsed, model)?);
-        if parsed.values().all(|rule| rule.info.effect == Effect::Forbid) {
+        let mut in_force = parsed.values().filter(|rule| rule.info.mode == RuleMode::Enforce);
+        if in_force.all(|rule| rule.info.effect == Effect::Forbid) {
             warnings.push("no rule permits anything: every image is denied".to_owned());
         }
         let mut policy = Policy {
@@ -361,15 +376,18 @@ impl Policy {
             rules: Vec::new(),
             places: HashMap::new(),
             applicable: Action::ALL.into_iter().map(|action| (action, Applicable::default())).collect(),
+            trials: Trials::default(),
             model,
             prepared: Prepared::default(),
             warnings,
             reads_time: false,
             schema_needed: parsed.values().map(|rule| rule.schema).max().unwrap_or(1),
         };
-        let nothing_forbids = parsed.values().all(|rule| rule.info.effect == Effect::Permit);
+        let mut in_force = parsed.values().filter(|rule| rule.info.mode == RuleMode::Enforce);
+        let nothing_forbids = in_force.all(|rule| rule.info.effect == Effect::Permit);
         for rule in parsed.into_values() {
-            let named = nothing_forbids.then(|| (rule.info.place(), rule.info.id.clone()));
+            let decides = rule.info.mode == RuleMode::Enforce;
+            let named = (nothing_forbids && decides).then(|| (rule.info.place(), rule.info.id.clone()));
             if policy.add(rule)?
                 && let Some((place, id)) = named
             {
@@ -378,6 +396,7 @@ impl Policy {
                 ));
             }
         }
+        policy.trials.complete(&policy.applicable).map_err(|action| LoadError::Cost { action })?;
         Ok(policy)
     }
 
@@ -404,6 +423,10 @@ impl Policy {
         let cost = Cost::of(tree.body());
         let at = self.rules.len();
         for action in reads::actions(tree.body()) {
+            if info.mode != RuleMode::Enforce {
+                self.trials.add(action, info.mode, at, &cost);
+                continue;
+            }
             let applicable = self.applicable.entry(action).or_default();
             applicable.rules.push(at);
             applicable.cost.add(&cost);
@@ -430,6 +453,11 @@ impl Policy {
     /// Its rules, sorted by id.
     pub fn rules(&self) -> impl Iterator<Item = &RuleInfo> {
         self.rules.iter().map(|rule| &rule.info)
+    }
+
+    /// Those that decide, and are not in trial.
+    pub fn deciding_rules(&self) -> impl Iterator<Item = &RuleInfo> {
+        self.rules().filter(|rule| rule.mode == RuleMode::Enforce)
     }
 
     /// What loads but is probably not meant: a rule that can never match, letters of two scripts in one word, a label that
@@ -623,6 +651,13 @@ fn read_rule(path: &str, rule: &RuleText<'_>, cedar: cedar_policy::Policy, start
     if schema > SCHEMA_VERSION {
         return Err(LoadError::Schema { place: place(), needed: schema });
     }
+    let mode = match annotations.get("mode") {
+        None => RuleMode::Enforce,
+        Some(given) => {
+            let refused = || LoadError::Mode { place: place(), given: text::quoted(given) };
+            RuleMode::read(given).ok_or_else(refused)?
+        }
+    };
     let warning = annotations.keys().find(|name| !ANNOTATIONS.contains(name)).map(|name| {
         let nearest = text::nearest(name, ANNOTATIONS).map(|n| format!(", did you mean @{n}?")).unwrap_or_default();
         format!("{}: rule {id}: @{name} is not an annotation that is shown{nearest}", place())
@@ -635,6 +670,7 @@ fn read_rule(path: &str, rule: &RuleText<'_>, cedar: cedar_policy::Policy, start
             CedarEffect::Permit => Effect::Permit,
             CedarEffect::Forbid => Effect::Forbid,
         },
+        mode,
         title: annotation("title"),
         reason: annotation("reason"),
         contact: annotation("contact"),
@@ -692,63 +728,6 @@ fn validate(parsed: &BTreeMap<String, Parsed>, model: &Model) -> Result<Vec<Stri
         return Err(LoadError::Invalid { found: errors });
     }
     Ok(sorted(result.validation_warnings().map(|w| at(w.policy_id(), &DetailedError::from(w))).collect()))
-}
-
-/// Members that rules read, by the word in the rule and Cedar's word for what it is.
-pub(crate) const MEMBERS: [(&str, &str, &[&str]); 3] = [
-    ("principal", "entity type `Environment`", &["name", "cloud", "region"]),
-    (
-        "resource",
-        "entity type `Platform`",
-        &[
-            "collection",
-            "registry",
-            "repository",
-            "digest",
-            "platform",
-            "platforms",
-            "annotations",
-            "stated",
-            "tag",
-            "tags",
-            "tag_moved",
-            "signers",
-            "conflicts",
-            "signed",
-            "root_version",
-            "fit",
-        ],
-    ),
-    ("context", "context", &["now"]),
-];
-
-/// A misspelt member, in the words of the rule: what Cedar suggests is another member by chance.
-fn no_such_member(message: &str) -> Option<String> {
-    let (_, rest) = message.strip_suffix(" not found")?.split_once("attribute `")?;
-    let (member, of) = rest.split_once('`')?;
-    let (word, _, members) = MEMBERS.into_iter().find(|(_, of_type, _)| of.contains(of_type))?;
-    let help = match text::nearest(member, members.iter().copied()) {
-        Some(nearest) => format!("did you mean {word}.{nearest}?"),
-        None => format!("it has {}", members.join(", ")),
-    };
-    Some(format!("{word} has no member {}; {help}", text::printable(member)))
-}
-
-/// Cedar's words and its advice, on one line.
-fn told(error: &DetailedError) -> String {
-    let label = error.source_locations.first().and_then(|at| at.label.as_deref());
-    if let Some(told) = no_such_member(&error.message) {
-        return told;
-    }
-    let parts = [Some(error.message.as_str()), label, error.help.as_deref()];
-    let mut told = String::new();
-    for part in parts.into_iter().flatten().filter(|part| !part.is_empty()) {
-        if !told.is_empty() {
-            told.push_str("; ");
-        }
-        told.push_str(&text::printable(part));
-    }
-    told
 }
 
 #[cfg(test)]

@@ -15,9 +15,9 @@ use cedar_policy::pst::{
 
 use crate::dictionary::{Dictionary, Meaning};
 use crate::environment::{self, Cloud};
-use crate::load::MEMBERS;
 use crate::subject::Action;
 use crate::text;
+use crate::told::MEMBERS;
 
 /// One thing that a rule reads.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]

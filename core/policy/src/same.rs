@@ -1,6 +1,6 @@
 //! Whether two texts are one rule.
 //!
-//! Invariant: what decides counts (effect, scope, conditions), as Cedar reads it; annotations, comments and layout do not.
+//! Invariant: what decides counts (effect, scope, conditions, and whether it is in trial), as Cedar reads it; other annotations, comments and layout do not.
 //! Deliberately absent: whether two different texts decide alike.
 
 use crate::load::RuleInfo;
@@ -8,6 +8,9 @@ use crate::load::RuleInfo;
 impl RuleInfo {
     /// Whether this rule decides what the other one decides. Texts that are no rules are only the same letter by letter.
     pub fn decides_like(&self, other: &RuleInfo) -> bool {
+        if self.mode != other.mode {
+            return false;
+        }
         if self.source == other.source {
             return true;
         }
@@ -41,6 +44,7 @@ mod tests {
         assert!(first.decides_like(&rule(titled)));
         for other in [
             "@id(\"a\") permit (principal, action, resource) when { resource.tag_moved };",
+            "@id(\"a\") @mode(\"audit\") forbid (principal, action, resource) when { resource.tag_moved };",
             "@id(\"a\") forbid (principal, action, resource) unless { resource.tag_moved };",
             "@id(\"a\") forbid (principal, action == Action::\"pull\", resource) when { resource.tag_moved };",
         ] {

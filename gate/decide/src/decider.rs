@@ -6,11 +6,13 @@
 //! with `max_staleness` after the last successful refresh of its collection and of the policy's.
 
 mod cache;
+mod names;
 mod refresh;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
 
 use arc_swap::ArcSwapOption;
 use trust_image::{Reference, target};
@@ -31,6 +33,7 @@ use crate::health::{CollectionHealth, Health, PolicyHealth};
 use crate::log::{self, Log};
 use crate::policy::{PolicySlot, Usable, because};
 use crate::settings::{Environments, Pinned, PolicyFrom, Settings, StartError};
+use crate::stats::{Counts, Stats};
 use crate::transport::AnyTransport;
 use cache::{Basis, Caches, Decided, DecisionKey, Verification, VerificationKey};
 
@@ -64,6 +67,7 @@ pub struct Decider {
     caches: Caches,
     allowed: AtomicU64,
     denied: AtomicU64,
+    counts: Counts,
 }
 
 #[derive(Debug)]
@@ -184,8 +188,9 @@ impl Decider {
         for pinned in &settings.collections {
             sources(pinned, connect).map_err(StartError::Settings)?;
         }
-        settings.log.as_deref().map_or(Ok(()), Log::check).map_err(StartError::Log)?;
-        crate::folder::check(&settings.state).map_err(StartError::State)
+        crate::folder::check(&settings.state).map_err(StartError::State)?;
+        let log = settings.log.as_deref();
+        log.map_or(Ok(()), |log| Log::check(log, &settings.state)).map_err(StartError::Log)
     }
 
     /// The same over any transport.
@@ -199,8 +204,9 @@ impl Decider {
             PolicyFrom::Collection(name) => Some(name.as_str()),
             PolicyFrom::SignaturesAlone => None,
         };
-        let log = settings.log.as_deref().map(Log::open).transpose().map_err(StartError::Log)?;
         crate::folder::make(&settings.state).map_err(StartError::State)?;
+        let log = settings.log.as_deref().map(|log| Log::open(log, &settings.state));
+        let log = log.transpose().map_err(StartError::Log)?;
         let mut collections = Vec::with_capacity(settings.collections.len());
         for pinned in &settings.collections {
             let sources = sources(pinned, &connect).map_err(StartError::Settings)?;
@@ -225,6 +231,7 @@ impl Decider {
             caches: Caches::default(),
             allowed: AtomicU64::new(0),
             denied: AtomicU64::new(0),
+            counts: Counts::default(),
         });
         decider.load().await?;
         Ok(decider)
@@ -232,6 +239,7 @@ impl Decider {
 
     /// Decides, and writes the decision to the log before it is given. Waits for nothing else.
     pub fn decide(&self, question: &Question<'_>) -> Answer {
+        let begun = Instant::now();
         let mut answer = self.consider(question);
         if let Some(used) = answer.decision().and_then(|decision| decision.exception.as_ref()) {
             tracing::warn!(image = answer.image, exception = used.id, until = used.expires, "allowed by an exception");
@@ -243,12 +251,14 @@ impl Decider {
                 Err(problem) => {
                     tracing::error!("{}", crate::answer::problem_line(&problem));
                     self.log_problem.store(Some(Arc::new(problem.clone())));
+                    self.counts.unlogged();
                     answer.outcome = Outcome::Denied(Arc::new(Denied::new(problem.about(question.image))));
                 }
             }
         }
         let counter = if answer.is_allowed() { &self.allowed } else { &self.denied };
         counter.fetch_add(1, Ordering::Relaxed);
+        self.counts.add(question, &answer, begun.elapsed());
         answer
     }
 
@@ -460,6 +470,11 @@ impl Decider {
         self.watch.wall()
     }
 
+    /// The head of the audit log that is kept in a state folder.
+    pub fn kept_head(state: &std::path::Path) -> Result<crate::audit::Head, Problem> {
+        log::kept(state)
+    }
+
     /// How many of what was done since the start.
     pub fn counters(&self) -> Counters {
         let (verifications, evaluations) = self.caches.counts();
@@ -469,6 +484,11 @@ impl Decider {
             verifications,
             evaluations,
         }
+    }
+
+    /// What it answered since the start, and how long that took.
+    pub fn stats(&self) -> Stats {
+        self.counts.now()
     }
 
     /// How this decider is.
@@ -502,6 +522,7 @@ impl Decider {
         let has_policy = policy.as_ref().is_none_or(|policy| policy.identity.is_some());
         let ready = has_policy && collections.iter().all(|collection| collection.refreshed.is_some());
         let log_problem = || self.log_problem.load().as_deref().cloned();
-        Health { ready, collections, policy, problem: now.err().or_else(log_problem) }
+        let log = self.log.as_ref().map(|log| log.head().to_string());
+        Health { ready, collections, policy, log, problem: now.err().or_else(log_problem) }
     }
 }

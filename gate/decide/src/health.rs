@@ -15,6 +15,9 @@ pub struct Health {
     pub collections: Vec<CollectionHealth>,
     /// The policy; `None` where signatures alone decide.
     pub policy: Option<PolicyHealth>,
+    /// The last line of the audit log, as `SEQ:DIGEST`: kept elsewhere, it shows whether the log lost its end. `None` where
+    /// decisions are not logged.
+    pub log: Option<String>,
     /// Why nothing at all is allowed now, if that is so: the clock or the log.
     pub problem: Option<Problem>,
 }
@@ -75,6 +78,7 @@ impl Health {
             "ready": self.ready,
             "collections": self.collections.iter().map(collection).collect::<Vec<_>>(),
             "policy": policy,
+            "log": self.log,
             "problem": problem(&self.problem),
         })
     }

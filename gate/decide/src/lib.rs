@@ -20,6 +20,7 @@ mod health;
 mod log;
 mod policy;
 mod settings;
+pub mod stats;
 mod transport;
 
 pub use answer::{Allowed, Answer, Denied, Mode, Outcome, Question};
@@ -27,6 +28,7 @@ pub use clock::{Clock, SystemClock};
 pub use decider::{Counters, Decider};
 pub use folder::Hold;
 pub use health::{CollectionHealth, Health, PolicyHealth};
+pub use log::verify as audit;
 pub use policy::BAD_POLICY_GRACE;
 pub use settings::{Environments, Pinned, PolicyFrom, Settings, StartError};
 pub use transport::AnyTransport;

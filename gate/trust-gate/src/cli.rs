@@ -1,23 +1,18 @@
 //! The command line of `trust-gate`.
 
-use std::future::Future;
-use std::io::{self, Write};
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
-use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::watch;
-use trust_decide::{Decider, Hold, StartError, SystemClock};
-use trust_listen::{Certificate, TlsError};
-use trust_tuf::UtcTime;
-use trust_tuf::trusted::RootStage;
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use trust_decide::StartError;
+use trust_listen::TlsError;
 
-use crate::config::{Config, ConfigError};
-use crate::decides::Decides;
+use crate::audit::{self, Audit};
+use crate::certificates::CertificateError;
+use crate::certificates::command::{Certificates, run as run_certificates};
+use crate::config::ConfigError;
+use crate::doors::{ContainerdDoor, DockerDoor, KubernetesDoor, RegistryDoor};
 use crate::registry::RegistryError;
-use crate::{admission, registry, start};
+use crate::serve;
 
 /// What the exit codes mean, for `--help`.
 const EXIT_CODES: &str = "Exit codes:
@@ -27,7 +22,8 @@ const EXIT_CODES: &str = "Exit codes:
   3   the configuration, or a certificate, key or root that it names, is no good
   21  no verified policy: a gate does not start without one, unless the
       configuration says policy = \"signatures-alone\"
-  35  this machine: port in use, a file or folder that cannot be used";
+  35  this machine: port in use, a file or folder that cannot be used
+  60  audit verify: the log is not whole";
 
 /// What ends the program: one sentence for people, and its exit code.
 #[derive(Debug, thiserror::Error)]
@@ -46,13 +42,16 @@ pub enum Failure {
         /// The exit code of the problem.
         code: u8,
     },
+    /// The audit log is not whole.
+    #[error("{0}")]
+    NotWhole(String),
     /// Everything else.
     #[error("{0}")]
     Other(&'static str),
 }
 
 impl Failure {
-    fn local(error: impl std::fmt::Display) -> Self {
+    pub(crate) fn local(error: impl std::fmt::Display) -> Self {
         Self::Local(error.to_string())
     }
 
@@ -62,6 +61,7 @@ impl Failure {
             Self::Configuration(_) => 3,
             Self::Local(_) => 35,
             Self::Start { code, .. } => *code,
+            Self::NotWhole(_) => 60,
             Self::Other(_) => 1,
         }
     }
@@ -79,12 +79,19 @@ impl From<TlsError> for Failure {
     }
 }
 
+impl From<CertificateError> for Failure {
+    fn from(error: CertificateError) -> Self {
+        match error {
+            CertificateError::File { .. } => Self::Local(error.to_string()),
+            _ => Self::Configuration(error.to_string()),
+        }
+    }
+}
+
 impl From<RegistryError> for Failure {
     fn from(error: RegistryError) -> Self {
-        match error {
-            RegistryError::Configuration(text) => Self::Configuration(text),
-            RegistryError::Local(text) => Self::Local(text),
-        }
+        let RegistryError::Configuration(text) = error;
+        Self::Configuration(text)
     }
 }
 
@@ -102,6 +109,9 @@ impl From<StartError> for Failure {
 pub struct Cli {
     #[command(subcommand)]
     command: Command,
+    /// How standard error is written; TRUST_LOG says how much (error, warn, info, debug).
+    #[arg(long, global = true, value_name = "FORMAT", value_enum, default_value_t)]
+    pub log_format: LogFormat,
 }
 
 #[derive(Debug, Subcommand)]
@@ -112,184 +122,52 @@ enum Command {
     /// Stand in front of a registry: what is pulled through it is verified and allowed.
     #[command(after_help = EXIT_CODES)]
     Registry(Serve),
+    /// Answer a Docker Engine: an authorization plugin.
+    #[command(after_help = EXIT_CODES)]
+    Docker(Serve),
+    /// Answer the image verifier of containerd.
+    #[command(after_help = EXIT_CODES)]
+    Containerd(Serve),
+    /// Check the audit log.
+    #[command(subcommand, after_help = EXIT_CODES)]
+    Audit(Audit),
+    /// Make and rotate the certificate of the admission webhook.
+    #[command(after_help = EXIT_CODES)]
+    Certificates(Certificates),
 }
 
+/// What a door is run with.
 #[derive(Debug, Args)]
-struct Serve {
-    /// Configuration file, TOML.
+pub(crate) struct Serve {
+    /// Configuration file, TOML; SIGHUP reads it again.
     #[arg(long, value_name = "FILE")]
-    config: PathBuf,
+    pub(crate) config: PathBuf,
     /// Only say whether the configuration, and the files that it names, are good.
     #[arg(long)]
-    check_config: bool,
+    pub(crate) check_config: bool,
     /// Write the address into this file once it listens.
     #[arg(long, value_name = "FILE")]
-    ready_file: Option<PathBuf>,
+    pub(crate) ready_file: Option<PathBuf>,
+}
+
+/// How the program tells what it does, on standard error.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// One JSON object a line.
+    Json,
 }
 
 /// Runs a command.
 pub async fn run(cli: Cli) -> Result<(), Failure> {
     match cli.command {
-        Command::Admission(serve) => run_admission(serve).await,
-        Command::Registry(serve) => run_registry(serve).await,
-    }
-}
-
-async fn run_admission(serve: Serve) -> Result<(), Failure> {
-    let config = Config::read(&serve.config)?;
-    let door = config.admission()?;
-    Certificate::load(&door.certificate, &door.key)?;
-    check(&config)?;
-    if serve.check_config {
-        return good();
-    }
-    let _hold = Hold::take(&config.state, "admission")?;
-    let listener = bind(door.listen).await?;
-    let opened = Opened::start(&config, &listener, "https", serve.ready_file.as_deref()).await?;
-    let decider: Arc<dyn Decides> = Arc::clone(&opened.decider) as Arc<dyn Decides>;
-    opened.until_stopped(|stop| admission::run(door, listener, decider, stop)).await
-}
-
-async fn run_registry(serve: Serve) -> Result<(), Failure> {
-    let config = Config::read(&serve.config)?;
-    let door = config.registry()?;
-    registry::check(door)?;
-    let scheme = match (&door.certificate, &door.key) {
-        (Some(certificate), Some(key)) => {
-            Certificate::load(certificate, key)?;
-            "https"
-        }
-        _ => "http",
-    };
-    check(&config)?;
-    if serve.check_config {
-        return good();
-    }
-    let _hold = Hold::take(&config.state, "registry")?;
-    let listener = bind(door.listen).await?;
-    let opened = Opened::start(&config, &listener, scheme, serve.ready_file.as_deref()).await?;
-    let decider = Arc::clone(&opened.decider);
-    opened.until_stopped(|stop| registry::run(door, listener, decider, stop)).await
-}
-
-/// Finds what a start would find, without asking anybody.
-fn check(config: &Config) -> Result<(), Failure> {
-    for collection in &config.collections {
-        // Its own signatures, whatever its expiry: a newer root may follow.
-        RootStage::pinned(collection.root.clone(), UtcTime::EPOCH).map_err(|error| {
-            let path = collection.root_file.display();
-            Failure::Configuration(format!("{path} is no root file of {}: {error}", collection.name))
-        })?;
-    }
-    Ok(Decider::check(&start::settings(config))?)
-}
-
-/// A decider that has started, for a port that is taken.
-struct Opened {
-    decider: Arc<Decider>,
-}
-
-impl Opened {
-    async fn start(
-        config: &Config,
-        listener: &TcpListener,
-        scheme: &str,
-        ready_file: Option<&Path>,
-    ) -> Result<Self, Failure> {
-        let decider = Decider::start(start::settings(config), Arc::new(SystemClock::new())).await?;
-        let address = listener.local_addr().map_err(Failure::local)?;
-        // People and scripts wait for exactly this line; it is no log line. Who connects now waits until it is served.
-        writeln!(io::stderr(), "listening on {scheme}://{address}").map_err(Failure::local)?;
-        if let Some(path) = ready_file {
-            write_whole(path, &address.to_string())?;
-        }
-        Ok(Self { decider })
-    }
-
-    /// Serves with the decider's refresh beside it, until SIGTERM or SIGINT.
-    async fn until_stopped<S, F, E>(self, serve: S) -> Result<(), Failure>
-    where
-        S: FnOnce(Stop) -> F,
-        F: Future<Output = Result<(), E>>,
-        Failure: From<E>,
-    {
-        let (tell, told) = watch::channel(false);
-        let decider = Arc::clone(&self.decider);
-        // It goes on while running requests end.
-        let mut refresh = tokio::spawn(async move { decider.run(std::future::pending::<()>()).await });
-        tokio::spawn(async move {
-            stopped().await;
-            let _ = tell.send(true);
-        });
-        let served = tokio::select! {
-            served = serve(Box::pin(told_to_stop(told))) => served.map_err(Failure::from),
-            // It never ends by itself: without it nothing would be followed, so that the process ends too.
-            _ = &mut refresh => Err(Failure::Other("the background refresh has ended")),
-        };
-        refresh.abort();
-        served
-    }
-}
-
-/// Done when the program is to stop.
-type Stop = std::pin::Pin<Box<dyn Future<Output = ()> + Send>>;
-
-async fn told_to_stop(mut told: watch::Receiver<bool>) {
-    // An error means that nobody can tell any more, and then it is as if told.
-    let _ = told.wait_for(|stop| *stop).await;
-}
-
-/// Ends with SIGTERM or SIGINT; a second one ends the process at once.
-async fn stopped() {
-    let (Ok(mut term), Ok(mut int)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else {
-        return std::future::pending().await;
-    };
-    tokio::select! { _ = term.recv() => {}, _ = int.recv() => {} }
-    tokio::spawn(async move {
-        tokio::select! { _ = term.recv() => {}, _ = int.recv() => {} }
-        std::process::exit(1);
-    });
-}
-
-async fn bind(address: std::net::SocketAddr) -> Result<TcpListener, Failure> {
-    TcpListener::bind(address).await.map_err(|e| Failure::Local(format!("{address}: {e}")))
-}
-
-/// Writes a small file that a reader sees whole or not at all.
-fn write_whole(path: &Path, text: &str) -> Result<(), Failure> {
-    let problem = |e: io::Error| Failure::Local(format!("{}: {e}", path.display()));
-    let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(".new");
-    let new = path.with_file_name(name);
-    std::fs::write(&new, text).and_then(|()| std::fs::rename(&new, path)).map_err(problem)
-}
-
-fn good() -> Result<(), Failure> {
-    match io::stdout().write_all(b"the configuration is good\n") {
-        Err(e) if e.kind() != io::ErrorKind::BrokenPipe => Err(Failure::local(e)),
-        _ => Ok(()),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_root_file_that_is_none_is_named() {
-        let dir = tempfile::tempdir().unwrap();
-        std::fs::write(dir.path().join("pay.root.json"), "{}").unwrap();
-        let text = format!(
-            "state = 'state'\npolicy = 'signatures-alone'\n[[collections]]\nname = 'registry.example.com/pay'\n\
-             root = 'pay.root.json'\nfingerprint = '{}'\nserver = 'https://trust.example.com'\n\
-             [environment]\nname = 'public-eu'\ncloud = 'public'\n",
-            trust_reader::anchor::fingerprint(b"{}")
-        );
-        let file = dir.path().join("gate.toml");
-        std::fs::write(&file, text).unwrap();
-        let failure = check(&Config::read(&file).unwrap()).unwrap_err();
-        assert_eq!(failure.exit_code(), 3);
-        assert!(failure.to_string().contains("pay.root.json is no root file of registry.example.com/pay"), "{failure}");
-        assert!(!dir.path().join("state").exists());
+        Command::Admission(serve) => serve::run::<KubernetesDoor>(serve).await,
+        Command::Registry(serve) => serve::run::<RegistryDoor>(serve).await,
+        Command::Docker(serve) => serve::run::<DockerDoor>(serve).await,
+        Command::Containerd(serve) => serve::run::<ContainerdDoor>(serve).await,
+        Command::Audit(command) => audit::run(command),
+        Command::Certificates(command) => Ok(run_certificates(&command)?),
     }
 }

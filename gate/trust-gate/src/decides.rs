@@ -12,6 +12,8 @@ pub struct Asked<'a> {
     pub image: &'a str,
     /// The namespace that it is to run in.
     pub namespace: Option<&'a str>,
+    /// Which door asks, for the log.
+    pub door: &'static str,
     /// Who asks, for the log.
     pub whom: &'a str,
     /// Nothing will run; for the log.
@@ -31,6 +33,8 @@ pub struct Verdict {
     pub exception: Option<String>,
     /// One line for people: why not, or which exception lets it. Else empty.
     pub line: String,
+    /// What rules in trial would decide, for people: one line each.
+    pub trials: Vec<String>,
     /// The environment that it was decided for.
     pub environment: String,
     /// The policy that decided, as `NAME@VERSION`.

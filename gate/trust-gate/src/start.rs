@@ -5,7 +5,7 @@
 use trust_decide::{
     Answer, Decider, Environments as DeciderEnvironments, Outcome, Pinned, PolicyFrom, Question, Settings,
 };
-use trust_policy::Action;
+use trust_policy::{Action, RuleMode, Trial};
 use trust_reader::http::HttpOptions;
 use trust_reader::tls::TlsOptions;
 use trust_reader::verify::Require;
@@ -53,7 +53,7 @@ impl Decides for Decider {
             image: asked.image,
             namespace: asked.namespace,
             action: Action::Deploy,
-            door: "admission",
+            door: asked.door,
             whom: asked.whom,
             dry_run: asked.dry_run,
             mode: asked.mode.into(),
@@ -106,5 +106,7 @@ fn verdict(answer: &Answer) -> Verdict {
         }
     };
     let exception = used.map(|(_, used)| used.id.clone());
-    Verdict { digest, exception, line, environment: answer.environment.clone(), policy }
+    let trials = answer.decision().into_iter().flat_map(|decision| &decision.trials);
+    let trials = trials.filter(|trial| trial.mode == RuleMode::Warn).map(Trial::line).collect();
+    Verdict { digest, exception, line, trials, environment: answer.environment.clone(), policy }
 }

@@ -56,7 +56,14 @@ impl Decides for Fake {
         };
         let line = line.to_owned();
         let exception = (digest.is_some() && !line.is_empty()).then(|| "inc-7".to_owned());
-        Verdict { digest, exception, line, environment: "public-eu".to_owned(), policy: Some("policy@7".to_owned()) }
+        Verdict {
+            digest,
+            exception,
+            line,
+            trials: Vec::new(),
+            environment: "public-eu".to_owned(),
+            policy: Some("policy@7".to_owned()),
+        }
     }
 
     fn trouble(&self) -> Option<String> {

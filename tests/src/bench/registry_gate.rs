@@ -130,17 +130,7 @@ fn sides(dir: &Path) -> io::Result<Sides> {
     let floor_asked = Arc::new(AtomicUsize::new(0));
     runtime.spawn(trust_listen::serve(listener, None, memory(&manifest, &floor_asked), std::future::pending()));
     let (listener, gate) = bind()?;
-    let config = RegistryConfig {
-        listen: gate,
-        upstream: format!("http://{upstream}"),
-        host: HOST.to_owned(),
-        certificate: None,
-        key: None,
-        plain_http: false,
-        ca: None,
-        auth: None,
-        redirects: Default::default(),
-    };
+    let config = RegistryConfig::new(gate, &format!("http://{upstream}"), HOST);
     runtime.spawn(async move {
         let _ = trust_gate::registry::run(&config, listener, decider, std::future::pending()).await;
     });

@@ -37,6 +37,8 @@ pub struct GateOptions {
     pub upstream: String,
     /// `enforce` or `warn`.
     pub mode: String,
+    /// Further lines of `[registry]`.
+    pub registry: String,
 }
 
 impl GateOptions {
@@ -53,6 +55,7 @@ impl GateOptions {
             host: stack.registry.clone(),
             upstream: stack.registry.clone(),
             mode: "enforce".to_owned(),
+            registry: String::new(),
         }
     }
 }
@@ -105,8 +108,8 @@ impl Gate {
             options.mode
         ));
         text.push_str(&format!(
-            "[registry]\nlisten = \"127.0.0.1:0\"\nupstream = \"http://{}\"\nhost = \"{}\"\n",
-            options.upstream, options.host
+            "[registry]\nlisten = \"127.0.0.1:0\"\nupstream = \"http://{}\"\nhost = \"{}\"\n{}\n",
+            options.upstream, options.host, options.registry
         ));
         fs::write(dir.join("gate.toml"), text)?;
         if !dir.join("tls.crt").exists() {

@@ -2,6 +2,7 @@
 //! own. Everything ends, and its folder goes, when the value is dropped.
 
 pub mod disk;
+pub mod engine;
 pub mod gate;
 pub mod images;
 pub mod proxy;
@@ -136,8 +137,15 @@ impl Stack {
 
     /// Starts the registry alone.
     pub fn registry_only(parent: &Path) -> io::Result<Self> {
+        let program = tool("docker-registry")
+            .ok_or_else(|| io::Error::other("docker-registry is missing: run tests/tools/fetch.sh"))?;
+        Self::registry_of(parent, &program)
+    }
+
+    /// The same with another program that is called as `docker-registry` is.
+    pub fn registry_of(parent: &Path, program: &Path) -> io::Result<Self> {
         let mut stack = Self::empty(parent)?;
-        stack.start_registry()?;
+        stack.start_registry(program)?;
         Ok(stack)
     }
 
@@ -195,9 +203,7 @@ impl Stack {
         std::mem::forget(self);
     }
 
-    fn start_registry(&mut self) -> io::Result<()> {
-        let program = tool("docker-registry")
-            .ok_or_else(|| io::Error::other("docker-registry is missing: run tests/tools/fetch.sh"))?;
+    fn start_registry(&mut self, program: &Path) -> io::Result<()> {
         for _ in 0..5 {
             let port = free_port()?;
             let address = format!("127.0.0.1:{port}");
@@ -209,7 +215,7 @@ impl Stack {
                 storage.display()
             );
             fs::write(&config, text)?;
-            let mut command = Command::new(&program);
+            let mut command = Command::new(program);
             command.arg("serve").arg(&config).env("OTEL_TRACES_EXPORTER", "none");
             let mut process = Process::start("docker-registry", &mut command, &self.dir.join("registry.log"))?;
             if wait_for_port(&mut process, &address) {
@@ -478,11 +484,13 @@ pub fn tool(name: &str) -> Option<PathBuf> {
         .find(|p| p.is_file())
 }
 
-fn free_port() -> io::Result<u16> {
+/// A port that nobody listens on at this moment.
+pub fn free_port() -> io::Result<u16> {
     Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
 }
 
-fn wait_for_port(process: &mut Process, address: &str) -> bool {
+/// Waits until a program listens; `false` if it ends or does not come.
+pub fn wait_for_port(process: &mut Process, address: &str) -> bool {
     let Ok(address) = address.parse::<SocketAddr>() else { return false };
     let until = Instant::now() + START;
     while Instant::now() < until && process.is_running() {
@@ -494,7 +502,8 @@ fn wait_for_port(process: &mut Process, address: &str) -> bool {
     false
 }
 
-fn wait_for_file(process: &mut Process, file: &Path) -> io::Result<String> {
+/// Waits until a program has written its ready file.
+pub fn wait_for_file(process: &mut Process, file: &Path) -> io::Result<String> {
     let until = Instant::now() + START;
     while Instant::now() < until {
         if let Ok(text) = fs::read_to_string(file)

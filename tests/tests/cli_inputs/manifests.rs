@@ -1,4 +1,4 @@
-//! Manifests in which an image could hide, and what `--pin` must not do.
+//! Manifests and compose files in which an image could hide, and what `--pin` must not do.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -15,8 +15,11 @@ fn pod(image: &str) -> String {
 pub fn manifests(world: &mut World) {
     hidden(world);
     refused(world);
+    compose(world);
     folders(world);
+    charts(world);
     pinned(world);
+    bounded(world);
 }
 
 /// Every one of these holds the unsigned image where a quick look misses it.
@@ -59,6 +62,31 @@ fn hidden(world: &mut World) {
             "in a CronJob",
             format!(
                 "apiVersion: batch/v1\nkind: CronJob\nspec: {{jobTemplate: {{spec: {{template: {{spec: {{containers: [{{image: \"{unsigned}\"}}]}}}}}}}}}}\n"
+            ),
+        ),
+        ("in a compose file", format!("services:\n  web: {{image: '{good}'}}\n  db:\n    image: {unsigned}\n")),
+        (
+            "in a profile of a compose file",
+            format!("services: {{web: {{image: '{good}'}}, x: {{image: '{unsigned}', profiles: [never]}}}}\n"),
+        ),
+        (
+            "as image volume of a compose file",
+            format!(
+                "services:\n  web:\n    image: {good}\n    volumes:\n    - {{type: image, source: '{unsigned}', target: /x}}\n"
+            ),
+        ),
+        (
+            "by an extension of a compose file",
+            format!("x-app: &app {{image: '{unsigned}'}}\nservices:\n  web:\n    <<: *app\n"),
+        ),
+        ("in a compose file behind a Pod", format!("{}---\nservices: {{web: {{image: '{unsigned}'}}}}\n", pod(&good))),
+        (
+            "in a hook that helm template prints",
+            format!(
+                "---\n# Source: shop/templates/web.yaml\n{}---\n# Source: shop/templates/hook.yaml\n{}---\n# Source: shop/templates/empty.yaml\n",
+                pod(&good),
+                pod(&unsigned)
+                    .replace("kind: Pod\n", "kind: Pod\nmetadata: {annotations: {helm.sh/hook: pre-install}}\n")
             ),
         ),
     ] {
@@ -108,6 +136,13 @@ fn refused(world: &mut World) {
             "kustomize build DIR",
         ),
         ("a template", good.replace("kind: Pod", "kind: {{ .Values.kind }}").into(), "m.yaml:2"),
+        ("a template in quotes", pod("'{{ .Values.image }}'").into(), "helm template NAME CHART"),
+        ("a template in a comment", format!("{good}# {{{{ include \"sidecar\" . }}}}\n").into(), "m.yaml:6:1"),
+        (
+            "a block that only templates have",
+            format!("{{{{- if $x }}}}\n{good}{{{{- end }}}}\n").into(),
+            "helm template",
+        ),
         (
             "a stream of JSON",
             br#"{"kind":"ConfigMap","apiVersion":"v1"}{"kind":"Pod","apiVersion":"v1"}"#.to_vec(),
@@ -133,6 +168,93 @@ fn refused(world: &mut World) {
     ] {
         world.refused("flags that do not fit", &ops, arguments, 2, &["error[E0002]"]);
     }
+}
+
+/// A compose file says what it pulls, or is refused with what to do.
+fn compose(world: &mut World) {
+    let (ops, good) = (world.ops.clone(), api(world));
+    let service = |more: &str| format!("services:\n  web:\n    image: {good}\n    {more}\n");
+    let config = "docker compose --profile '*' config | trust verify --manifests -";
+    for (what, text, says) in [
+        ("a variable", "services: {web: {image: 'r.io/a:${TAG:-v1}'}}".to_owned(), config),
+        ("a service that is built", service("build: ."), "is built here"),
+        ("a policy that builds", service("pull_policy: build"), "is built here"),
+        ("services of another file", format!("include: [other.yaml]\n{}", service("")), config),
+        ("a service of another file", "services: {web: {extends: {file: a.yaml, service: a}}}".to_owned(), config),
+        ("a part of a service", "services: {web: {ports: ['80:80']}}".to_owned(), config),
+        ("a program that starts services", service("provider: {type: x}"), "any image"),
+        ("a member that is not known", service("pre_start: [{image: x}]"), "services.web.pre_start"),
+        ("a merge that overrides", format!("x: &a {{image: b}}\n{}", service("<<: *a")), "second time"),
+        ("both kinds of file at once", format!("{}services: {{web: {{image: x}}}}\n", pod(&good)), "Kubernetes"),
+        ("the format before services", format!("web: {{image: {good}}}\n"), "web.image"),
+    ] {
+        fs::write(ops.home.join("m.yaml"), text).unwrap();
+        let arguments = ["verify", "--manifests", "m.yaml", "--pin"];
+        world.refused(&format!("compose: {what}"), &ops, &arguments, 2, &["error[E0009]", says]);
+    }
+    let folder = ops.home.join("compose");
+    fs::create_dir_all(&folder).unwrap();
+    fs::write(folder.join("compose.yaml"), service("profiles: [a]")).unwrap();
+    fs::write(folder.join("compose.override.yaml"), "services: {web: {ports: ['80:80']}}").unwrap();
+    world.refused(
+        "compose: a part beside the whole",
+        &ops,
+        &["verify", "--manifests", "compose"],
+        0,
+        &["verified: 1,"],
+    );
+    fs::write(folder.join("compose.prod.yaml"), format!("services: {{web: {{image: '{}/api:unsigned'}}}}", world.demo))
+        .unwrap();
+    let says = ["E1001", "compose.prod.yaml:1"];
+    world.refused(
+        "compose: an image that another file puts in",
+        &ops,
+        &["verify", "--manifests", "compose"],
+        10,
+        &says,
+    );
+}
+
+/// What Helm makes manifests from is refused as a whole, with the command that renders it.
+fn charts(world: &mut World) {
+    let (ops, good) = (world.ops.clone(), pod(&api(world)));
+    let chart = ops.home.join("all/chart");
+    fs::create_dir_all(chart.join("templates")).unwrap();
+    fs::write(chart.join("Chart.yaml"), "apiVersion: v2\nname: shop\nversion: 1.0.0\n").unwrap();
+    fs::write(chart.join("values.yaml"), "repository: r.io/evil\n").unwrap();
+    fs::write(chart.join("templates/pod.yaml"), &good).unwrap();
+    fs::write(ops.home.join("all/pod.yaml"), &good).unwrap();
+    for place in ["all", "all/chart", "all/chart/templates", "all/chart/templates/pod.yaml", "all/chart/Chart.yaml"] {
+        let says = ["error[E0009]", "helm template NAME", "trust verify --manifests -"];
+        world.refused("a chart", &ops, &["verify", "--manifests", place, "--pin"], 2, &says);
+    }
+    let same = fs::read_to_string(ops.home.join("all/pod.yaml")).unwrap() == good;
+    world.check("a chart, and nothing is written", same, "");
+    fs::remove_dir_all(&chart).unwrap();
+    world.refused("no chart any more", &ops, &["verify", "--manifests", "all"], 0, &["images verified: 1,"]);
+    fs::write(ops.home.join("all/helmfile.yaml"), "releases: [{chart: shop}]").unwrap();
+    world.refused("a helmfile", &ops, &["verify", "--manifests", "all"], 2, &["helmfile template"]);
+}
+
+/// What is huge or deep ends with a reason, and soon.
+fn bounded(world: &mut World) {
+    let (ops, good) = (world.ops.clone(), pod(&api(world)));
+    let services: String = (0..=1_000).map(|n| format!("  s{n}: {{image: 'r.io/a'}}\n")).collect();
+    for (what, text, says) in [
+        ("ten thousand documents and one", format!("{}{good}", "a: 1\n---\n".repeat(10_000)), "documents"),
+        ("a million values", format!("{good}x: [{}]\n", "1,".repeat(1_000_001)), "values"),
+        ("many services", format!("services:\n{services}"), "more than 1000 images"),
+        ("flow in flow", format!("services: {}", "{a: ".repeat(50_000)), "m.yaml:1"),
+        ("quotes without an end", format!("services: \"{}", "\\x61".repeat(500_000)), "m.yaml:1"),
+        ("braces without an end", "{{".repeat(2_000_000), "m.yaml:1"),
+    ] {
+        fs::write(ops.home.join("m.yaml"), text).unwrap();
+        world.refused(what, &ops, &["verify", "--manifests", "m.yaml"], 2, &["error[E0009]", says]);
+    }
+    fs::write(ops.home.join("m.yaml"), (0..=255_u8).cycle().take(100_000).collect::<Vec<_>>()).unwrap();
+    world.refused("bytes", &ops, &["verify", "--manifests", "m.yaml"], 2, &["error[E0009]", "UTF-8"]);
+    fs::write(ops.home.join("m.yaml"), "\u{0}\u{1}\u{2}").unwrap();
+    world.refused("control characters", &ops, &["verify", "--manifests", "m.yaml"], 2, &["error[E0009]", "U+0000"]);
 }
 
 fn folders(world: &mut World) {
@@ -194,6 +316,24 @@ fn pinned(world: &mut World) {
     world.refused("pin through a link", &ops, &["verify", "--manifests", "link.yaml", "--pin"], 0, &["pinned"]);
     let is_link = fs::symlink_metadata(ops.home.join("link.yaml")).unwrap().is_symlink();
     world.check("the link stays one", is_link && fs::read_to_string(&path).unwrap() == expected, "");
+
+    let text = format!(
+        "# compose\r\nx-app: &app   # shared\r\n  image: '{image}'\t# tab\r\n  restart: always\r\nservices:\r\n  a:\r\n    <<: *app\r\n  b: {{ <<: *app, labels: [\"{image}\"] }}\r\n  c:\r\n    image: {image}"
+    );
+    fs::write(&path, &text).unwrap();
+    world.refused(
+        "pin a compose file",
+        &ops,
+        &["verify", "--manifests", "pin.yaml", "--pin"],
+        0,
+        &["services.c.image"],
+    );
+    let expected = format!("{image}@{digest}");
+    let expected = text
+        .replace(&format!("'{image}'"), &format!("'{expected}'"))
+        .replace(&format!("    image: {image}"), &format!("    image: {expected}"));
+    let now = fs::read_to_string(&path).unwrap();
+    world.check("pin keeps every other byte of a compose file", now == expected, &now);
 
     for (what, text) in [
         ("block text", pod(&format!("|-\n      {image}"))),

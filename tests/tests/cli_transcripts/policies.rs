@@ -187,6 +187,29 @@ fn deployment(demo: &str, second: &str) -> String {
     )
 }
 
+/// The files of a node whose tools go around the gate, and those of one whose tools do not.
+fn doctor_of_a_node(book: &mut Book) {
+    let ops = book.world.ops.clone();
+    let registry = book.world.registry.address().to_owned();
+    let hosts = format!("etc/containerd/certs.d/{}_/hosts.toml", registry.replace(':', "_"));
+    let conf = "etc/containers/registries.conf";
+    let entry = format!("[[registry]]\nprefix = \"{registry}\"\n");
+    let mirror = "[[registry.mirror]]\nlocation = \"gate.example.com\"\n";
+    write(&ops, &format!("around/{conf}"), &format!("{entry}{mirror}"));
+    write(&ops, &format!("around/{hosts}"), "[host.\"https://gate.example.com\"]\n");
+    write(&ops, "around/etc/docker/daemon.json", "{\"registry-mirrors\": [\"https://gate.example.com\"]}\n");
+    let registry_behind = book.world.stack.registry.clone();
+    let arguments = ["doctor", "--node-root", "around", "--unreachable", &registry_behind];
+    book.tell("doctor-around", &ops, &arguments, 60);
+    write(&ops, &format!("fine/{conf}"), &format!("{entry}location = \"gate.example.com\"\n"));
+    write(&ops, &format!("fine/{hosts}"), "server = \"https://gate.example.com\"\n");
+    let gate = ["doctor", "--node-root", "fine", "--gate", "gate.example.com", "--unreachable", "127.0.0.1:1"];
+    book.tell("doctor-gate", &ops, &gate, 0);
+    write(&ops, &format!("fine/{conf}"), "[[registry");
+    book.tell("doctor-unknown", &ops, &["doctor", "--node-root", "fine"], 60);
+    book.tell("doctor-no-folder", &ops, &["doctor", "--node-root", "nowhere"], 35);
+}
+
 pub fn manifests(book: &mut Book) {
     let (ops, demo) = (book.world.ops.clone(), book.world.demo.clone());
     let public = "policy/environments/public.toml";
@@ -215,10 +238,23 @@ pub fn manifests(book: &mut Book) {
     write(&ops, "stdin.yaml", &deployment(&demo, "data-pii"));
     let run = book.world.run_fed(&ops, &["verify", "--manifests", "-", "--pin"], &ops.home.join("stdin.yaml"));
     book.compare("manifests-stdin", &ops, &run, 0);
+    write(
+        &ops,
+        "compose.yaml",
+        &format!(
+            "services:\n  web:\n    image: {demo}/data-public:v1\n  shell:\n    image: {demo}/data-pii:v1\n    profiles: [debug]\n"
+        ),
+    );
+    book.tell("manifests-compose", &ops, &["verify", "--manifests", "compose.yaml", "--pin", "--dry-run"], 0);
+    write(&ops, "part/compose.yaml", "services:\n  web:\n    image: r.io/web:${TAG:-v1}\n");
+    write(&ops, "part/built.yaml", "services:\n  web:\n    build: .\n");
+    write(&ops, "part/chart/Chart.yaml", "name: shop\n");
+    book.tell("manifests-to-render", &ops, &["verify", "--manifests", "part", "--pin"], 2);
     book.tell("status", &ops, &["status"], 0);
     book.tell("status-not-pinned", &ops, &["status", "registry.example.com/pay"], 10);
     book.tell("status-server-down", &ops, &["status", "--server", "http://127.0.0.1:1"], 30);
     book.tell("doctor", &ops, &["doctor"], 0);
+    doctor_of_a_node(book);
     let run = book.world.run_with(&ops, &["doctor", "--server", "http://127.0.0.1:1"], |c| {
         c.env("DOCKER_CONTENT_TRUST", "1");
     });

@@ -111,6 +111,17 @@ impl Http {
         self.run(self.client(url)?.request(method, url.clone()).headers(headers)).await
     }
 
+    /// Sends a request with a body that is passed on as it comes.
+    pub(crate) async fn send_body(
+        &self,
+        method: Method,
+        url: &Url,
+        headers: HeaderMap,
+        body: reqwest::Body,
+    ) -> Result<Response, Reason> {
+        self.run(self.client(url)?.request(method, url.clone()).headers(headers).body(body)).await
+    }
+
     /// Posts a form (already encoded).
     pub(crate) async fn post_form(&self, url: &Url, form: String) -> Result<Response, Reason> {
         let kind = (reqwest::header::CONTENT_TYPE, "application/x-www-form-urlencoded");

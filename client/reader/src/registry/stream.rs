@@ -4,10 +4,11 @@
 //! them here; nothing that a client of the gate sent travels on. A manifest comes back only if its bytes have the digest. A
 //! blob comes as it is: whoever passes it on hashes it. No compression is asked for, and none accepted. A blob's redirect is
 //! followed to the upstream's own host and to hosts that were named, a manifest's never; credentials go to the upstream
-//! alone. Deliberately absent: tags, because a tag is never believed, and retries.
+//! alone, and those of a [`Caller`] never into a second request. Deliberately absent: retries.
 
 use std::collections::BTreeSet;
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -20,6 +21,7 @@ use trust_image::manifest::MAX_MANIFEST_LEN;
 use trust_image::reference::{canonical_domain, check_path};
 
 use super::auth_file::AuthSources;
+use super::caller::Caller;
 use super::client::{
     RegistryClient, RegistryOptions, Repository, compare, limit, manifest_headers, same_origin, url, with,
 };
@@ -67,16 +69,19 @@ impl UpstreamOptions {
     }
 }
 
-/// One registry that a gate asks. Its debug form shows no credentials.
+/// One registry that a gate asks, with the gate's login or with that of a caller. Its debug form shows no credentials.
+#[derive(Clone)]
 pub struct Upstream {
-    client: RegistryClient,
+    pub(super) client: Arc<RegistryClient>,
+    /// Who asks, if not the gate itself.
+    pub(super) caller: Option<Arc<Caller>>,
     scheme: Scheme,
     /// Canonical `HOST[:PORT]`.
-    host: String,
+    pub(super) host: String,
     /// `SCHEME://HOST[:PORT]`
-    base: String,
-    redirect_hosts: BTreeSet<String>,
-    answer: Duration,
+    pub(super) base: String,
+    redirect_hosts: Arc<BTreeSet<String>>,
+    pub(super) answer: Duration,
     idle: Duration,
 }
 
@@ -110,7 +115,8 @@ impl Upstream {
         let canonical = |name: &String| {
             canonical_domain(name).map_err(|_| Reason::InvalidHost(name.clone()).of(name, "a host for redirects"))
         };
-        let redirect_hosts = options.redirect_hosts.iter().map(canonical).collect::<Result<_, _>>()?;
+        let redirect_hosts: BTreeSet<String> =
+            options.redirect_hosts.iter().map(canonical).collect::<Result<_, _>>()?;
         let plain_http_hosts = match scheme {
             Scheme::Http if !is_this_machine(&host) => BTreeSet::from([host.clone()]),
             _ => BTreeSet::new(),
@@ -125,7 +131,26 @@ impl Upstream {
             ..RegistryOptions::default()
         })?;
         let base = format!("{}://{host}", scheme.as_str());
-        Ok(Upstream { client, scheme, host, base, redirect_hosts, answer: options.answer, idle: options.idle })
+        Ok(Upstream {
+            client: Arc::new(client),
+            caller: None,
+            scheme,
+            host,
+            base,
+            redirect_hosts: Arc::new(redirect_hosts),
+            answer: options.answer,
+            idle: options.idle,
+        })
+    }
+
+    /// The same upstream, asked by this caller: with its login, and never with the gate's.
+    pub fn asked_by(&self, caller: Arc<Caller>) -> Upstream {
+        Upstream { caller: Some(caller), ..self.clone() }
+    }
+
+    /// Whether a caller's login is used instead of the gate's.
+    pub fn has_caller(&self) -> bool {
+        self.caller.is_some()
     }
 
     /// `SCHEME://HOST[:PORT]`, for messages.
@@ -140,23 +165,48 @@ impl Upstream {
         let repository = self.repository(path, subject)?;
         let exchange = async {
             let url = url(&format!("{}/manifests/{digest}", repository.base))?;
-            let mut headers = manifest_headers();
-            headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
-            let (answer, credentials_sent) = self.client.ask(&repository, Method::GET, &url, headers).await?;
-            if answer.status() != StatusCode::OK {
-                return Err(refusal(answer.status(), answer.headers(), credentials_sent));
-            }
-            plain(answer.headers())?;
-            let stated = answer.content_length();
-            let bytes = self.client.http.body(answer, limit(MAX_MANIFEST_LEN)).await?;
-            if stated.is_some_and(|stated| stated != limit(bytes.len())) {
-                return Err(Reason::Unreachable("the answer was cut off"));
-            }
+            let bytes = self.document(&repository, &url, manifest_headers()).await?;
             compare(digest, &bytes)?;
             Ok(Bytes::from(bytes))
         };
         let result = tokio::time::timeout(self.answer, exchange).await.unwrap_or(Err(Reason::Timeout));
         result.map_err(|reason| reason.of(&self.host, subject()))
+    }
+
+    /// A whole answer of at most 4 MiB, as it came.
+    pub(super) async fn document(
+        &self,
+        repository: &Repository,
+        url: &Url,
+        mut headers: HeaderMap,
+    ) -> Result<Vec<u8>, Reason> {
+        headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+        let (answer, credentials_sent) = self.ask(repository, Method::GET, url, headers).await?;
+        if answer.status() != StatusCode::OK {
+            return Err(refusal(answer.status(), answer.headers(), credentials_sent));
+        }
+        plain(answer.headers())?;
+        let stated = answer.content_length();
+        let bytes = self.client.http.body(answer, limit(MAX_MANIFEST_LEN)).await?;
+        if stated.is_some_and(|stated| stated != limit(bytes.len())) {
+            return Err(Reason::Unreachable("the answer was cut off"));
+        }
+        Ok(bytes)
+    }
+
+    /// Sends a request to the upstream itself: with the caller's login, whose refusal is the caller's to answer, or with the
+    /// gate's.
+    pub(super) async fn ask(
+        &self,
+        repository: &Repository,
+        method: Method,
+        url: &Url,
+        headers: HeaderMap,
+    ) -> Result<(Response, bool), Reason> {
+        let Some(caller) = &self.caller else { return self.client.ask(repository, method, url, headers).await };
+        let answer = self.client.send(method, url, caller.with(&headers)).await?;
+        caller.hear(&answer);
+        Ok((answer, caller.has_login()))
     }
 
     /// Whether the blob is there, and its length if the registry states it. Nothing of this is proven.
@@ -182,7 +232,7 @@ impl Upstream {
         })
     }
 
-    fn repository(&self, path: &str, subject: impl Fn() -> String) -> Result<Repository, RegistryError> {
+    pub(super) fn repository(&self, path: &str, subject: impl Fn() -> String) -> Result<Repository, RegistryError> {
         check_path(path).map_err(|error| Reason::Malformed(error.to_string()).of(&self.host, subject()))?;
         let base = format!("{}/v2/{path}", self.base);
         Ok(Repository { host: self.host.clone(), scheme: self.scheme, path: path.to_owned(), base })
@@ -206,14 +256,14 @@ impl Upstream {
                 headers.insert(RANGE, value.map_err(|_| Reason::Malformed("a range".to_owned()))?);
             }
             let mut url = asked.clone();
-            let (mut answer, credentials_sent) =
-                self.client.ask(&repository, method.clone(), &url, headers.clone()).await?;
+            let (mut answer, credentials_sent) = self.ask(&repository, method.clone(), &url, headers.clone()).await?;
             for _ in 0..MAX_REDIRECTS {
                 if !answer.status().is_redirection() {
                     break;
                 }
                 url = self.redirected(&url, answer.headers())?;
-                let token = self.client.known_token(&repository).filter(|_| same_origin(&url, &asked));
+                let own = self.caller.is_none() && same_origin(&url, &asked);
+                let token = self.client.known_token(&repository).filter(|_| own);
                 answer = self.client.send(method.clone(), &url, with(&headers, token)).await?;
             }
             match (answer.status(), span) {

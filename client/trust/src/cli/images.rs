@@ -52,22 +52,25 @@ pub struct Sign {
                   now. NAME:TAG@DIGEST asks whether the tag means this digest. With several images the exit code is the worst.\n\n\
                   With --env the policy decides as well, about each image that was verified: exit code 20 if it denies, 21 if it \
                   could not be evaluated.\n\n\
-                  With --manifests every image in Kubernetes manifests (YAML or JSON) is checked: of Pods, Deployments, Jobs \
-                  and the other workloads. What cannot be read, and kinds of others that hold containers, are errors. --pin \
-                  writes NAME:TAG@sha256:… in place of each tag, and nothing else; from stdin to stdout.",
+                  With --manifests every image in Kubernetes manifests (YAML or JSON, also what helm template and kustomize \
+                  print) and in compose files is checked: of Pods, Deployments, Jobs and the other workloads, and of services. \
+                  What cannot be read, kinds of others that hold containers, templates, variables and services that are built \
+                  are errors: trust help manifests. --pin writes NAME:TAG@sha256:… in place of each tag, and nothing else; \
+                  from stdin to stdout.",
     after_help = "Examples:\n  \
         trust verify registry.example.com/pay/api:v1\n  \
         trust verify registry.example.com/pay/api:v1 --signer alice --signer qa\n  \
         trust verify registry.example.com/pay/api:v1 --env public-eu.toml\n  \
         trust verify --manifests ./deploy --env public-eu.toml\n  \
         trust verify --manifests ./deploy --pin\n  \
+        trust verify --manifests compose.yaml --pin --dry-run\n  \
         trust verify registry.example.com/pay/api:v1 --no-registry -o json"
 )]
 pub struct Verify {
     /// The images
     #[arg(value_name = "REF", required_unless_present = "manifests", value_parser = values::image)]
     pub images: Vec<Reference>,
-    /// Check every image in Kubernetes manifests: a folder, a file, or - for stdin
+    /// Check every image in Kubernetes manifests and compose files: a folder, a file, or - for stdin
     #[arg(long, value_name = "DIR|FILE|-", conflicts_with = "images")]
     pub manifests: Option<std::path::PathBuf>,
     /// Write the verified digest behind each tag in the manifests, if every image is verified

@@ -1,10 +1,12 @@
 //! `trust doctor`: what is wrong on this machine.
 //!
 //! Invariant: nothing is changed, and nothing is called fine that was not looked at. The clock is judged only against what this
-//! machine has seen: that it did not go back; how far it is from a server's is not known here.
+//! machine has seen: that it did not go back; how far it is from a server's is not known here. What container tools do is
+//! judged by their files (`crate::node`), not by trying them.
 
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde_json::Value;
 use trust_image::Reference;
@@ -17,6 +19,9 @@ use trust_tuf::model::Role;
 
 use crate::anchors;
 use crate::app::App;
+use crate::cli::operations::Doctor;
+use crate::node::rooted::Root;
+use crate::node::{self, Name, Question, State};
 use crate::output::{DoctorCheck, DoctorReport};
 use crate::policy::in_force::{InForce, pin_of_policy};
 use crate::printer::Answer;
@@ -29,7 +34,10 @@ use crate::style::{self, Style};
 const MAX_KEY_FILES: usize = 1_000;
 
 /// Runs the command.
-pub fn run(app: &App) -> Result<Box<dyn Answer>, Problem> {
+pub fn run(app: &App, args: &Doctor) -> Result<Box<dyn Answer>, Problem> {
+    if let Some(root) = &args.node_root {
+        std::fs::read_dir(root).map_err(|e| crate::fault::file(root, &e))?;
+    }
     let mut found = Findings(Vec::new());
     found.client(app);
     found.keys(&app.settings.paths.keys);
@@ -46,6 +54,10 @@ pub fn run(app: &App) -> Result<Box<dyn Answer>, Problem> {
     found.registries(app);
     found.policy(app);
     found.docker(app);
+    found.pulls(app, args);
+    for registry in &args.unreachable {
+        found.reach(app, registry);
+    }
     let problems = found.0.iter().filter(|check| check.state == "problem").count();
     let finding = (problems > 0).then(|| Problem::new(Code::Findings).fact("problems", problems));
     Ok(Box::new(Examined { report: DoctorReport { checks: found.0 }, finding }))
@@ -213,6 +225,63 @@ impl Findings {
                 Err(("problem", why.to_owned())),
                 &format!("trust help {}", Code::ContentTrustIgnored.id()),
             );
+        }
+    }
+}
+
+/// How long a registry that must not answer is waited for.
+const REACH: Duration = Duration::from_secs(5);
+
+impl Findings {
+    /// How container tools pull what is pinned. Asked for nothing, only what is wrong is told: many machines have none.
+    fn pulls(&mut self, app: &App, args: &Doctor) {
+        let is_asked = args.node_root.is_some() || args.gate.is_some();
+        let own = |name: &str| app.environment.raw(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+        let (homes, registries_conf) = match &args.node_root {
+            // What the users of another machine have set is not known here.
+            Some(root) if root != Path::new("/") => (vec![PathBuf::from("/root")], None),
+            _ => (own("HOME").into_iter().collect(), own("CONTAINERS_REGISTRIES_CONF")),
+        };
+        let question = Question {
+            root: Root::at(args.node_root.as_deref().unwrap_or(Path::new("/"))),
+            homes,
+            registries_conf: registries_conf.and_then(|path| std::path::absolute(path).ok()),
+            names: app.settings.pins.iter().filter_map(|pin| Name::of(&pin.collection)).collect(),
+            gate: args.gate.clone(),
+        };
+        for finding in node::look(&question) {
+            let result = match finding.state {
+                State::Fine => Ok(finding.found),
+                State::Note => Err(("warning", finding.found)),
+                State::Unknown if !is_asked => Err(("warning", finding.found)),
+                State::Unknown | State::Around => Err(("problem", finding.found)),
+            };
+            if is_asked || !matches!(finding.state, State::Fine | State::Note) {
+                self.add(finding.tool, result, &finding.fix);
+            }
+        }
+    }
+
+    /// A registry behind a gate must not answer here: else whoever pulls can go straight to it.
+    fn reach(&mut self, app: &App, registry: &str) {
+        if app.settings.offline.value {
+            return self.add("reach", Err(("warning", "not tried: offline".to_owned())), "run it with network");
+        }
+        let place = registry.split_once("://").map_or(registry, |(_, rest)| rest).trim_end_matches('/');
+        let has_port = place.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok());
+        let place = if has_port { place.to_owned() } else { format!("{place}:443") };
+        let connected = app.wait(async {
+            let tried = tokio::time::timeout(REACH, tokio::net::TcpStream::connect(place.as_str())).await;
+            Ok(matches!(tried, Ok(Ok(_))))
+        });
+        match connected {
+            Ok(true) => {
+                let found = format!("{place} answers: images can be pulled straight from it, around the gate");
+                let fix = "let the network allow only the gate and those who push to reach the registry";
+                self.add("reach", Err(("problem", found)), fix);
+            }
+            Ok(false) => self.add("reach", Ok(format!("{place} cannot be reached from here")), ""),
+            Err(problem) => self.problem("reach", &place, &problem),
         }
     }
 }

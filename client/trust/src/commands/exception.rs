@@ -62,7 +62,7 @@ fn environment(text: &str) -> Result<Option<Environment>, Problem> {
 
 /// Rules that nobody signed cannot be lifted: a misspelt id would lift nothing when it is needed.
 fn check_rules(policy: &Policy, rules: &[String]) -> Result<(), Problem> {
-    let known: Vec<&str> = policy.rules().map(|rule| rule.id.as_str()).collect();
+    let known: Vec<&str> = policy.deciding_rules().map(|rule| rule.id.as_str()).collect();
     let Some(unknown) = rules.iter().find(|id| !known.contains(&id.as_str())) else { return Ok(()) };
     let identity = policy.identity();
     let mut problem = fault::usage(&format!("no rule `{}` is in force", style::plain(unknown)))

@@ -41,7 +41,7 @@ pub(super) fn verified(app: &App, image: &Reference) -> Result<VerifiedImage, St
 
 /// What naming a rule that permits means.
 pub(super) fn of_rules(policy: &Policy, named: &[String]) -> Vec<String> {
-    let permits = policy.rules().filter(|rule| rule.effect == Effect::Permit && named.contains(&rule.id));
+    let permits = policy.deciding_rules().filter(|rule| rule.effect == Effect::Permit && named.contains(&rule.id));
     permits
         .map(|rule| {
             format!(

@@ -14,8 +14,18 @@ use crate::settings::environment::VARIABLES;
 use crate::style::{self, Style};
 
 /// The topics beside commands and error ids.
-pub const TOPICS: [&str; 9] =
-    ["config", "environment", "errors", "exceptions", "exit-codes", "key-uris", "labels", "policy", "references"];
+pub const TOPICS: [&str; 10] = [
+    "config",
+    "environment",
+    "errors",
+    "exceptions",
+    "exit-codes",
+    "key-uris",
+    "labels",
+    "manifests",
+    "policy",
+    "references",
+];
 
 /// A text to read.
 pub struct Topic {
@@ -32,6 +42,7 @@ pub fn run(args: &Help) -> Result<Topic, Problem> {
         "references" => include_str!("../topics/references.txt").to_owned(),
         "key-uris" => include_str!("../topics/key-uris.txt").to_owned(),
         "policy" => format!("{}\n{}", include_str!("../topics/policy.txt"), command(&args.topic).unwrap_or_default()),
+        "manifests" => include_str!("../topics/manifests.txt").to_owned(),
         "exceptions" => include_str!("../topics/exceptions.txt").to_owned(),
         "labels" => format!("{}\n{}", include_str!("../topics/labels.txt"), command(&args.topic).unwrap_or_default()),
         "environment" => environment(),
@@ -138,6 +149,13 @@ mod tests {
         assert!(help(&["policy"]).unwrap().text.contains("publish"));
         assert!(help(&["labels"]).unwrap().text.contains("check"));
         assert!(help(&["sign"]).unwrap().text.contains("--expect"));
+        let manifests = help(&["manifests"]).unwrap().text;
+        let examples: Vec<&str> = manifests.lines().filter_map(|line| line.strip_prefix("  trust ")).collect();
+        assert_eq!(examples.len(), 3);
+        for line in examples {
+            let words = std::iter::once("trust").chain(line.split(' '));
+            assert!(Cli::command().try_get_matches_from(words).is_ok(), "{line}");
+        }
         assert!(help(&["key", "generate"]).unwrap().text.contains("--type"));
         assert_eq!(help(&["nothing"]).err().unwrap().code, Code::Usage);
     }

@@ -166,9 +166,13 @@ pub fn checked_text(checked: &PolicyChecked, folder: Option<&Path>) -> String {
             trust_policy::Effect::Permit => "permit",
             trust_policy::Effect::Forbid => "forbid",
         };
+        let effect = match rule.mode {
+            trust_policy::RuleMode::Enforce => effect.to_owned(),
+            mode => format!("{effect} ({})", mode.as_str()),
+        };
         let path = folder.map_or(rule.path.clone(), |f| folder::on_disk(f, &rule.path).display().to_string());
         let place = format!("{}:{}", style::plain(&path), rule.line);
-        rows.push(vec![style::plain(&rule.id), effect.to_owned(), place, said]);
+        rows.push(vec![style::plain(&rule.id), effect, place, said]);
     }
     let mut text = style::table(&rows);
     if !checked.dictionary.is_empty() {

@@ -1,5 +1,5 @@
-//! `trust verify --manifests`: every image in Kubernetes manifests, verified once, told by file and line; `--pin` writes the
-//! verified digests behind the tags.
+//! `trust verify --manifests`: every image in Kubernetes manifests and compose files, verified once, told by file and line;
+//! `--pin` writes the verified digests behind the tags.
 //!
 //! Invariants: no image found is no success; one image, file or document that is refused, and nothing at all is written.
 
@@ -17,7 +17,8 @@ use crate::app::App;
 use crate::cli::images::Verify;
 use crate::manifests::files::{self, Input};
 use crate::manifests::pin::{self, Pins};
-use crate::manifests::{self, MAX_IMAGES, MAX_KEPT, Scan};
+use crate::manifests::yaml::At;
+use crate::manifests::{self, MAX_IMAGES, MAX_KEPT, Scan, compose, helm};
 use crate::output::{ManifestPlace, ManifestsReport};
 use crate::printer::Answer;
 use crate::style::{self, Style};
@@ -27,6 +28,15 @@ pub fn run(app: &App, args: &Verify, from: &Path) -> Result<Box<dyn Answer>, Pro
     let (inputs, mut unreadable) = files::read(from)?;
     let (mut scanned, mut kept) = (Vec::new(), 0_usize);
     for input in inputs {
+        if let Some(line) = helm::first_action(input.body()) {
+            let at = At { line, column: 1 };
+            unreadable.push(helm::template(manifests::refused_at(
+                &input.name,
+                at,
+                &"this is a template, and no manifest",
+            )));
+            continue;
+        }
         match manifests::scan(input.body()) {
             Ok(mut scan) => {
                 if scan.images.is_empty() {
@@ -40,9 +50,14 @@ pub fn run(app: &App, args: &Verify, from: &Path) -> Result<Box<dyn Answer>, Pro
                 unreadable.extend(scan.faults.iter().map(|(at, f)| manifests::not_known(&input.name, *at, f)));
                 scanned.push((input, scan));
             }
-            Err(error) => unreadable.push(manifests::refused_at(&input.name, error.at, &error.why)),
+            Err(error) => {
+                let problem = manifests::refused_at(&input.name, error.at, &error.why);
+                let is_template = input.body().contains("{{");
+                unreadable.push(if is_template { helm::template(problem) } else { problem });
+            }
         }
     }
+    unreadable.extend(compose::without_image(&scanned));
     let count: usize = scanned.iter().map(|(_, scan)| scan.images.len()).sum();
     if count > MAX_IMAGES {
         return Err(manifests::refused(&from.display().to_string(), &format!("more than {MAX_IMAGES} images")));
@@ -116,6 +131,7 @@ fn looks(app: &App, args: &Verify, scanned: &[(Input, Scan)]) -> Result<Looks, P
         let judged = match image {
             Err(why) => {
                 let problem = Problem::new(Code::BadReference).headline(why).fact("given", format!("`{text}`"));
+                let problem = if text.contains("{{") { helm::template(problem) } else { problem };
                 Judged { json: problem.json(), problem: Some(problem), digest: String::new(), addition: None }
             }
             Ok(image) => {

@@ -2,7 +2,7 @@
 //!
 //! Invariant: every `.yaml`, `.yml` and `.json` file below the folder is read whole, or the run is an error: also one that is
 //! too large, no text, or a link out of the folder. Names that begin with a dot are no exception: kubectl applies them. Only
-//! folders called `.git` are left out.
+//! folders called `.git` are left out. What kustomize, Helm or helmfile make manifests from is an error.
 
 use std::collections::BTreeSet;
 use std::io::Read;
@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use trust_reader::verdict::Problem;
 
-use super::{is_kustomization, kustomization, refused};
+use super::{helm, is_kustomization, kustomization, refused};
 use crate::settings::paths;
 
 /// Largest file, in bytes.
@@ -54,9 +54,15 @@ pub fn read(from: &Path) -> Result<(Vec<Input>, Vec<Problem>), Problem> {
     if !metadata.is_dir() {
         // What a link leads to is what `--pin` replaces, and not the link. A pipe has no other name.
         let real = if metadata.is_file() { from.canonicalize().ok() } else { None };
+        if let Some(chart) = real.as_deref().and_then(helm::chart_of) {
+            return Err(helm::chart(&chart));
+        }
         return Ok((vec![read_file(real.as_deref().unwrap_or(from), from)?], Vec::new()));
     }
     let top = from.canonicalize().map_err(|e| crate::fault::file(from, &e))?;
+    if let Some(chart) = helm::chart_of(&top) {
+        return Err(helm::chart(&chart));
+    }
     let mut search = Search { seen: BTreeSet::from([top.clone()]), top, ..Search::default() };
     search.folder(from, 0)?;
     let (mut inputs, mut problems, mut bytes) = (Vec::new(), search.problems, 0_usize);
@@ -81,6 +87,12 @@ fn read_file(real: &Path, name: &Path) -> Result<Input, Problem> {
     let shown = name.display().to_string();
     if is_kustomization(name) || is_kustomization(real) {
         return Err(kustomization(&shown));
+    }
+    if helm::is_helmfile(name) || helm::is_helmfile(real) {
+        return Err(helm::helmfile(&shown));
+    }
+    if helm::is_chart_file(name) || helm::is_chart_file(real) {
+        return Err(helm::chart(name.parent().unwrap_or(name)));
     }
     let file = paths::open_now(real).map_err(|e| crate::fault::file(name, &e))?;
     let text = read_text(file, &shown, name)?;
@@ -123,6 +135,11 @@ impl Search {
             }
         }
         names.sort();
+        // Its values and templates are no manifests, and what they make depends on more than the folder.
+        if names.iter().any(|path| helm::is_chart_file(path)) {
+            self.problems.push(helm::chart(folder));
+            return Ok(());
+        }
         for path in names {
             if path.file_name().is_some_and(|name| name == ".git") {
                 continue;

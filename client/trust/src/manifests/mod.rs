@@ -1,11 +1,14 @@
-//! Kubernetes manifests on disk: every image in them, with its file and line.
+//! Kubernetes manifests and compose files on disk: every image in them, with its file and line.
 //!
 //! Invariant: an image is found, or its file or document is an error; nothing is passed over because it cannot be read, is
 //! too large, or is of a kind that is not known and has something in it that is called as images are. Only kinds of
-//! Kubernetes without images, and what has nothing of that name, are counted and left alone.
+//! Kubernetes without images, and what has nothing of that name, are counted and left alone. A document with `services` or
+//! `include` is one for compose; if kubectl could take it for its own as well, it is an error.
 //! Deliberately absent: verifying the images, and templates (`kustomize build | …` and `helm template | …` give manifests).
 
+pub mod compose;
 pub mod files;
+pub mod helm;
 pub mod pin;
 pub mod yaml;
 
@@ -14,6 +17,7 @@ use trust_image::workload::{self, Path as Place, Step, WorkloadError};
 use trust_reader::catalogue::Code;
 use trust_reader::verdict::Problem;
 
+use compose::Parts;
 use yaml::{At, NodeId, Tree};
 
 /// Images in all files of one run.
@@ -53,6 +57,8 @@ pub struct Scan {
     pub without: usize,
     /// Documents whose images are not known.
     pub faults: Vec<(At, Fault)>,
+    /// Services of compose documents.
+    pub compose: Parts,
 }
 
 impl Scan {
@@ -90,6 +96,14 @@ pub enum Fault {
         /// The first place of it.
         path: String,
     },
+    /// What compose says.
+    #[error("{path} {why}")]
+    Compose {
+        /// The place.
+        path: Place,
+        /// What is wrong with it.
+        why: compose::Why,
+    },
     /// A container without image.
     #[error("{object} has no image at {path}")]
     NoImage {
@@ -100,11 +114,29 @@ pub enum Fault {
     },
 }
 
+impl Fault {
+    /// The place in the document, where it is known as steps.
+    fn place(&self) -> Option<&Place> {
+        match self {
+            Self::Compose { path, .. } => Some(path),
+            _ => None,
+        }
+    }
+}
+
 /// Finds the images in the text of a file (without byte order mark).
 pub fn scan(text: &str) -> Result<Scan, yaml::YamlError> {
     let tree = Tree::read(text)?;
     let values = tree.values()?;
-    let mut scan = Scan { tree, values, images: Vec::new(), documents: 0, without: 0, faults: Vec::new() };
+    let mut scan = Scan {
+        tree,
+        values,
+        images: Vec::new(),
+        documents: 0,
+        without: 0,
+        faults: Vec::new(),
+        compose: Parts::default(),
+    };
     let roots = scan.tree.roots().to_vec();
     for (document, (root, value)) in roots.iter().zip(&scan.values).enumerate() {
         if value.is_null() {
@@ -112,27 +144,59 @@ pub fn scan(text: &str) -> Result<Scan, yaml::YamlError> {
         }
         scan.documents = scan.documents.saturating_add(1);
         let begin = scan.tree.node(*root).map_or(At { line: 1, column: 1 }, |node| node.at);
-        match images_of(value) {
-            Err(fault) => scan.faults.push((begin, fault)),
-            Ok(places) if places.is_empty() => scan.without = scan.without.saturating_add(1),
-            Ok(places) => {
-                for (object, place) in places {
-                    let found = scan.tree.find(*root, place.path.steps());
-                    let Some((node, written)) = found.and_then(|id| Some((id, scan.tree.node(id)?))) else {
-                        scan.faults.push((begin, Fault::NoImage { object, path: place.path.to_string() }));
-                        continue;
-                    };
-                    let at = written.at;
-                    scan.images.push(Found { at, document, object, path: place.path, image: place.image, node });
-                }
+        let places = match images_of(value, &scan.tree, *root, &mut scan.compose) {
+            Ok(places) => places,
+            Err(fault) => {
+                let at = fault.place().and_then(|path| written_at(&scan.tree, *root, path)).unwrap_or(begin);
+                scan.faults.push((at, fault));
+                continue;
             }
+        };
+        if places.is_empty() {
+            scan.without = scan.without.saturating_add(1);
+        }
+        for (object, place) in places {
+            let found = scan.tree.find(*root, place.path.steps());
+            let Some((node, written)) = found.and_then(|id| Some((id, scan.tree.node(id)?))) else {
+                scan.faults.push((begin, Fault::NoImage { object, path: place.path.to_string() }));
+                continue;
+            };
+            let at = written.at;
+            scan.images.push(Found { at, document, object, path: place.path, image: place.image, node });
         }
     }
     Ok(scan)
 }
 
+/// Where a place, or the innermost part of it that is there, is written.
+fn written_at(tree: &Tree, root: NodeId, path: &Place) -> Option<At> {
+    let steps = path.steps();
+    let found = (0..=steps.len()).rev().find_map(|count| tree.find(root, steps.get(..count)?))?;
+    tree.node(found).map(|node| node.at)
+}
+
 /// The images of one document, each with its object.
-fn images_of(value: &Value) -> Result<Vec<(String, workload::Place)>, Fault> {
+fn images_of(
+    value: &Value,
+    tree: &Tree,
+    root: NodeId,
+    parts: &mut Parts,
+) -> Result<Vec<(String, workload::Place)>, Fault> {
+    if compose::is_compose(value)? {
+        let services = compose::services(value)?;
+        parts.with.extend(services.with);
+        for service in services.without {
+            let steps = ["services".to_owned(), service.clone()].map(|name| Step::Member(name.into()));
+            let at = written_at(tree, root, &steps.into_iter().collect()).unwrap_or(At { line: 1, column: 1 });
+            parts.without.push((at, service));
+        }
+        return Ok(services.images);
+    }
+    kubernetes(value)
+}
+
+/// The images of a document for Kubernetes.
+fn kubernetes(value: &Value) -> Result<Vec<(String, workload::Place)>, Fault> {
     let wrapped;
     let object = match value {
         Value::Object(_) => value,
@@ -221,6 +285,7 @@ pub fn not_known(file: &str, at: At, fault: &Fault) -> Problem {
                 "a kind of others: a gate in the cluster checks its Pods when they are made",
             ])
         }
+        Fault::Compose { why, .. } => compose::advised(problem, *why),
         Fault::Workload(WorkloadError::Kustomization { .. }) => for_kustomize(problem),
         Fault::Workload(WorkloadError::NoList { .. } | WorkloadError::ListAndObject { .. }) => problem
             .cause("to kubectl every object with `items` is a list, and nothing else in it is applied")

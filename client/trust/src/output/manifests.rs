@@ -1,4 +1,4 @@
-//! The answer about Kubernetes manifests.
+//! The answer about Kubernetes manifests and compose files.
 
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -40,7 +40,7 @@ pub struct ManifestPlace {
     pub column: usize,
     /// The document in the file, from 1.
     pub document: usize,
-    /// The kind and name of the object.
+    /// The kind and name of the object; `service NAME` in a compose file.
     pub object: String,
     /// The place in the object: `spec.template.spec.containers[0].image`.
     pub path: String,

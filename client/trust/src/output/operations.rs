@@ -63,7 +63,8 @@ pub struct DoctorReport {
 /// One thing that was looked at.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct DoctorCheck {
-    /// What: `client`, `keys`, `collection`, `server` and `mirror` (where there are mirrors), `registry`, `policy`, `docker`.
+    /// What: `client`, `keys`, `collection`, `server` and `mirror` (where there are mirrors), `registry`, `policy`, `docker`;
+    /// `containers`, `containerd` and `docker` for what these tools do when they pull; `reach` for a registry behind a gate.
     pub name: String,
     /// `ok`, `warning` or `problem`.
     pub state: String,

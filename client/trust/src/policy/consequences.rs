@@ -2,7 +2,8 @@
 //!
 //! Invariants: whether a change opens or closes something is not guessed. A rule that forbids must stay as it is; one that
 //! permits must neither come, change nor leave; a governed label, a value and what it is fit for must stay: else it is named
-//! here. A new rule that forbids only closes, and is not named. What is only said of a rule (title, reason, contact) is
+//! here. A new rule that forbids only closes, and is not named; nor
+//! is one that is in trial and decides nothing. What is only said of a rule (title, reason, contact) is
 //! no part of it.
 
 use std::collections::BTreeMap;
@@ -13,12 +14,20 @@ use trust_policy::{Cloud, Dictionary, Effect, Policy, RuleInfo};
 /// What changes, in words, rules first.
 pub fn between(old: &Policy, new: &Policy) -> Vec<String> {
     let by_id = |policy: &'_ Policy| -> BTreeMap<String, RuleInfo> {
-        policy.rules().map(|rule| (rule.id.clone(), rule.clone())).collect()
+        policy.deciding_rules().map(|rule| (rule.id.clone(), rule.clone())).collect()
     };
     let (before, after) = (by_id(old), by_id(new));
+    let tried: BTreeMap<&str, &str> = new.rules().map(|rule| (rule.id.as_str(), rule.mode.as_str())).collect();
     let mut found = Vec::new();
     for (id, rule) in &before {
         match (after.get(id), rule.effect) {
+            (None, effect) if tried.contains_key(id.as_str()) => {
+                let does = if effect == Effect::Forbid { "forbids" } else { "permits" };
+                let mode = tried.get(id.as_str()).copied().unwrap_or_default();
+                found.push(format!(
+                    "the rule {id}, which {does}, does not decide any more: it is in trial (@mode {mode})"
+                ));
+            }
             (None, Effect::Forbid) => found.push(format!("the rule {id}, which forbids, leaves")),
             (None, Effect::Permit) => {
                 found.push(format!("the rule {id}, which permits, leaves: what it alone permitted is denied"));

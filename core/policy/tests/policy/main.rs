@@ -18,3 +18,4 @@ mod second;
 mod shipped;
 mod table;
 mod traps;
+mod trial;

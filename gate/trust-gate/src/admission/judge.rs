@@ -8,13 +8,13 @@
 use std::collections::{BTreeSet, HashMap};
 use std::time::Instant;
 
-use trust_image::workload::{self, Path, Place};
+use trust_image::workload::{Path, Place};
 use trust_image::{Digest, Reference};
 use trust_reader::verdict::is_unprintable;
 
 use super::patch::{self, Operation as Change};
 use super::review::{Answer, Operation, Review};
-use crate::config::{AdmissionConfig, Mode, Pin, Recheck};
+use crate::config::{AdmissionConfig, Mode, Pin, Recheck, Tags};
 use crate::decides::{Asked, Decides, Verdict};
 
 /// Longest warning, in characters: kubectl and the API server cut longer ones.
@@ -23,6 +23,8 @@ pub const MAX_WARNING_CHARS: usize = 120;
 pub const MAX_WARNINGS: usize = 30;
 /// Failures that a message tells one by one.
 const MAX_TOLD: usize = 20;
+/// Longest text of reasons in the cluster's audit, in characters.
+const MAX_AUDIT_CHARS: usize = 1_000;
 /// Longest image in a message, in characters.
 const MAX_IMAGE_CHARS: usize = 300;
 /// The subresource by which `kubectl debug` adds containers.
@@ -46,11 +48,13 @@ pub struct Rules {
     pub recheck: Recheck,
     /// Where tags get digests.
     pub pin: Pin,
+    /// A Pod with a tag alone.
+    pub tags: Tags,
 }
 
 impl From<&AdmissionConfig> for Rules {
     fn from(config: &AdmissionConfig) -> Self {
-        Self { mode: config.mode, recheck: config.recheck_unchanged, pin: config.pin }
+        Self { mode: config.mode, recheck: config.recheck_unchanged, pin: config.pin, tags: config.tags }
     }
 }
 
@@ -64,6 +68,8 @@ struct Findings {
     exceptions: BTreeSet<String>,
     changes: Vec<Change>,
     digests: Vec<Digest>,
+    /// Whether a Pod keeps a tag without digest.
+    unpinned: bool,
     environment: String,
     policy: Option<String>,
 }
@@ -75,15 +81,14 @@ pub fn answer(review: &Review, door: Door, rules: Rules, decider: &dyn Decides, 
         // Nothing is started by either.
         Operation::Delete | Operation::Connect => return Answer::allow(),
     }
-    let mut places = match workload::images(&review.object) {
+    let mut places = match review.places() {
         Ok(places) => places,
         Err(error) => {
             let failures = vec![format!("the images of this object cannot be told: {error}")];
             return Findings { failures, ..Findings::default() }.answer(rules.mode);
         }
     };
-    let standing =
-        if review.operation == Operation::Update { Standing::of(&review.old_object) } else { Standing::default() };
+    let standing = if review.operation == Operation::Update { Standing::of(review) } else { Standing::default() };
     let unchanged = review.operation == Operation::Update && places.iter().all(|place| standing.has(place));
     // What is on its way out may lose its finalizers; but its containers may still be started anew.
     if unchanged && (rules.recheck == Recheck::Never || review.is_deletion()) {
@@ -97,10 +102,16 @@ pub fn answer(review: &Review, door: Door, rules: Rules, decider: &dyn Decides, 
         true => Mode::Warn,
         false => rules.mode,
     };
+    let nothing = places.is_empty() && review.is_described();
     let mut findings = look(review, &places, door, Rules { mode, ..rules }, decider, deadline);
     if unchanged {
         // Many fields of what exists already cannot be changed; and it did not ask for it.
         findings.changes.clear();
+    }
+    if nothing {
+        let text =
+            format!("nothing stands on the paths of {} that the gate looks at; its Pods are decided on", review.kind);
+        findings.warnings.extend(warnings(&text));
     }
     findings.answer(mode)
 }
@@ -121,10 +132,8 @@ pub fn refused(rules: Rules, why: String) -> Answer {
 struct Standing(HashMap<Path, String>);
 
 impl Standing {
-    /// An old object that cannot be read vouches for nothing.
-    fn of(old: &serde_json::Value) -> Self {
-        let places = workload::images(old).unwrap_or_default();
-        Self(places.into_iter().map(|place| (place.path, place.image)).collect())
+    fn of(review: &Review) -> Self {
+        Self(review.old_places().into_iter().map(|place| (place.path, place.image)).collect())
     }
 
     fn has(&self, place: &Place) -> bool {
@@ -155,15 +164,16 @@ fn look(
             let asked = Asked {
                 image: &place.image,
                 namespace: review.namespace.as_deref(),
+                door: "admission",
                 whom: &review.user,
                 dry_run: review.dry_run,
                 mode: rules.mode,
-                digest_only: door == Door::Validate && review.is_pod(),
+                digest_only: door == Door::Validate && review.is_pod() && rules.tags == Tags::Deny,
             };
             decided.insert(&place.image, decider.decide(&asked));
         }
         if let Some(verdict) = decided.get(place.image.as_str()) {
-            findings.take(review, place, verdict, door, rules.pin);
+            findings.take(review, place, verdict, door, rules);
         }
     }
     findings.digests = decided.values().filter_map(|verdict| verdict.digest).collect();
@@ -181,10 +191,13 @@ impl Findings {
         }
     }
 
-    fn take(&mut self, review: &Review, place: &Place, verdict: &Verdict, door: Door, pin: Pin) {
+    fn take(&mut self, review: &Review, place: &Place, verdict: &Verdict, door: Door, rules: Rules) {
         let image = shown(&place.image);
         self.environment.clone_from(&verdict.environment);
         self.policy.clone_from(&verdict.policy);
+        for trial in &verdict.trials {
+            self.warnings.extend(warnings(&format!("{} {image}: {trial}", place.path)));
+        }
         let Some(digest) = &verdict.digest else {
             self.failures.push(format!("{} {image}: {}", place.path, verdict.line));
             return;
@@ -200,17 +213,28 @@ impl Findings {
         if pinned == place.image {
             return;
         }
+        let is_pinned = match rules.pin {
+            Pin::Workloads => true,
+            Pin::Pods => review.is_pod(),
+            Pin::Off => false,
+        };
         match door {
-            Door::Mutate if pin == Pin::Workloads || review.is_pod() => {
+            Door::Mutate if is_pinned => {
                 self.changes.extend(patch::replace(&place.path, &place.image, &pinned));
             }
             Door::Mutate => {}
+            Door::Validate if review.is_pod() && rules.tags == Tags::Allow => self.unpinned = true,
             // A Pod is what runs: with a tag alone its node would take what the registry says, and not what was verified.
             Door::Validate if review.is_pod() => self.failures.push(format!(
                 "{} {image}: verified as {digest}, but the Pod names the tag alone; let the webhook /mutate run first, or name {}",
                 place.path,
                 shown(&pinned),
             )),
+            // Said where it is written, and not only in the events of what makes the Pods.
+            Door::Validate if rules.pin == Pin::Off && rules.tags == Tags::Deny => {
+                let text = format!("{} {image} names a tag alone, and nothing pins it here: its Pods will be denied", place.path);
+                self.warnings.extend(warnings(&text));
+            }
             Door::Validate => {}
         }
     }
@@ -238,6 +262,12 @@ impl Findings {
             let digests: Vec<String> = self.digests.iter().take(MAX_TOLD).map(ToString::to_string).collect();
             answer.audit.insert("digests", digests.join(" "));
         }
+        if self.unpinned {
+            answer.audit.insert("unpinned", "true".to_owned());
+        }
+        if !self.failures.is_empty() && mode != Mode::Enforce {
+            answer.audit.insert("reasons", told(&self.failures).chars().take(MAX_AUDIT_CHARS).collect());
+        }
         match mode {
             _ if self.failures.is_empty() => {
                 answer.allowed = true;
@@ -252,13 +282,17 @@ impl Findings {
                     .extend(self.failures.iter().flat_map(|text| warnings(&format!("would be denied: {text}"))));
             }
         }
+        if mode == Mode::Audit {
+            // Whoever deploys sees nothing of a gate that is only tried out.
+            answer.warnings.clear();
+        }
         answer.warnings.truncate(MAX_WARNINGS);
         answer
     }
 }
 
 /// All failures in one message.
-fn told(failures: &[String]) -> String {
+pub(super) fn told(failures: &[String]) -> String {
     if let [only] = failures {
         return one_line(only);
     }
@@ -299,12 +333,12 @@ fn warnings(text: &str) -> Vec<String> {
 }
 
 /// No line break and nothing that steers a terminal.
-fn one_line(text: &str) -> String {
+pub(super) fn one_line(text: &str) -> String {
     text.chars().map(|c| if is_unprintable(c) { ' ' } else { c }).collect()
 }
 
 /// An image as a message shows it: escaped, and not the whole of a very long one.
-fn shown(image: &str) -> String {
+pub(super) fn shown(image: &str) -> String {
     let mut text = String::new();
     for (i, c) in image.chars().enumerate() {
         if i >= MAX_IMAGE_CHARS {

@@ -1,18 +1,19 @@
 //! The door of Kubernetes: validating and mutating admission webhook over TLS.
 //!
-//! `POST /mutate` and `POST /validate` take an `AdmissionReview`; `GET /livez`, `GET /readyz`. Allow and deny are both 200;
+//! `POST /mutate` and `POST /validate` take an `AdmissionReview`; `GET /livez`, `GET /readyz`. Where the configuration says
+//! so, `POST /imagereview` takes an `ImageReview`, and `POST /gatekeeper/…` what Gatekeeper asks. Allow and deny are both 200;
 //! any other status is a failed call, which `failurePolicy` of the cluster decides, so that it is given only to what no
 //! API server sends: whoever makes an object that is over a limit gets a denial. Each answer comes before the API server
 //! stops waiting. Memory is bounded: a body, all bodies together, and the reviews that are judged at once. Deliberately absent: certificates of clients (whoever asks learns only whether an image may run), and calls to
 //! the API server.
 
 mod body;
+pub mod image_review;
 mod inline;
 pub mod judge;
 pub mod patch;
 pub mod review;
 
-use std::future::Future;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -24,24 +25,23 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderValue, Request, StatusCode, Uri};
-use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
-use trust_listen::{Certificate, TlsError};
+use trust_image::workload::custom::CustomKinds;
 
 use self::body::Room;
 use self::inline::Workers;
 use self::judge::{Door, Rules};
 use self::review::{MAX_REVIEW_LEN, Review, ReviewError};
-use crate::config::AdmissionConfig;
+use crate::config::{AdmissionConfig, GatekeeperConfig};
 use crate::decides::Decides;
-use crate::health;
+use crate::{gatekeeper, health};
 
 /// How long a decision may take if the caller does not say how long it waits, and the longest that it may say.
 const WAIT: Duration = Duration::from_secs(10);
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
-/// How often the certificate's files are looked at.
-const LOOK: Duration = Duration::from_secs(2);
+/// The same for Gatekeeper, which does not say it: its mutating webhook gives all providers together one second.
+const GATEKEEPER_WAIT: Duration = Duration::from_millis(800);
 /// Reviews that are read and decided at the same time: each takes as much memory as the limits of reading allow.
 const JUDGED_AT_ONCE: usize = 4;
 
@@ -51,6 +51,9 @@ const JSON: HeaderValue = HeaderValue::from_static("application/json");
 pub struct Admission {
     decider: Arc<dyn Decides>,
     rules: Rules,
+    kinds: Arc<CustomKinds>,
+    gatekeeper: Option<GatekeeperConfig>,
+    image_review: bool,
     room: Room,
     judging: Arc<Semaphore>,
     workers: Arc<Workers>,
@@ -58,10 +61,35 @@ pub struct Admission {
 }
 
 impl Admission {
-    /// A door with these rules.
+    /// A door with these rules, for the kinds of Kubernetes and the API server alone.
     pub fn new(decider: Arc<dyn Decides>, rules: Rules) -> Arc<Self> {
-        let (room, judging) = (Room::new(), Arc::new(Semaphore::new(JUDGED_AT_ONCE)));
-        Arc::new(Self { decider, rules, room, judging, workers: Workers::new(), leaving: AtomicBool::new(false) })
+        Arc::new(Self::with(decider, rules, Arc::default(), None, false))
+    }
+
+    /// A door as it is configured.
+    pub fn configured(decider: Arc<dyn Decides>, config: &AdmissionConfig) -> Arc<Self> {
+        let (kinds, gatekeeper) = (Arc::clone(&config.kinds), config.gatekeeper.clone());
+        Arc::new(Self::with(decider, Rules::from(config), kinds, gatekeeper, config.image_review))
+    }
+
+    fn with(
+        decider: Arc<dyn Decides>,
+        rules: Rules,
+        kinds: Arc<CustomKinds>,
+        gatekeeper: Option<GatekeeperConfig>,
+        image_review: bool,
+    ) -> Self {
+        Self {
+            decider,
+            rules,
+            kinds,
+            gatekeeper,
+            image_review,
+            room: Room::new(),
+            judging: Arc::new(Semaphore::new(JUDGED_AT_ONCE)),
+            workers: Workers::new(),
+            leaving: AtomicBool::new(false),
+        }
     }
 
     /// From now on it is not ready: nobody new is to be sent here.
@@ -71,36 +99,40 @@ impl Admission {
 
     /// Its routes.
     pub fn router(self: &Arc<Self>) -> Router {
-        Router::new()
+        let mut router = Router::new()
             .route("/mutate", post(|state, request| reviewed(state, Door::Mutate, request)))
             .route("/validate", post(|state, request| reviewed(state, Door::Validate, request)))
             .route("/livez", get(|| async { "ok\n" }))
-            .route("/readyz", get(ready))
-            .with_state(Arc::clone(self))
+            .route("/readyz", get(ready));
+        if self.image_review {
+            router = router.route("/imagereview", post(image_reviewed));
+        }
+        if self.gatekeeper.is_some() {
+            router = router.route("/gatekeeper/validate", post(provided)).route("/gatekeeper/mutate", post(provided));
+        }
+        router.with_state(Arc::clone(self))
     }
-}
 
-/// Serves on `listener`, which is bound to `config.listen`, until `stop`; then is not ready for `config.drain`, and lets
-/// running requests end.
-pub async fn run(
-    config: &AdmissionConfig,
-    listener: TcpListener,
-    decider: Arc<dyn Decides>,
-    stop: impl Future<Output = ()>,
-) -> Result<(), TlsError> {
-    let certificate = Certificate::load(&config.certificate, &config.key)?;
-    let acceptor = certificate.acceptor()?;
-    let follower = tokio::spawn(certificate.follow(LOOK));
-    let door = Admission::new(decider, Rules::from(config));
-    let router = door.router();
-    let end = async {
-        stop.await;
-        door.leave();
-        tokio::time::sleep(config.drain).await;
-    };
-    trust_listen::serve(listener, Some(acceptor), router, end).await;
-    follower.abort();
-    Ok(())
+    /// Runs this on a worker, in its turn.
+    async fn in_turn<T: Send + 'static>(
+        self: &Arc<Self>,
+        deadline: Instant,
+        work: impl FnOnce(&Self) -> T + Send + 'static,
+    ) -> Result<T, CallError> {
+        let turn = tokio::time::timeout_at(deadline, Arc::clone(&self.judging).acquire_owned()).await;
+        let Ok(Ok(turn)) = turn else { return Err(CallError::Late) };
+        let worker = Arc::clone(self);
+        let work = self.workers.run(move || {
+            // Kept until the end, also of what nobody waits for any more.
+            let _turn = turn;
+            work(&worker)
+        });
+        match tokio::time::timeout_at(deadline, work).await {
+            Ok(Ok(done)) => Ok(done),
+            Ok(Err(_)) => Err(CallError::Failed),
+            Err(_) => Err(CallError::Undecided),
+        }
+    }
 }
 
 async fn ready(State(door): State<Arc<Admission>>, uri: Uri) -> Response {
@@ -127,7 +159,11 @@ enum CallError {
     NoRoom,
     #[error("{0}")]
     Review(#[from] ReviewError),
-    #[error("the decision failed")]
+    #[error("{0}")]
+    Question(#[from] gatekeeper::NotAQuestion),
+    #[error("no decision in time")]
+    Undecided,
+    #[error("the decision broke off")]
     Failed,
 }
 
@@ -148,8 +184,8 @@ impl IntoResponse for CallError {
         let status = match self {
             Self::ContentType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::Cut | Self::Review(_) => StatusCode::BAD_REQUEST,
-            Self::Late | Self::NoRoom => StatusCode::REQUEST_TIMEOUT,
+            Self::Cut | Self::Review(_) | Self::Question(_) => StatusCode::BAD_REQUEST,
+            Self::Late | Self::NoRoom | Self::Undecided => StatusCode::REQUEST_TIMEOUT,
             Self::Failed => StatusCode::INTERNAL_SERVER_ERROR,
         };
         tracing::warn!("a call failed: {self}");
@@ -184,7 +220,7 @@ async fn reviewed(
     let work = door.workers.run(move || {
         // Kept until the end, also of a decision that nobody waits for any more.
         let _turn = turn;
-        let review = match Review::parse(&body) {
+        let review = match Review::parse_with(&body, &worker.kinds) {
             Ok(review) => review,
             Err(error) => {
                 let error = CallError::Review(error);
@@ -221,6 +257,47 @@ async fn reviewed(
     Ok(reply(bytes))
 }
 
+async fn image_reviewed(State(door): State<Arc<Admission>>, request: Request<Body>) -> Result<Response, CallError> {
+    let (head, body) = request.into_parts();
+    // This plugin says nothing of how long it waits.
+    let deadline = Instant::now() + time_to_answer(&head.uri);
+    if !is_json(&head.headers) {
+        return Err(CallError::ContentType);
+    }
+    let (body, room) = door.room.read(&head.headers, body, deadline).await.map_err(|(error, _)| error)?;
+    let done = door.in_turn(deadline, move |door| {
+        let review = image_review::ImageReview::parse(&body)?;
+        drop((body, room));
+        let answer = image_review::answer(&review, door.rules, door.decider.as_ref(), deadline.into_std());
+        if !answer.allowed {
+            tracing::info!(namespace = review.namespace.as_deref().unwrap_or_default(), "denied: {}", answer.message);
+        }
+        Ok::<_, ReviewError>(image_review::to_json(&answer))
+    });
+    Ok(reply(done.await??))
+}
+
+/// Both ways of Gatekeeper have one answer: the image with its verified digest.
+async fn provided(State(door): State<Arc<Admission>>, request: Request<Body>) -> Result<Response, CallError> {
+    let deadline = Instant::now() + GATEKEEPER_WAIT;
+    let (head, body) = request.into_parts();
+    if !is_json(&head.headers) {
+        return Err(CallError::ContentType);
+    }
+    let (body, room) = door.room.read(&head.headers, body, deadline).await.map_err(|(error, _)| error)?;
+    let question = Arc::new(gatekeeper::Question::parse(&body)?);
+    drop((body, room));
+    let asked = Arc::clone(&question);
+    let done = door.in_turn(deadline, move |door| {
+        let namespace = door.gatekeeper.as_ref().and_then(|config| config.namespace.as_deref());
+        gatekeeper::answer(&asked, namespace, door.decider.as_ref(), deadline.into_std())
+    });
+    Ok(reply(match done.await {
+        Ok(answer) => answer.to_json(&question),
+        Err(error) => gatekeeper::Answer::failed(&error).to_json(&question),
+    }))
+}
+
 fn reply(review: Vec<u8>) -> Response {
     ([(CONTENT_TYPE, JSON)], review).into_response()
 }
@@ -242,6 +319,8 @@ fn is_json(headers: &HeaderMap) -> bool {
     media_type.trim().eq_ignore_ascii_case("application/json")
 }
 
+#[cfg(test)]
+mod attack_tests;
 #[cfg(test)]
 mod mutated_tests;
 #[cfg(test)]

@@ -3,12 +3,16 @@
 //! What is in a mutated review is judged by a walk of its own: another parser (the last of two equal members counts, as in
 //! many readers), pointers written out, and no code of the door.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
+use trust_image::workload::custom::{CustomKind, CustomKinds};
 
+use super::image_review::{self, ImageReview};
 use super::judge::{self, Door, Rules};
 use super::review::Review;
+use crate::gatekeeper;
 use crate::testing::{Fake, digest, is_signed, kinds, object, review};
 
 const MUTATIONS: usize = 2_000;
@@ -56,7 +60,21 @@ fn recorded() -> Vec<Value> {
             all.push(review("UPDATE", new, old));
         }
     }
+    for image in [SIGNED, &pinned, BAD, &forged] {
+        let rollout = |image: &str| {
+            json!({"apiVersion": "argoproj.io/v1", "kind": "Rollout", "metadata": {"name": "web"}, "spec": {
+                "template": {"spec": {"containers": [{"image": image}, {"image": pinned}]}}, "hooks": [{"image": image}]}})
+        };
+        all.push(review("CREATE", rollout(image), Value::Null));
+        all.push(review("UPDATE", rollout(image), rollout(BAD)));
+    }
     all
+}
+
+fn kinds_of_others() -> Arc<CustomKinds> {
+    let (pods, images) = (["spec.template.spec".to_owned()], ["spec.hooks[*].image".to_owned()]);
+    let rollout = CustomKind::new("argoproj.io", "Rollout", &pods, &images).unwrap();
+    Arc::new(CustomKinds::new(vec![rollout]).unwrap())
 }
 
 /// Words that mean something somewhere.
@@ -97,6 +115,13 @@ const WORDS: &[&str] = &[
     "dryRun",
     "ephemeralcontainers",
     "subResource",
+    "Rollout",
+    "argoproj.io/v1",
+    "hooks",
+    "Hooks",
+    "keys",
+    "response",
+    "namespace",
     "",
     "x",
 ];
@@ -231,6 +256,10 @@ fn images(object: &Value) -> Vec<String> {
     for volume in list("volumes") {
         found.extend(volume["image"]["reference"].as_str().map(str::to_owned));
     }
+    if object["kind"] == "Rollout" {
+        let hooks = object.pointer("/spec/hooks").and_then(Value::as_array).cloned().unwrap_or_default();
+        found.extend(hooks.iter().filter_map(|hook| hook["image"].as_str().map(str::to_owned)));
+    }
     found
 }
 
@@ -250,7 +279,7 @@ fn may_be_allowed(text: &[u8], door: Door) -> Result<(), String> {
     if operation == "UPDATE" && is.iter().all(|image| was.contains(image)) {
         return Ok(());
     }
-    if new.pointer("/spec").is_none() && new.pointer("/template").is_none() {
+    if new["kind"] != "Rollout" && new.pointer("/spec").is_none() && new.pointer("/template").is_none() {
         return Err("no spec".to_owned());
     }
     let is_pod = new["kind"] == "Pod";
@@ -269,33 +298,48 @@ fn may_be_allowed(text: &[u8], door: Door) -> Result<(), String> {
     Ok(())
 }
 
-#[test]
-fn two_thousand_mutated_reviews_give_no_allow_for_an_unsigned_image_and_no_panic() {
-    let mut random = Random(SEED);
-    let recorded = recorded();
-    let (mut allowed, mut denied, mut refused) = (0, 0, 0);
-    for round in 0..MUTATIONS {
-        let mut tree = random.pick(&recorded).clone();
-        let mut text = serde_json::to_vec(&tree).unwrap();
-        match round % 3 {
-            0 => (0..=random.below(3)).for_each(|_| mutate_text(&mut text, &mut random)),
-            1 => {
-                (0..=random.below(3)).for_each(|_| mutate_tree(&mut tree, &mut random));
-                text = serde_json::to_vec(&tree).unwrap();
-            }
-            _ => {
-                mutate_tree(&mut tree, &mut random);
-                text = serde_json::to_vec(&tree).unwrap();
-                mutate_text(&mut text, &mut random);
-            }
+/// How many mutations: more for a soak.
+fn mutations() -> usize {
+    std::env::var("SOAK").ok().and_then(|n| n.parse().ok()).unwrap_or(MUTATIONS)
+}
+
+/// Changes a document in one of three ways.
+fn changed(tree: &Value, round: usize, random: &mut Random) -> Vec<u8> {
+    let mut tree = tree.clone();
+    let mut text = serde_json::to_vec(&tree).unwrap();
+    match round % 3 {
+        0 => (0..=random.below(3)).for_each(|_| mutate_text(&mut text, random)),
+        1 => {
+            (0..=random.below(3)).for_each(|_| mutate_tree(&mut tree, random));
+            text = serde_json::to_vec(&tree).unwrap();
         }
+        _ => {
+            mutate_tree(&mut tree, random);
+            text = serde_json::to_vec(&tree).unwrap();
+            mutate_text(&mut text, random);
+        }
+    }
+    text
+}
+
+fn later() -> Instant {
+    Instant::now() + Duration::from_secs(60)
+}
+
+#[test]
+fn mutated_reviews_give_no_allow_for_an_unsigned_image_and_no_panic_soak() {
+    let mut random = Random(SEED);
+    let (recorded, kinds) = (recorded(), kinds_of_others());
+    let (mut allowed, mut denied, mut refused) = (0, 0, 0);
+    let rounds = mutations();
+    for round in 0..rounds {
+        let text = changed(random.pick(&recorded), round, &mut random);
         for door in [Door::Mutate, Door::Validate] {
-            let Ok(review) = Review::parse(&text) else {
+            let Ok(review) = Review::parse_with(&text, &kinds) else {
                 refused += 1;
                 continue;
             };
-            let deadline = Instant::now() + Duration::from_secs(60);
-            let answer = judge::answer(&review, door, Rules::default(), &Fake::default(), deadline);
+            let answer = judge::answer(&review, door, Rules::default(), &Fake::default(), later());
             match answer.allowed {
                 true => allowed += 1,
                 false => denied += 1,
@@ -311,7 +355,85 @@ fn two_thousand_mutated_reviews_give_no_allow_for_an_unsigned_image_and_no_panic
         }
     }
     // A test whose mutations are all refused, or all pass, would show nothing.
-    assert!(allowed > 400 && denied > 400 && refused > 400, "{allowed} {denied} {refused}");
+    let few = rounds / 5;
+    assert!(allowed > few && denied > few && refused > few, "{allowed} {denied} {refused}");
+}
+
+#[test]
+fn mutated_questions_of_gatekeeper_give_no_value_for_an_unsigned_image_and_no_panic_soak() {
+    let mut random = Random(SEED);
+    let pinned = format!("{SIGNED}@{}", digest(SIGNED));
+    let keys = json!([
+        SIGNED,
+        pinned,
+        BAD,
+        "signed.example.com/b:2",
+        "",
+        format!("{SIGNED}@{}", digest("signed.example.com/b:1"))
+    ]);
+    let asked = json!({"apiVersion": "externaldata.gatekeeper.sh/v1beta1", "kind": "ProviderRequest", "request": {"keys": keys}});
+    let (mut answered, mut values, mut refused) = (0, 0, 0);
+    let rounds = mutations();
+    for round in 0..rounds {
+        let text = changed(&asked, round, &mut random);
+        let Ok(question) = gatekeeper::Question::parse(&text) else {
+            refused += 1;
+            continue;
+        };
+        answered += 1;
+        let answer = gatekeeper::answer(&question, None, &Fake::default(), later()).to_json(&question);
+        let answer: Value = serde_json::from_slice(&answer).unwrap();
+        let sent: Value = serde_json::from_slice(&text).unwrap();
+        let keys = sent["request"]["keys"].as_array().cloned().unwrap_or_default();
+        for item in answer["response"]["items"].as_array().unwrap() {
+            let key = item["key"].as_str().unwrap();
+            assert!(keys.iter().any(|sent| sent == key), "round {round}: {key} was not asked for");
+            assert_ne!(item.get("value").is_some(), item.get("error").is_some(), "round {round}: {item}");
+            if let Some(value) = item["value"].as_str() {
+                values += 1;
+                assert!(is_signed(key) && is_signed(value) && value.contains('@'), "round {round}: {item}");
+            }
+        }
+        for key in &keys {
+            assert!(answer["response"]["items"].as_array().unwrap().iter().any(|item| item["key"] == *key), "{key}");
+        }
+    }
+    let few = rounds / 5;
+    assert!(answered > few && values > few && refused > few, "{answered} {values} {refused}");
+}
+
+#[test]
+fn mutated_image_reviews_give_no_allow_for_an_unsigned_image_and_no_panic_soak() {
+    let mut random = Random(SEED);
+    let pinned = format!("{SIGNED}@{}", digest(SIGNED));
+    let recorded: Vec<Value> = [pinned.as_str(), SIGNED, BAD]
+        .map(|image| {
+            json!({"apiVersion": "imagepolicy.k8s.io/v1alpha1", "kind": "ImageReview", "spec": {
+                "containers": [{"image": pinned}, {"image": image}], "namespace": "shop", "annotations": {"x": BAD}}})
+        })
+        .into();
+    let (mut allowed, mut denied, mut refused) = (0, 0, 0);
+    let rounds = mutations();
+    for round in 0..rounds {
+        let text = changed(random.pick(&recorded), round, &mut random);
+        let Ok(review) = ImageReview::parse(&text) else {
+            refused += 1;
+            continue;
+        };
+        let answer = image_review::answer(&review, Rules::default(), &Fake::default(), later());
+        if !answer.allowed {
+            denied += 1;
+            continue;
+        }
+        allowed += 1;
+        let sent: Value = serde_json::from_slice(&text).unwrap();
+        for container in sent["spec"]["containers"].as_array().unwrap_or(&Vec::new()) {
+            let image = container["image"].as_str().unwrap_or_default();
+            assert!(is_signed(image) && image.contains('@'), "round {round}: {image:?} in {sent}");
+        }
+    }
+    let few = rounds / 40;
+    assert!(allowed > few && denied > few && refused > few, "{allowed} {denied} {refused}");
 }
 
 #[test]

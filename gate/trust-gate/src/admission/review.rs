@@ -6,11 +6,14 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 
 use serde::Serialize;
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::{Map, Value};
 use trust_image::json::{self, JsonError};
+use trust_image::workload::custom::CustomKinds;
+use trust_image::workload::{self, Place, WorkloadError};
 
 /// The largest review, in bytes: two objects of 3 MiB, of which each byte may be written as `\u003c`, are more than an API
 /// server takes.
@@ -116,14 +119,24 @@ pub struct Review {
     pub object: Value,
     /// The object as it is; null for CREATE and CONNECT.
     pub old_object: Value,
+    /// The kinds of others that it was read with: of their objects, what stands on their paths was kept.
+    kinds: Arc<CustomKinds>,
 }
 
 impl Review {
-    /// Reads a review. The caller has limited its length to [`MAX_REVIEW_LEN`].
+    /// Reads a review of the kinds of Kubernetes. The caller has limited its length to [`MAX_REVIEW_LEN`].
     pub fn parse(bytes: &[u8]) -> Result<Self, ReviewError> {
-        let Value::Object(mut review) = json::parse_only(bytes, READ, MAX_VALUES)? else {
-            return Err(ReviewError::NotAReview);
+        Self::parse_with(bytes, &Arc::default())
+    }
+
+    /// The same, with the kinds of others that are described.
+    pub fn parse_with(bytes: &[u8], kinds: &Arc<CustomKinds>) -> Result<Self, ReviewError> {
+        let described: Vec<&str> = kinds.members().collect();
+        let read = match described.is_empty() {
+            true => json::parse_only(bytes, READ, MAX_VALUES)?,
+            false => json::parse_only(bytes, &[READ, &described].concat(), MAX_VALUES)?,
         };
+        let Value::Object(mut review) = read else { return Err(ReviewError::NotAReview) };
         if word(&review, "apiVersion", "apiVersion")? != Some(API_VERSION)
             || word(&review, "kind", "kind")? != Some(KIND)
         {
@@ -177,7 +190,23 @@ impl Review {
                 return Err(ReviewError::KindDiffers);
             }
         }
-        Ok(Self { uid, operation, group, kind, name, namespace, subresource, user, dry_run, object, old_object })
+        let kinds = Arc::clone(kinds);
+        Ok(Self { uid, operation, group, kind, name, namespace, subresource, user, dry_run, object, old_object, kinds })
+    }
+
+    /// Every place of an image in the object.
+    pub fn places(&self) -> Result<Vec<Place>, WorkloadError> {
+        workload::images_with(&self.object, &self.kinds)
+    }
+
+    /// Every place of an image in the object as it is. One that cannot be read vouches for nothing.
+    pub fn old_places(&self) -> Vec<Place> {
+        workload::images_with(&self.old_object, &self.kinds).unwrap_or_default()
+    }
+
+    /// Whether the object is of a kind that an operator described.
+    pub fn is_described(&self) -> bool {
+        self.kinds.has(&self.group, &self.kind)
     }
 
     /// Whether the object is a Pod, which is what runs.

@@ -67,7 +67,7 @@ pub(super) fn read(
 }
 
 /// A DNS label, as Kubernetes names namespaces.
-fn is_namespace(name: &str) -> bool {
+pub(super) fn is_namespace(name: &str) -> bool {
     let is_word = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
     (1..=63).contains(&name.len())
         && name.bytes().next().is_some_and(is_word)

@@ -7,8 +7,11 @@
 
 mod admission;
 mod collections;
+mod containerd;
+mod docker;
 mod duration;
 mod environments;
+mod metrics;
 mod registry;
 mod suggest;
 
@@ -24,10 +27,13 @@ use self::collections::CollectionEntry;
 use self::duration::optional_duration;
 use self::suggest::with_suggestion;
 
-pub use self::admission::{AdmissionConfig, Mode, Pin, Recheck};
+pub use self::admission::{AdmissionConfig, GatekeeperConfig, Mode, Pin, Recheck, Tags};
 pub use self::collections::Collection;
+pub use self::containerd::ContainerdConfig;
+pub use self::docker::{DockerConfig, PullByTag};
 pub use self::environments::Environments;
-pub use self::registry::RegistryConfig;
+pub use self::metrics::MetricsConfig;
+pub use self::registry::{Login, RegistryConfig};
 
 /// The largest configuration file, in bytes.
 pub const MAX_FILE_LEN: u64 = 1024 * 1024;
@@ -115,6 +121,12 @@ pub struct Config {
     pub admission: Option<AdmissionConfig>,
     /// The door of the registry.
     pub registry: Option<RegistryConfig>,
+    /// The door of a Docker Engine.
+    pub docker: Option<DockerConfig>,
+    /// The door of containerd.
+    pub containerd: Option<ContainerdConfig>,
+    /// Where metrics are told; `None`: nowhere.
+    pub metrics: Option<MetricsConfig>,
 }
 
 #[derive(Deserialize)]
@@ -145,6 +157,12 @@ struct File {
     admission: Option<AdmissionConfig>,
     #[serde(default)]
     registry: Option<RegistryConfig>,
+    #[serde(default)]
+    docker: Option<DockerConfig>,
+    #[serde(default)]
+    containerd: Option<ContainerdConfig>,
+    #[serde(default)]
+    metrics: Option<MetricsConfig>,
 }
 
 impl Config {
@@ -166,6 +184,16 @@ impl Config {
     /// The section of this door.
     pub fn registry(&self) -> Result<&RegistryConfig, ConfigError> {
         self.registry.as_ref().ok_or(ConfigError::NoSection("registry"))
+    }
+
+    /// The section of this door.
+    pub fn docker(&self) -> Result<&DockerConfig, ConfigError> {
+        self.docker.as_ref().ok_or(ConfigError::NoSection("docker"))
+    }
+
+    /// The section of this door.
+    pub fn containerd(&self) -> Result<&ContainerdConfig, ConfigError> {
+        self.containerd.as_ref().ok_or(ConfigError::NoSection("containerd"))
     }
 }
 
@@ -211,6 +239,8 @@ impl File {
         let at = |path: PathBuf| folder.join(path);
         let admission = self.admission.map(|section| section.complete(folder)).transpose()?;
         let registry = self.registry.map(|section| section.complete(folder)).transpose()?;
+        let docker = self.docker.map(|section| section.complete(folder));
+        let containerd = self.containerd.map(|section| section.complete(folder));
         Ok(Config {
             state: at(self.state),
             log: self.log.map(at),
@@ -223,6 +253,9 @@ impl File {
             environments,
             admission,
             registry,
+            docker,
+            containerd,
+            metrics: self.metrics,
         })
     }
 }

@@ -36,6 +36,46 @@ pub struct RegistryConfig {
     /// Hosts (`HOST[:PORT]`) to which the upstream may redirect blobs, beside its own.
     #[serde(default)]
     pub redirects: BTreeSet<String>,
+    /// Whether pushes and deletions pass to the upstream. They change nothing of what may be pulled.
+    #[serde(default)]
+    pub push: bool,
+    /// Whose login the upstream sees.
+    #[serde(default)]
+    pub login: Login,
+    /// Whether the names of the repositories with signed tags are listed.
+    #[serde(default)]
+    pub catalog: bool,
+}
+
+/// Whose login the upstream sees.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Login {
+    /// The gate's own (`auth`), or none.
+    #[default]
+    Gate,
+    /// Each client's: it is passed on with its requests, and what is in memory is asked for again with it.
+    Pass,
+}
+
+impl RegistryConfig {
+    /// A door that only pulls, with nothing beside.
+    pub fn new(listen: SocketAddr, upstream: &str, host: &str) -> Self {
+        Self {
+            listen,
+            upstream: upstream.to_owned(),
+            host: host.to_owned(),
+            certificate: None,
+            key: None,
+            plain_http: false,
+            ca: None,
+            auth: None,
+            redirects: BTreeSet::new(),
+            push: false,
+            login: Login::Gate,
+            catalog: false,
+        }
+    }
 }
 
 impl RegistryConfig {
@@ -47,6 +87,14 @@ impl RegistryConfig {
         if self.certificate.is_none() && !self.plain_http && !self.listen.ip().to_canonical().is_loopback() {
             let why = "plain HTTP is for a loopback address: say `certificate` and `key`, or, behind a TLS proxy, `plain_http = true`";
             return Err(value("registry.listen", why));
+        }
+        if self.auth.is_some() && self.login == Login::Pass {
+            let why = "is the gate's own login, which nobody uses with `login = \"pass\"`: leave it out";
+            return Err(value("registry.auth", why));
+        }
+        if self.auth.is_some() && self.push {
+            let why = "would let everybody who reaches the gate push with the gate's login: say `login = \"pass\"` instead of `auth`";
+            return Err(value("registry.push", why));
         }
         let at = |path: PathBuf| folder.join(path);
         Ok(Self {

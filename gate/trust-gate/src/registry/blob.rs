@@ -17,6 +17,7 @@ use trust_image::Digest;
 use trust_image::digest::Hasher;
 use trust_reader::registry::{Blob, Reason, RegistryError, Span};
 
+use super::client::Client;
 use super::permit::{Permits, of_upstream};
 use super::reply::{CONTENT_DIGEST, Refusal, empty, header_of};
 
@@ -58,19 +59,22 @@ pub(crate) async fn answer(
     digest: &Digest,
     headers: &HeaderMap,
     is_head: bool,
-    whom: &str,
+    client: &Client,
 ) -> Result<Response, Refusal> {
-    let size = permits.blob(name, digest, whom).await?;
-    if super::is_known(headers, IF_NONE_MATCH, digest) {
-        return Ok(head(StatusCode::NOT_MODIFIED, digest, None));
-    }
-    let upstream = permits.content.upstream();
+    let size = permits.blob(name, digest, client).await?;
+    let upstream = &client.upstream;
     let missing = |error: RegistryError| match error.reason {
         Reason::NotFound => {
             Refusal::blob_unknown(name, digest, "a signed image holds it, and the registry behind this gate does not")
         }
         _ => of_upstream(&error),
     };
+    if super::is_known(headers, IF_NONE_MATCH, digest) {
+        if client.is_own() {
+            upstream.head_blob(name, digest).await.map_err(missing)?;
+        }
+        return Ok(head(StatusCode::NOT_MODIFIED, digest, None));
+    }
     let asked = asked(headers, size, digest);
     let span = match asked {
         Asked::Whole => None,

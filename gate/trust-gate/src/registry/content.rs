@@ -52,35 +52,44 @@ impl ContentError {
 
 /// The manifests of one upstream.
 pub(crate) struct Content {
-    upstream: Upstream,
     kept: future::Cache<Key, Arc<Document>>,
     failed: sync::Cache<Key, Arc<ContentError>>,
     fetches: Semaphore,
 }
 
-impl Content {
-    pub(crate) fn new(upstream: Upstream) -> Content {
+impl Default for Content {
+    fn default() -> Content {
         let weight = |_: &Key, document: &Arc<Document>| u32::try_from(document.weight()).unwrap_or(u32::MAX);
         Content {
-            upstream,
             kept: future::Cache::builder().max_capacity(MAX_KEPT).weigher(weight).build(),
             failed: sync::Cache::builder().max_capacity(MAX_FAILURES).time_to_live(FAILURE_LIFE).build(),
             fetches: Semaphore::new(MAX_FETCHES),
         }
     }
+}
 
-    /// The upstream, for blobs.
-    pub(crate) fn upstream(&self) -> &Upstream {
-        &self.upstream
-    }
-
+impl Content {
     /// The manifest with this digest in this repository: from memory, else from the upstream, once for all who wait.
-    pub(crate) async fn manifest(&self, path: &str, digest: &Digest) -> Result<Arc<Document>, Arc<ContentError>> {
+    pub(crate) async fn manifest(
+        &self,
+        upstream: &Upstream,
+        path: &str,
+        digest: &Digest,
+    ) -> Result<Arc<Document>, Arc<ContentError>> {
         let key: Key = (Arc::from(path), *digest);
+        if upstream.has_caller() {
+            // What one client may not see says nothing to another: neither a failure nor a fetch is shared.
+            if let Some(document) = self.kept.get(&key).await {
+                return Ok(document);
+            }
+            let document = self.fetch(upstream, path, digest).await.map_err(Arc::new)?;
+            self.kept.insert(key, Arc::clone(&document)).await;
+            return Ok(document);
+        }
         if let Some(failure) = self.failed.get(&key) {
             return Err(failure);
         }
-        let result = self.kept.try_get_with(key.clone(), self.fetch(path, digest)).await;
+        let result = self.kept.try_get_with(key.clone(), self.fetch(upstream, path, digest)).await;
         result.inspect_err(|error| {
             if error.is_about_the_content() {
                 self.failed.insert(key, Arc::clone(error));
@@ -88,10 +97,10 @@ impl Content {
         })
     }
 
-    async fn fetch(&self, path: &str, digest: &Digest) -> Result<Arc<Document>, ContentError> {
+    async fn fetch(&self, upstream: &Upstream, path: &str, digest: &Digest) -> Result<Arc<Document>, ContentError> {
         // The semaphore is never closed.
         let _place = self.fetches.acquire().await.ok();
-        let bytes: Bytes = self.upstream.manifest(path, digest).await.inspect_err(|error| {
+        let bytes: Bytes = upstream.manifest(path, digest).await.inspect_err(|error| {
             if matches!(error.reason, Reason::DigestMismatch { .. }) {
                 tracing::error!(%error, "the upstream serves other content under a signed digest");
             }

@@ -9,6 +9,8 @@ use serde_json::Value;
 use trust_image::json::{self, JsonError};
 use trust_image::{Digest, Manifest, ManifestError, MediaType};
 
+use super::artifact::{self, Artifact};
+
 /// Memory that a document takes beside its bytes and links, about.
 const OVERHEAD: usize = 256;
 
@@ -19,6 +21,8 @@ pub(crate) struct Document {
     pub(crate) bytes: Bytes,
     pub(crate) kind: MediaType,
     pub(crate) links: Links,
+    /// What it is beside, if it is nothing that a runtime starts.
+    pub(crate) artifact: Option<Box<Artifact>>,
 }
 
 /// What a document leads to.
@@ -51,9 +55,11 @@ impl Document {
             return Err(DocumentError::Digest);
         }
         let manifest = Manifest::parse(&bytes)?;
-        if leads_elsewhere(&json::parse(&bytes).map_err(ManifestError::from)?).map_err(ManifestError::from)? {
+        let body = json::parse(&bytes).map_err(ManifestError::from)?;
+        if leads_elsewhere(&body).map_err(ManifestError::from)? {
             return Err(DocumentError::Elsewhere);
         }
+        let artifact = artifact::read(&manifest, &body).map(Box::new);
         let kind = manifest.media_type();
         let links = match manifest {
             Manifest::Image(image) => {
@@ -66,7 +72,7 @@ impl Document {
                 Links::Manifests(entries.filter_map(|e| Some((e.digest, listed(&e.media_type)?))).collect())
             }
         };
-        Ok(Document { digest: *digest, bytes, kind, links })
+        Ok(Document { digest: *digest, bytes, kind, links, artifact })
     }
 
     /// Memory that this takes, about, in bytes.

@@ -9,74 +9,131 @@ use std::time::Duration;
 use axum::Router;
 use axum::extract::Request;
 use axum::response::{IntoResponse, Response};
-use http::header::{CACHE_CONTROL, ETAG, IF_NONE_MATCH, LINK, USER_AGENT};
+use http::header::{CACHE_CONTROL, CONNECTION, ETAG, IF_NONE_MATCH, TRANSFER_ENCODING};
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
-use serde_json::json;
 use trust_image::Digest;
-use trust_reader::verdict::printable;
+use trust_reader::registry::Upstream;
 
-use super::blob;
+use super::client::Client;
 use super::document::Document;
-use super::path::{self, MAX_PAGE, Page, Route, Wanted};
-use super::permit::Permits;
+use super::path::{self, PathError, Route, Wanted};
+use super::permit::{Permits, of_upstream};
 use super::reply::{CONTENT_DIGEST, Refusal, empty, header_of, whole};
+use super::writes::{self, Write};
+use super::{blob, lists, push, referrers};
+use crate::config::Login;
 use crate::health;
 
 /// How long an answer may take until its head goes out.
 const MAX_TIME: Duration = Duration::from_secs(100);
-/// The longest name of a client in the log, in bytes.
-const MAX_WHOM: usize = 120;
+
+/// A door: what may pass, the registry behind, and its switches.
+pub(crate) struct Door {
+    pub(crate) permits: Permits,
+    pub(crate) upstream: Upstream,
+    pub(crate) login: Login,
+    pub(crate) push: bool,
+    pub(crate) catalog: bool,
+}
 
 /// The service of this door.
-pub(crate) fn router(permits: Arc<Permits>) -> Router {
+pub(crate) fn router(door: Arc<Door>) -> Router {
     // No routes of the library: it would match decoded paths, and names may hold any of the words.
     Router::new().fallback(move |request: Request| {
-        let permits = Arc::clone(&permits);
-        async move {
-            // A body that somebody sent with it is not read.
-            let (parts, _) = request.into_parts();
-            let is_head = parts.method == Method::HEAD;
-            if parts.method == Method::GET {
-                match parts.uri.path() {
-                    "/livez" => return health::ALIVE.into_response(),
-                    "/readyz" => return health::ready(permits.rules.trouble(), &parts.uri, || permits.rules.report()),
-                    _ => {}
-                }
-            }
-            let answer = tokio::time::timeout(MAX_TIME, answer(&permits, &parts, is_head)).await;
-            answer.unwrap_or_else(|_| Err(too_slow())).unwrap_or_else(|refusal| refusal.response(is_head))
-        }
+        let door = Arc::clone(&door);
+        async move { door.serve(request).await }
     })
 }
 
-async fn answer(permits: &Permits, request: &Parts, is_head: bool) -> Result<Response, Refusal> {
-    let headers = &request.headers;
-    let whom = whom(headers);
-    match path::read(&request.method, &request.uri)? {
-        Route::Ping => Ok(whole(StatusCode::OK, "application/json", "{}", is_head)),
-        Route::Manifest(name, wanted) => {
-            let document = match wanted {
-                Wanted::Tag(tag) => permits.by_tag(&name, &tag, &whom).await?,
-                Wanted::Digest(digest) => permits.by_digest(&name, &digest, &whom).await?,
-            };
-            Ok(manifest(&document, headers, is_head))
+impl Door {
+    async fn serve(&self, request: Request) -> Response {
+        let (parts, body) = request.into_parts();
+        let is_head = parts.method == Method::HEAD;
+        let permits = &self.permits;
+        if parts.method == Method::GET {
+            match parts.uri.path() {
+                "/livez" => return health::ALIVE.into_response(),
+                "/readyz" => return health::ready(permits.rules.trouble(), &parts.uri, || permits.rules.report()),
+                _ => {}
+            }
         }
-        Route::Blob(name, digest) => blob::answer(permits, &name, &digest, headers, is_head, &whom).await,
-        Route::Tags(name, page) => tags(permits, &name, &page, is_head, &whom),
+        let client = Client::new(&parts.headers, &self.upstream, self.login);
+        let result = match self.write(&parts) {
+            Err(refusal) => Err(refusal),
+            Ok(Some(write)) => match push::answer(&write, &parts, body, &client).await {
+                Ok(response) => Ok(response),
+                Err(refusal) => Err(client.refused().unwrap_or(refusal)),
+            },
+            // A body that somebody sent with a read is not read.
+            Ok(None) => {
+                let exchange = async {
+                    match self.read(&parts, is_head, &client).await {
+                        Ok(response) => Ok(response),
+                        Err(refusal) => Err(client.may_hear(refusal).await),
+                    }
+                };
+                tokio::time::timeout(MAX_TIME, exchange).await.unwrap_or_else(|_| Err(too_slow()))
+            }
+        };
+        let mut response = result.unwrap_or_else(|refusal| refusal.response(is_head));
+        if parts.headers.contains_key(TRANSFER_ENCODING) {
+            // Nothing rides behind a body whose end a proxy in front may have seen elsewhere.
+            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+        response
+    }
+
+    /// The request as one that writes, if it is one and writing is let through.
+    fn write(&self, parts: &Parts) -> Result<Option<Write>, Refusal> {
+        let write = if self.push { writes::read(&parts.method, &parts.uri)? } else { None };
+        // The library reads such a body by its chunks and hides a length that stands beside; it ends the connection then. Where
+        // no body belongs, none is taken: a proxy in front may see another end of the request.
+        if parts.headers.contains_key(TRANSFER_ENCODING) && !write.as_ref().is_some_and(Write::has_body) {
+            return Err(PathError::Framing.into());
+        }
+        Ok(write)
+    }
+
+    async fn read(&self, request: &Parts, is_head: bool, client: &Client) -> Result<Response, Refusal> {
+        let headers = &request.headers;
+        let permits = &self.permits;
+        match path::read(&request.method, &request.uri)? {
+            Route::Ping => {
+                if client.is_own() {
+                    client.upstream.ping().await.map_err(|error| of_upstream(&error))?;
+                }
+                Ok(whole(StatusCode::OK, "application/json", "{}", is_head))
+            }
+            Route::Manifest(name, wanted) => {
+                let document = match wanted {
+                    Wanted::Tag(tag) => permits.by_tag(&name, &tag, client).await?,
+                    Wanted::Digest(digest) => permits.by_digest(&name, &digest, client).await?,
+                };
+                Ok(manifest(&document, headers, is_head))
+            }
+            Route::Blob(name, digest) => {
+                let answer = blob::answer(permits, &name, &digest, headers, is_head, client).await;
+                // Who pushes asks first whether a layer is there. A denial would end the push; an upload harms nobody.
+                match answer {
+                    Err(refusal) if is_head && self.push && refusal.code == "DENIED" => {
+                        Err(Refusal::blob_unknown(&name, &digest, "no allowed image of this name holds this blob"))
+                    }
+                    answer => answer,
+                }
+            }
+            Route::Tags(name, page) => lists::tags(permits, &name, &page, is_head, client).await,
+            Route::Referrers(name, digest, kind) => {
+                referrers::answer(permits, &name, &digest, kind.as_deref(), is_head, client).await
+            }
+            Route::Catalog(_) if !self.catalog => Err(PathError::Catalog.into()),
+            Route::Catalog(page) => lists::catalog(permits, &page, is_head, client).await,
+        }
     }
 }
 
-/// Who asks, as far as that is known: what the client calls itself, for the log alone.
-fn whom(headers: &HeaderMap) -> String {
-    let text = headers.get(USER_AGENT).and_then(|value| value.to_str().ok()).unwrap_or("unknown client");
-    printable(text.get(..text.len().min(MAX_WHOM)).unwrap_or_default())
-}
-
 fn too_slow() -> Refusal {
-    let mut refusal = Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "UNAVAILABLE", "the answer takes too long");
-    refusal.retry_after = Some(5);
-    refusal
+    Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "UNAVAILABLE", "the answer takes too long").retry_after(5)
 }
 
 fn manifest(document: &Document, headers: &HeaderMap, is_head: bool) -> Response {
@@ -97,40 +154,6 @@ pub(crate) fn is_known(headers: &HeaderMap, name: HeaderName, digest: &Digest) -
     let wanted = header_of(digest, true);
     let values = headers.get_all(name).iter().filter_map(|value| value.to_str().ok());
     values.take(16).flat_map(|value| value.split(',')).any(|tag| tag.trim().as_bytes() == wanted.as_bytes())
-}
-
-/// The signed tags, from trust data that can be used now.
-fn tags(permits: &Permits, name: &str, page: &Page, is_head: bool, whom: &str) -> Result<Response, Refusal> {
-    let signed = permits.signed(name);
-    let probe = signed.tags.keys().next().map_or("latest", String::as_str);
-    match permits.check_tag(name, probe, whom) {
-        Err(denial) if !denial.is_about_the_image() => return Err(permits.denied(name, "tags/list", &denial)),
-        _ if signed.tags.is_empty() => {
-            let detail = json!({ "repository": name });
-            return Err(
-                Refusal::new(StatusCode::NOT_FOUND, "NAME_UNKNOWN", "no tag of this name is signed").detail(detail)
-            );
-        }
-        _ => {}
-    }
-    let count = page.count.unwrap_or(MAX_PAGE);
-    let mut names = signed.tags.keys().map(String::as_str);
-    let mut listed: Vec<&str> = match &page.last {
-        // `last` need not be one of the tags.
-        Some(last) => names.filter(|tag| *tag > last.as_str()).take(count.saturating_add(1)).collect(),
-        None => names.by_ref().take(count.saturating_add(1)).collect(),
-    };
-    let more = listed.len() > count;
-    listed.truncate(count);
-    let body = json!({ "name": name, "tags": listed }).to_string();
-    let mut response = whole(StatusCode::OK, "application/json", body, is_head);
-    if let (true, Some(last)) = (more, listed.last()) {
-        let link = format!("</v2/{name}/tags/list?last={last}&n={count}>; rel=\"next\"");
-        if let Ok(link) = HeaderValue::try_from(link) {
-            response.headers_mut().insert(LINK, link);
-        }
-    }
-    Ok(response)
 }
 
 #[cfg(test)]

@@ -1,9 +1,10 @@
-//! From a request's method and raw URI to one of four routes, or to the reason why not.
+//! From a request's method and raw URI to one of the routes, or to the reason why not.
 //!
 //! Invariant: the path is decoded once and must then fit the grammar of the registry protocol; what a route holds are parsed
 //! parts (name, tag, digest, numbers), and nothing else of the request travels on. A name may hold the words `manifests`,
 //! `blobs` and `tags`, so the route is read from the right. Host, `X-Forwarded-*`, method overrides and unknown query
-//! parameters are never looked at: the logical host is the configuration's. Deliberately absent: what may be pulled.
+//! parameters are never looked at: the logical host is the configuration's. Deliberately absent: what may be pulled, and the
+//! routes that write ([`super::writes`]).
 
 use http::{Method, Uri};
 use trust_image::reference::{check_path, check_tag};
@@ -11,8 +12,10 @@ use trust_image::{Digest, DigestError};
 
 /// The longest path and the longest query that are read, in bytes as sent.
 const MAX_PATH: usize = 2_048;
-/// Tags in one page, at most.
+/// Entries of one page of a list, at most.
 pub(crate) const MAX_PAGE: usize = 10_000;
+/// The longest media type in a query, in bytes.
+const MAX_KIND: usize = 255;
 
 /// What is asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,6 +28,10 @@ pub(crate) enum Route {
     Blob(String, Digest),
     /// The signed tags of the name.
     Tags(String, Page),
+    /// What refers to a digest of the name, of all kinds or of one.
+    Referrers(String, Digest, Option<String>),
+    /// The names with signed tags.
+    Catalog(Page),
 }
 
 /// What a manifest is asked by.
@@ -48,11 +55,14 @@ pub(crate) enum PathError {
     #[error("this registry is a gate and can only be pulled from")]
     Writes,
     /// No route of the protocol, or one that is not served.
-    #[error("there is nothing here: a gate serves manifests, blobs and tags")]
+    #[error("there is nothing here: a gate serves manifests, blobs, tags and referrers")]
     Nothing,
     /// `_catalog`.
     #[error("the list of all repositories is not served")]
     Catalog,
+    /// A body whose end another reader could see elsewhere.
+    #[error("a body of unstated length (\"Transfer-Encoding\") belongs to no request here")]
+    Framing,
     /// The path is too long, or its percent signs cannot be decoded.
     #[error("the path cannot be read")]
     Encoding,
@@ -65,7 +75,7 @@ pub(crate) enum PathError {
     /// The digest is not one.
     #[error("{0}")]
     Digest(DigestError),
-    /// `n` or `last`.
+    /// `n`, `last` or another parameter.
     #[error("\"{0}\" is not valid or given twice")]
     Page(&'static str),
 }
@@ -81,7 +91,7 @@ pub(crate) fn read(method: &Method, uri: &Uri) -> Result<Route, PathError> {
         path => path.strip_prefix("/v2/").ok_or(PathError::Nothing)?,
     };
     if rest == "_catalog" {
-        return Err(PathError::Catalog);
+        return Ok(Route::Catalog(page(uri.query().unwrap_or_default(), |last| check_path(last).is_ok())?));
     }
     let (rest, last) = rest.rsplit_once('/').ok_or(PathError::Nothing)?;
     let (name, kind) = rest.rsplit_once('/').ok_or(PathError::Nothing)?;
@@ -98,22 +108,47 @@ pub(crate) fn read(method: &Method, uri: &Uri) -> Result<Route, PathError> {
             Ok(Route::Manifest(name, Wanted::Tag(tag.to_owned())))
         }
         ("blobs", text) => Ok(Route::Blob(named()?, digest(text)?)),
-        ("tags", "list") => Ok(Route::Tags(named()?, page(uri.query().unwrap_or_default())?)),
+        ("tags", "list") => {
+            Ok(Route::Tags(named()?, page(uri.query().unwrap_or_default(), |last| check_tag(last).is_ok())?))
+        }
+        ("referrers", text) => {
+            let name = named()?;
+            Ok(Route::Referrers(name, digest(text)?, artifact_type(uri.query().unwrap_or_default())?))
+        }
         _ => Err(PathError::Nothing),
     }
 }
 
-fn digest(text: &str) -> Result<Digest, PathError> {
+pub(super) fn digest(text: &str) -> Result<Digest, PathError> {
     Digest::parse(text).map_err(PathError::Digest)
 }
 
-/// `n` and `last`; everything else in a query is ignored.
-fn page(query: &str) -> Result<Page, PathError> {
-    let mut page = Page::default();
-    if query.len() > MAX_PATH {
-        return Err(PathError::Encoding);
+/// The pairs of a query, undecoded.
+pub(super) fn pairs(query: &str) -> Result<impl Iterator<Item = (&str, &str)>, PathError> {
+    match query.len() <= MAX_PATH {
+        true => Ok(query.split('&').map(|pair| pair.split_once('=').unwrap_or((pair, "")))),
+        false => Err(PathError::Encoding),
     }
-    for (name, value) in query.split('&').map(|pair| pair.split_once('=').unwrap_or((pair, ""))) {
+}
+
+/// `artifactType`; everything else in a query is ignored.
+fn artifact_type(query: &str) -> Result<Option<String>, PathError> {
+    let wrong = PathError::Page("artifactType");
+    let mut found = None;
+    for (_, value) in pairs(query)?.filter(|(name, _)| *name == "artifactType") {
+        let kind = decode(value).map_err(|_| wrong.clone())?;
+        if kind.len() > MAX_KIND || found.replace(kind).is_some() {
+            return Err(wrong);
+        }
+    }
+    // Without a value it asks for all.
+    Ok(found.filter(|kind| !kind.is_empty()))
+}
+
+/// `n` and `last`; everything else in a query is ignored.
+fn page(query: &str, is_entry: impl Fn(&str) -> bool) -> Result<Page, PathError> {
+    let mut page = Page::default();
+    for (name, value) in pairs(query)? {
         match name {
             "n" => {
                 let digits = !value.is_empty() && value.len() <= 9 && value.bytes().all(|b| b.is_ascii_digit());
@@ -123,8 +158,7 @@ fn page(query: &str) -> Result<Page, PathError> {
                 }
             }
             "last" => {
-                let last = decode(value).map_err(|_| PathError::Page("last"))?;
-                check_tag(&last).map_err(|_| PathError::Page("last"))?;
+                let last = decode(value).ok().filter(|last| is_entry(last)).ok_or(PathError::Page("last"))?;
                 if page.last.replace(last).is_some() {
                     return Err(PathError::Page("last"));
                 }
@@ -136,7 +170,7 @@ fn page(query: &str) -> Result<Page, PathError> {
 }
 
 /// Percent-decodes once. Only what is printable ASCII afterwards is text that any route has a use for.
-fn decode(raw: &str) -> Result<String, PathError> {
+pub(super) fn decode(raw: &str) -> Result<String, PathError> {
     if raw.len() > MAX_PATH {
         return Err(PathError::Encoding);
     }
@@ -204,7 +238,8 @@ mod tests {
             "/v2/team/app/tags/list/",
             "/v2/team/app/tags",
             "/v2/_catalog/",
-            "/v2/_catalog",
+            "/v2/team/app/referrers/v1",
+            "/v2/team/app/referrers/",
             "/",
             "//v2/team/app/manifests/v1",
             "/x/v2/team/app/manifests/v1",
@@ -270,6 +305,19 @@ mod tests {
         };
         assert_eq!(page("n=5&last=v1&x=y"), Some((Some(5), Some("v1".to_owned()))));
         assert_eq!(page("n=999999999"), Some((Some(MAX_PAGE), None)));
+        let all = |query: &str| get(&format!("/v2/_catalog?{query}"));
+        let last = Page { count: Some(2), last: Some("team/app".to_owned()) };
+        assert_eq!(all("n=2&last=team%2Fapp"), Ok(Route::Catalog(last)));
+        assert_eq!(all("last=Team"), Err(PathError::Page("last")));
+        let kind = |query: &str| get(&format!("/v2/a/referrers/sha256:{HEX}?{query}"));
+        let wanted =
+            |kind: Option<&str>| Ok(Route::Referrers("a".to_owned(), Digest::of(b""), kind.map(str::to_owned)));
+        assert_eq!(kind("artifactType=application%2Fx&n=1"), wanted(Some("application/x")));
+        assert_eq!(kind("artifactType=&x"), wanted(None));
+        for query in ["artifactType=a&artifactType=b", "artifactType=%0a", &format!("artifactType={}", "a".repeat(256))]
+        {
+            assert_eq!(kind(query), Err(PathError::Page("artifactType")), "{query}");
+        }
         for query in ["n=", "n=-1", "n=+1", "n=1&n=1", "n=9999999999", "last=", "last=a/b", "last=%0a", "last=a&last=b"]
         {
             assert_eq!(page(query), None, "{query}");

@@ -3,7 +3,8 @@
 //! Invariant: whatever is permitted rests on an allow of the decider, asked for at this moment, for the thing itself or for a
 //! signed image of the same name whose verified content leads to it. Where a policy decides, an image below an index passes only
 //! if the policy judged it: if the signed facts of that index list it as runnable. A revocation of the digest itself is a denial
-//! whatever leads to it, and nothing leads through a revoked index. Bytes are never asked for by tag. Deliberately absent: HTTP.
+//! whatever leads to it, and nothing leads through a revoked index. Images are never asked for by tag. What is not signed and
+//! refers to an image passes with it only as [`super::referrers`] says. Deliberately absent: HTTP.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
@@ -13,12 +14,14 @@ use http::StatusCode;
 use moka::sync::Cache;
 use trust_image::Digest;
 use trust_reader::catalogue::exit;
-use trust_reader::registry::{Reason, RegistryError, Upstream};
+use trust_reader::registry::{Reason, RegistryError};
 use trust_reader::view::MAX_ENTRIES;
 
+use super::client::Client;
 use super::content::{Content, ContentError};
 use super::document::{Document, DocumentError};
 use super::reach::{Next, Reach};
+use super::referrers::{self, Looks};
 use super::reply::Refusal;
 use super::ruling::{Asked, Denial, Rules, Ruling};
 use super::walk::{Target, Walks};
@@ -30,6 +33,8 @@ const SIGNED_LIFE: Duration = Duration::from_secs(2);
 const MAX_NAMES: u64 = 256;
 /// Tags of one digest that are asked for.
 const MAX_TAGS: usize = 8;
+/// The longest wait that is passed on from the upstream, in seconds.
+const MAX_WAIT: u32 = 3_600;
 
 /// What is signed of a name.
 #[derive(Debug, Default)]
@@ -77,22 +82,26 @@ struct Tagged {
 /// All that a decision at this door needs.
 pub(crate) struct Permits {
     /// The logical host: what images are called by.
-    host: String,
+    pub(crate) host: String,
     pub(crate) rules: Box<dyn Rules>,
     pub(crate) content: Arc<Content>,
     pub(crate) reach: Reach,
+    pub(crate) looks: Looks,
     signed: Cache<String, Arc<Signed>>,
+    names: Cache<(), Arc<Vec<(String, String)>>>,
     walks: Walks,
 }
 
 impl Permits {
-    pub(crate) fn new(host: String, rules: Box<dyn Rules>, upstream: Upstream) -> Permits {
+    pub(crate) fn new(host: String, rules: Box<dyn Rules>) -> Permits {
         Permits {
             host,
             rules,
-            content: Arc::new(Content::new(upstream)),
+            content: Arc::new(Content::default()),
             reach: Reach::default(),
+            looks: Looks::default(),
             signed: Cache::builder().max_capacity(MAX_NAMES).time_to_live(SIGNED_LIFE).build(),
+            names: Cache::builder().max_capacity(1).time_to_live(SIGNED_LIFE).build(),
             walks: Walks::default(),
         }
     }
@@ -117,9 +126,21 @@ impl Permits {
         })
     }
 
+    /// The names with signed tags, each with one of them.
+    pub(crate) fn names(&self) -> Arc<Vec<(String, String)>> {
+        self.names.get_with((), || Arc::new(self.rules.names(&self.host)))
+    }
+
     /// The manifest under a tag.
-    pub(crate) async fn by_tag(&self, name: &str, tag: &str, whom: &str) -> Result<Arc<Document>, Refusal> {
-        let image = format!("{}/{name}:{tag}", self.host);
+    pub(crate) async fn by_tag(&self, name: &str, tag: &str, client: &Client) -> Result<Arc<Document>, Refusal> {
+        let (image, whom) = (format!("{}/{name}:{tag}", self.host), &*client.whom);
+        if let Some(special) = referrers::special(tag)
+            && let Ruling::Denied(denial) = self.rules.rule(&Asked { image: &image, whom, quiet: true })
+            && denial.exit == exit::NOT_SIGNED
+            && let Some(document) = referrers::by_tag(self, name, tag, special, client).await?
+        {
+            return Ok(document);
+        }
         match self.rules.rule(&Asked { image: &image, whom, quiet: false }) {
             Ruling::Allowed { digest, length, .. } => {
                 let signed = self.signed(name);
@@ -127,7 +148,7 @@ impl Permits {
                     // Signed since the list was read (or the list is full). What the client asks for next may rest on it.
                     self.signed.invalidate(name);
                 }
-                self.document(name, &digest, Some(length)).await
+                self.document(name, &digest, Some(length), client).await
             }
             Ruling::Denied(denial) => Err(self.denied(name, tag, &denial)),
         }
@@ -143,10 +164,23 @@ impl Permits {
     }
 
     /// The manifest with a digest.
-    pub(crate) async fn by_digest(&self, name: &str, digest: &Digest, whom: &str) -> Result<Arc<Document>, Refusal> {
+    pub(crate) async fn by_digest(
+        &self,
+        name: &str,
+        digest: &Digest,
+        client: &Client,
+    ) -> Result<Arc<Document>, Refusal> {
+        let whom = &*client.whom;
         let mut cover = self.cover(name, digest, None, whom);
         if cover.may_grow() {
-            self.walks.search(self, name, Target::Manifest(*digest), whom).await?;
+            self.walks.search(self, name, Target::Manifest(*digest), client).await?;
+            cover = self.cover(name, digest, None, whom);
+        }
+        if matches!(cover, Cover::Nothing(_)) {
+            // Where nothing is signed, nothing can be referred to.
+            if !self.signed(name).digests.is_empty() {
+                referrers::look(self, name, digest, client).await?;
+            }
             cover = self.cover(name, digest, None, whom);
         }
         let (image, length) = match cover {
@@ -157,11 +191,8 @@ impl Permits {
                 return Err(self.denied(name, &digest.to_string(), &denial));
             }
         };
-        // What passes is logged under the image that it belongs to.
-        if let Ruling::Denied(denial) = self.rules.rule(&Asked { image: &image, whom, quiet: false }) {
-            return Err(self.denied(name, &digest.to_string(), &denial));
-        }
-        let document = self.document(name, digest, length).await?;
+        self.passes(&image, client)?;
+        let document = self.document(name, digest, length, client).await?;
         match self.cover(name, digest, Some(document.kind.is_index()), whom) {
             Cover::By { .. } => Ok(document),
             _ => Err(Refusal::new(
@@ -172,12 +203,50 @@ impl Permits {
         }
     }
 
+    /// What passes is logged under the image that it belongs to.
+    pub(crate) fn passes(&self, image: &str, client: &Client) -> Result<(), Refusal> {
+        match self.rules.rule(&Asked { image, whom: &client.whom, quiet: false }) {
+            Ruling::Allowed { .. } => Ok(()),
+            Ruling::Denied(denial) => {
+                let (name, reference) = image.split_once('@').or_else(|| image.rsplit_once(':')).unwrap_or((image, ""));
+                let name = name.strip_prefix(&self.host).and_then(|name| name.strip_prefix('/')).unwrap_or(name);
+                Err(self.denied(name, reference, &denial))
+            }
+        }
+    }
+
+    /// The image that lets pass what refers to this digest, if it may pass itself. Trust data that cannot be used is a denial.
+    pub(crate) async fn subject(
+        &self,
+        name: &str,
+        subject: &Digest,
+        client: &Client,
+    ) -> Result<Option<String>, Refusal> {
+        let mut cover = self.cover(name, subject, None, &client.whom);
+        if cover.may_grow() {
+            self.walks.search(self, name, Target::Manifest(*subject), client).await?;
+            cover = self.cover(name, subject, None, &client.whom);
+        }
+        match cover {
+            // What refers to an artifact does not pass: an artifact is covered by another image.
+            Cover::By { .. } if !self.reach.subjects(name, subject).is_empty() => Ok(None),
+            Cover::By { image, .. } => Ok(Some(image)),
+            Cover::Revoked(denial) | Cover::Denied(denial) | Cover::Nothing(denial) => {
+                match denial.is_about_the_image() {
+                    true => Ok(None),
+                    false => Err(self.denied(name, &subject.to_string(), &denial)),
+                }
+            }
+        }
+    }
+
     /// The length of a blob that may be passed on.
-    pub(crate) async fn blob(&self, name: &str, blob: &Digest, whom: &str) -> Result<u64, Refusal> {
+    pub(crate) async fn blob(&self, name: &str, blob: &Digest, client: &Client) -> Result<u64, Refusal> {
+        let whom = &*client.whom;
         if let Ok(size) = self.blob_cover(name, blob, whom) {
             return Ok(size);
         }
-        self.walks.search(self, name, Target::Blob(*blob), whom).await?;
+        self.walks.search(self, name, Target::Blob(*blob), client).await?;
         match self.blob_cover(name, blob, whom) {
             Ok(size) => Ok(size),
             Err(Some(denial)) => Err(self.denied(name, &blob.to_string(), &denial)),
@@ -240,6 +309,17 @@ impl Permits {
             });
             if let Some(image) = found {
                 return Cover::By { image, length: None };
+            }
+        }
+        // What is no image itself and refers to one: its links are noted only after its bytes were read.
+        for subject in self.reach.subjects(name, digest).iter().filter(|subject| *subject != digest) {
+            if !self.reach.subjects(name, subject).is_empty() {
+                continue;
+            }
+            match self.cover(name, subject, None, whom) {
+                Cover::By { image, .. } => return Cover::By { image, length: None },
+                Cover::Revoked(denial) | Cover::Denied(denial) => first = first.or(Some(denial)),
+                Cover::Nothing(_) => {}
             }
         }
         match first {
@@ -325,8 +405,20 @@ impl Permits {
     }
 
     /// The verified bytes, with the length that was signed; what they lead to is noted.
-    async fn document(&self, name: &str, digest: &Digest, length: Option<u64>) -> Result<Arc<Document>, Refusal> {
-        let document = self.content.manifest(name, digest).await.map_err(|error| of_content(&error))?;
+    async fn document(
+        &self,
+        name: &str,
+        digest: &Digest,
+        length: Option<u64>,
+        client: &Client,
+    ) -> Result<Arc<Document>, Refusal> {
+        if client.is_own() {
+            // What others may have had is in memory; whether this client may, the upstream says each time.
+            let head = client.upstream.head_manifest(name, digest).await;
+            head.map_err(|error| of_content(&ContentError::Upstream(error)))?;
+        }
+        let fetched = self.content.manifest(&client.upstream, name, digest).await;
+        let document = fetched.map_err(|error| of_content(&error))?;
         if length.is_some_and(|length| u64::try_from(document.bytes.len()) != Ok(length)) {
             let message = "the signed length is not that of the signed digest's content";
             return Err(Refusal::new(StatusCode::FORBIDDEN, "MANIFEST_INVALID", message));
@@ -368,16 +460,19 @@ pub(crate) fn of_content(error: &ContentError) -> Refusal {
 pub(crate) fn of_upstream(error: &RegistryError) -> Refusal {
     tracing::warn!(%error, "upstream");
     match &error.reason {
+        Reason::RateLimited { retry_after } => {
+            let message = "the registry behind this gate limits the rate of requests";
+            let seconds = retry_after.and_then(|wait| u32::try_from(wait.as_secs()).ok()).unwrap_or(5);
+            let refusal = Refusal::new(StatusCode::TOO_MANY_REQUESTS, "TOOMANYREQUESTS", message);
+            refusal.retry_after(seconds.clamp(1, MAX_WAIT))
+        }
         Reason::Unreachable(_)
         | Reason::Timeout
-        | Reason::RateLimited { .. }
         | Reason::Certificate(_)
         | Reason::Tls(_)
         | Reason::Upstream(500..) => {
             let message = format!("the registry behind this gate cannot be asked: {}", error.reason);
-            let mut refusal = Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "UNAVAILABLE", &message);
-            refusal.retry_after = Some(5);
-            refusal
+            Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "UNAVAILABLE", &message).retry_after(5)
         }
         Reason::Unauthorized { .. } | Reason::Forbidden | Reason::AuthFile { .. } | Reason::CredentialHelper { .. } => {
             bad_gateway("the registry behind this gate does not let the gate in")

@@ -20,6 +20,8 @@ const MAX_LINKS: usize = 250_000;
 const MAX_HOLDERS: usize = 4_096;
 /// Indexes above a manifest that are looked at for one question.
 const MAX_ABOVE: usize = 256;
+/// What one artifact refers to: one digest in its bytes, others by the tags that it is under.
+const MAX_SUBJECTS: usize = 16;
 
 /// How a way up goes on after an index.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,6 +55,8 @@ struct Graph {
     listed_in: HashMap<Digest, Vec<(Digest, bool)>>,
     /// Blob → images that hold it, and the length that they state.
     held_by: HashMap<Digest, Vec<(Digest, u64)>>,
+    /// Artifact → what it refers to.
+    subjects: HashMap<Digest, Vec<Digest>>,
 }
 
 impl Reach {
@@ -95,6 +99,27 @@ impl Reach {
                 graph.read.insert(document.digest, kept);
             }
         }
+    }
+
+    /// Notes that an artifact refers to this digest: its bytes say so, or the tag that it is under.
+    pub(crate) fn attach(&self, name: &str, artifact: &Digest, subject: &Digest) {
+        let mut names = self.names();
+        let known = |graph: &Graph| graph.subjects.get(artifact).is_some_and(|list| list.contains(subject));
+        if names.graphs.get(name).is_some_and(known) {
+            return;
+        }
+        if names.links >= MAX_LINKS {
+            *names = Names::default();
+        }
+        names.links = names.links.saturating_add(1);
+        names.graphs.entry(name.to_owned()).or_default().subjects.entry(*artifact).or_default().push(*subject);
+    }
+
+    /// What an artifact refers to, as far as that is known.
+    pub(crate) fn subjects(&self, name: &str, artifact: &Digest) -> Vec<Digest> {
+        let names = self.names();
+        let subjects = names.graphs.get(name).and_then(|graph| graph.subjects.get(artifact));
+        subjects.map(|list| list.iter().take(MAX_SUBJECTS).copied().collect()).unwrap_or_default()
     }
 
     /// What a document of this name lists; `None` if it was not read yet.
@@ -168,7 +193,7 @@ mod tests {
     }
 
     fn document(n: u64, links: Links) -> Document {
-        Document { digest: digest(n), bytes: Bytes::new(), kind: MediaType::OciIndex, links }
+        Document { digest: digest(n), bytes: Bytes::new(), kind: MediaType::OciIndex, links, artifact: None }
     }
 
     fn above(reach: &Reach, name: &str, n: u64, as_index: bool) -> Vec<Digest> {
@@ -237,6 +262,20 @@ mod tests {
         reach.learn("a", &index(4, &[(3, false)]));
         reach.learn("a", &index(1_000, &[(4, true)]));
         assert_eq!(climbed(2), [2, 4, 1_000].map(digest));
+    }
+
+    #[test]
+    fn what_an_artifact_refers_to_is_noted_once_and_bounded() {
+        let reach = Reach::default();
+        for _ in 0..3 {
+            reach.attach("a", &digest(1), &digest(2));
+        }
+        assert_eq!(reach.subjects("a", &digest(1)), [digest(2)]);
+        assert_eq!(reach.subjects("b", &digest(1)), []);
+        for n in 0..300_000 {
+            reach.attach("a", &digest(n), &digest(2));
+        }
+        assert!(reach.names().links <= MAX_LINKS);
     }
 
     #[test]

@@ -28,11 +28,18 @@ pub(crate) struct Refusal {
     pub(crate) detail: Option<Box<Value>>,
     /// Seconds.
     pub(crate) retry_after: Option<u32>,
+    /// The upstream's challenges, for a client that speaks for itself.
+    pub(crate) challenges: Vec<HeaderValue>,
 }
 
 impl Refusal {
     pub(crate) fn new(status: StatusCode, code: &'static str, message: &str) -> Refusal {
-        Refusal { status, code, message: printable(message), detail: None, retry_after: None }
+        Refusal { status, code, message: printable(message), detail: None, retry_after: None, challenges: Vec::new() }
+    }
+
+    pub(crate) fn retry_after(mut self, seconds: u32) -> Refusal {
+        self.retry_after = Some(seconds);
+        self
     }
 
     pub(crate) fn detail(mut self, detail: Value) -> Refusal {
@@ -64,6 +71,7 @@ impl Refusal {
         if let Some(seconds) = self.retry_after {
             response.headers_mut().insert(RETRY_AFTER, seconds.into());
         }
+        super::client::challenge(response.headers_mut(), &self.challenges);
         response
     }
 }
@@ -77,6 +85,7 @@ impl From<PathError> for Refusal {
                 .detail(json!({ "hint": "push to the registry itself, then sign the image; the gate passes on what is signed" })),
             PathError::Nothing => refuse(StatusCode::NOT_FOUND, "UNSUPPORTED"),
             PathError::Catalog => refuse(StatusCode::FORBIDDEN, "DENIED"),
+            PathError::Framing => refuse(StatusCode::BAD_REQUEST, "UNSUPPORTED"),
             PathError::Encoding | PathError::Name | PathError::Tag => refuse(StatusCode::BAD_REQUEST, "NAME_INVALID"),
             PathError::Digest(_) => refuse(StatusCode::BAD_REQUEST, "DIGEST_INVALID"),
             PathError::Page(_) => refuse(StatusCode::BAD_REQUEST, "PAGINATION_NUMBER_INVALID"),

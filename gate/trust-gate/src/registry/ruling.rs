@@ -94,6 +94,9 @@ pub(crate) trait Rules: Send + Sync {
     /// What is signed of `HOST/NAME`. Not everything here may pass.
     fn signed(&self, name: &str) -> Vec<SignedImage>;
 
+    /// The names below `HOST` that have signed tags, each with one of them. Not everything here may pass.
+    fn names(&self, host: &str) -> Vec<(String, String)>;
+
     /// Why it cannot decide at all, if it cannot.
     fn trouble(&self) -> Option<String> {
         None
@@ -132,6 +135,10 @@ impl Rules for Deciding {
             parts: entry.facts.iter().flat_map(|facts| facts.platforms.iter().map(|part| part.digest)).collect(),
         });
         image.collect()
+    }
+
+    fn names(&self, host: &str) -> Vec<(String, String)> {
+        self.0.names(host)
     }
 
     fn trouble(&self) -> Option<String> {

@@ -12,9 +12,10 @@ use trust_image::{Digest, Manifest};
 use trust_reader::catalogue::exit;
 use trust_reader::registry::{Upstream, UpstreamOptions};
 
-use super::door;
+use super::door::{self, Door};
 use super::permit::Permits;
 use super::ruling::{Asked, Denial, Rules, Ruling, SignedImage};
+use crate::config::Login;
 
 pub(super) const HOST: &str = "registry.example.com";
 pub(super) const OCI_MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
@@ -27,6 +28,8 @@ pub(super) enum Answer {
     Full(u16, Vec<(&'static str, String)>, Vec<u8>),
     /// These bytes and then the end of the connection.
     Raw(Vec<u8>),
+    /// These bytes and then one in each second, without end.
+    Drip(Vec<u8>),
 }
 
 pub(super) fn ok(body: impl Into<Vec<u8>>) -> Answer {
@@ -43,7 +46,15 @@ pub(super) struct Hostile {
     content: Mutex<HashMap<String, Vec<u8>>>,
     lies: Mutex<HashMap<String, Answer>>,
     asked: Mutex<Vec<(String, BTreeMap<String, String>)>>,
+    /// Bodies of requests, by `METHOD PATH`.
+    bodies: Mutex<HashMap<String, Vec<u8>>>,
+    /// Logins that are let in, if a login is wanted at all, and such that are known and denied.
+    logins: Mutex<Option<(Vec<String>, Vec<String>)>>,
 }
+
+/// The challenge of an upstream that wants a login.
+pub(super) const CHALLENGE: &str =
+    "Bearer realm=\"https://auth.example.com/token\",service=\"up\",scope=\"repository:team/app:pull\"";
 
 impl Hostile {
     /// Holds this under `/v2/NAME/KIND/DIGEST`.
@@ -55,6 +66,17 @@ impl Hostile {
 
     pub(super) fn lie(&self, path: &str, answer: Answer) {
         self.lies.lock().unwrap().insert(path.to_owned(), answer);
+    }
+
+    /// From now on these logins are let in, and those are known and denied.
+    pub(super) fn let_in(&self, allowed: &[&str], denied: &[&str]) {
+        let own = |list: &[&str]| list.iter().map(|login| (*login).to_owned()).collect();
+        *self.logins.lock().unwrap() = Some((own(allowed), own(denied)));
+    }
+
+    /// The body that came with the last `METHOD PATH`.
+    pub(super) fn body(&self, line: &str) -> Option<Vec<u8>> {
+        self.bodies.lock().unwrap().get(line).cloned()
     }
 
     /// `METHOD PATH` of the requests so far.
@@ -70,6 +92,19 @@ impl Hostile {
     fn answer(&self, line: &str, headers: BTreeMap<String, String>) -> Answer {
         let path = line.split(' ').nth(1).unwrap().to_owned();
         let range = headers.get("range").cloned();
+        if let Some((allowed, denied)) = self.logins.lock().unwrap().as_ref() {
+            let login = headers.get("authorization").cloned().unwrap_or_default();
+            if !allowed.contains(&login) {
+                self.asked.lock().unwrap().push((line.to_owned(), headers));
+                let known = denied.contains(&login);
+                let challenge = vec![("WWW-Authenticate", CHALLENGE.to_owned()), ("Set-Cookie", "a=b".to_owned())];
+                return Answer::Full(if known { 403 } else { 401 }, challenge, b"{}".to_vec());
+            }
+        }
+        if path == "/v2/" {
+            self.asked.lock().unwrap().push((line.to_owned(), headers));
+            return ok("{}");
+        }
         self.asked.lock().unwrap().push((line.to_owned(), headers));
         if let Some(lie) = self.lies.lock().unwrap().get(&path) {
             return lie.clone();
@@ -122,9 +157,25 @@ async fn serve(mut stream: TcpStream, hostile: &Hostile) {
     let (line, rest) = head.split_once("\r\n").unwrap_or((&head, ""));
     let pair = |line: &str| line.split_once(": ").map(|(n, v)| (n.to_ascii_lowercase(), v.to_owned()));
     let line = line.trim_end_matches(" HTTP/1.1");
-    match hostile.answer(line, rest.lines().filter_map(pair).collect()) {
+    let headers: BTreeMap<String, String> = rest.lines().filter_map(pair).collect();
+    let mut body = bytes.split_off(head.len() + 4);
+    let length = headers.get("content-length").and_then(|n| n.parse::<usize>().ok());
+    let chunked = headers.contains_key("transfer-encoding");
+    while length.is_some_and(|length| body.len() < length) || (chunked && !body.ends_with(b"0\r\n\r\n")) {
+        let Ok(n @ 1..) = stream.read(&mut buffer).await else { break };
+        body.extend_from_slice(&buffer[..n]);
+    }
+    hostile.bodies.lock().unwrap().insert(line.to_owned(), body);
+    match hostile.answer(line, headers) {
         Answer::Raw(bytes) => {
             let _ = stream.write_all(&bytes).await;
+        }
+        Answer::Drip(bytes) => {
+            let mut sent = stream.write_all(&bytes).await;
+            while sent.is_ok() {
+                tokio::time::sleep(Duration::from_secs(1)).await;
+                sent = stream.write_all(b"x").await;
+            }
         }
         Answer::Full(code, headers, body) => {
             let mut text = format!("HTTP/1.1 {code} X\r\nConnection: close\r\nContent-Length: {}\r\n", body.len());
@@ -240,6 +291,15 @@ impl Rules for Arc<Fake> {
     fn signed(&self, name: &str) -> Vec<SignedImage> {
         self.signed.lock().unwrap().get(name).cloned().unwrap_or_default()
     }
+
+    fn names(&self, host: &str) -> Vec<(String, String)> {
+        let signed = self.signed.lock().unwrap();
+        let tagged = signed.iter().filter_map(|(name, images)| {
+            let name = name.strip_prefix(host)?.strip_prefix('/')?.to_owned();
+            Some((name, images.iter().find_map(|image| image.tag.clone())?))
+        });
+        tagged.collect()
+    }
 }
 
 /// The gate with both.
@@ -248,6 +308,15 @@ pub(super) struct World {
     pub(super) upstream_address: SocketAddr,
     pub(super) fake: Arc<Fake>,
     pub(super) gate: SocketAddr,
+    pub(super) switches: Switches,
+}
+
+/// The switches of a door.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Switches {
+    pub(super) push: bool,
+    pub(super) login: Login,
+    pub(super) catalog: bool,
 }
 
 /// What a client of the gate got.
@@ -277,15 +346,19 @@ impl Got {
 
 impl World {
     pub(super) async fn start() -> World {
+        World::with(Switches::default()).await
+    }
+
+    pub(super) async fn with(switches: Switches) -> World {
         let (upstream, upstream_address) = Hostile::start().await;
         let fake = Arc::new(Fake::default());
-        let gate = gate(&fake, upstream_address).await;
-        World { upstream, upstream_address, fake, gate }
+        let gate = gate(&fake, upstream_address, switches).await;
+        World { upstream, upstream_address, fake, gate, switches }
     }
 
     /// The gate has forgotten all that it held in memory.
     pub(super) async fn restart(&mut self) {
-        self.gate = gate(&self.fake, self.upstream_address).await;
+        self.gate = gate(&self.fake, self.upstream_address, self.switches).await;
     }
 
     /// An image of one layer, held by the upstream under this name: manifest, config, layer.
@@ -324,6 +397,29 @@ impl World {
         self.raw(format!("{request}\r\n").as_bytes(), method == "HEAD").await.expect("no answer")
     }
 
+    /// Sends bytes as they are and reads until the gate closes: all that came, and whether it closed.
+    pub(super) async fn raw_to_end(&self, request: &[u8], idle: Duration) -> (String, bool) {
+        let mut stream = TcpStream::connect(self.gate).await.unwrap();
+        stream.write_all(request).await.unwrap();
+        let mut bytes = Vec::new();
+        let closed = loop {
+            match tokio::time::timeout(idle, stream.read_buf(&mut bytes)).await {
+                Ok(Ok(1..)) => {}
+                Ok(_) => break true,
+                Err(_) => break false,
+            }
+        };
+        (String::from_utf8_lossy(&bytes).into_owned(), closed)
+    }
+
+    /// A request with a body.
+    pub(super) async fn send(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Got {
+        let mut request = format!("{method} {path} HTTP/1.1\r\nhost: gate\r\nconnection: close\r\n");
+        headers.iter().for_each(|(name, value)| request.push_str(&format!("{name}: {value}\r\n")));
+        request.push_str(&format!("content-length: {}\r\n\r\n", body.len()));
+        self.raw(&[request.as_bytes(), body].concat(), false).await.expect("no answer")
+    }
+
     /// Sends bytes as they are; `None` if the gate hangs up without an answer, or waits for more.
     pub(super) async fn raw(&self, request: &[u8], is_head: bool) -> Option<Got> {
         self.raw_within(request, is_head, Duration::from_secs(20)).await
@@ -358,16 +454,22 @@ fn read(bytes: &[u8], is_head: bool) -> Option<Got> {
     Some(Got { status, headers, body, complete })
 }
 
-async fn gate(fake: &Arc<Fake>, upstream: SocketAddr) -> SocketAddr {
+async fn gate(fake: &Arc<Fake>, upstream: SocketAddr, switches: Switches) -> SocketAddr {
     let options = UpstreamOptions {
         answer: Duration::from_secs(5),
         idle: Duration::from_secs(5),
         ..UpstreamOptions::at(&format!("http://{upstream}"))
     };
-    let permits = Permits::new(HOST.to_owned(), Box::new(Arc::clone(fake)), Upstream::new(options).unwrap());
+    let door = Door {
+        permits: Permits::new(HOST.to_owned(), Box::new(Arc::clone(fake))),
+        upstream: Upstream::new(options).unwrap(),
+        login: switches.login,
+        push: switches.push,
+        catalog: switches.catalog,
+    };
     let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
     let address = listener.local_addr().unwrap();
-    let router = door::router(Arc::new(permits));
+    let router = door::router(Arc::new(door));
     tokio::spawn(trust_listen::serve(listener, None, router, std::future::pending()));
     address
 }

@@ -14,6 +14,7 @@ use tokio::sync::Mutex;
 use tokio::task::JoinSet;
 use trust_image::Digest;
 
+use super::client::Client;
 use super::permit::{Permits, Signed, of_content};
 use super::reach::MAX_DEPTH;
 use super::reply::Refusal;
@@ -57,7 +58,7 @@ impl Walks {
         permits: &Permits,
         name: &str,
         target: Target,
-        whom: &str,
+        client: &Client,
     ) -> Result<(), Refusal> {
         let signed = permits.signed(name);
         if signed.digests.is_empty() {
@@ -70,10 +71,10 @@ impl Walks {
             let for_blob = matches!(target, Target::Blob(_));
             let walked =
                 |(seen, images_too): &(Arc<Signed>, bool)| Arc::ptr_eq(seen, &signed) && (*images_too || !for_blob);
-            if permits.is_covered(name, &target, whom) || last.as_ref().is_some_and(walked) {
+            if permits.is_covered(name, &target, &client.whom) || last.as_ref().is_some_and(walked) {
                 return Ok(());
             }
-            if walk(permits, name, &signed, target, whom).await? == End::AllRead {
+            if walk(permits, name, &signed, target, client).await? == End::AllRead {
                 *last = Some((Arc::clone(&signed), for_blob));
             }
             Ok(())
@@ -88,7 +89,8 @@ enum End {
     AllRead,
 }
 
-async fn walk(permits: &Permits, name: &str, signed: &Signed, target: Target, whom: &str) -> Result<End, Refusal> {
+async fn walk(permits: &Permits, name: &str, signed: &Signed, target: Target, client: &Client) -> Result<End, Refusal> {
+    let whom = &*client.whom;
     // Those first whose facts list it.
     let likely = match &target {
         Target::Manifest(digest) => signed.indexes_of.get(digest).map(Vec::as_slice).unwrap_or_default(),
@@ -128,8 +130,9 @@ async fn walk(permits: &Permits, name: &str, signed: &Signed, target: Target, wh
                 return Err(not_yet());
             }
             fetches += 1;
-            let (content, name) = (Arc::clone(&permits.content), name.to_owned());
-            running.spawn(async move { (depth, content.manifest(&name, &digest).await) });
+            let (content, upstream) = (Arc::clone(&permits.content), client.upstream.clone());
+            let name = name.to_owned();
+            running.spawn(async move { (depth, content.manifest(&upstream, &name, &digest).await) });
         }
         let Some(done) = running.join_next().await else { break };
         match done {
@@ -160,7 +163,5 @@ fn below(entries: &[(Digest, bool)], depth: usize, target: &Target) -> impl Iter
 /// Clients try again after this one, and the next walk goes on.
 fn not_yet() -> Refusal {
     let message = "the gate is still reading the signed images of this name";
-    let mut refusal = Refusal::new(StatusCode::TOO_MANY_REQUESTS, "TOOMANYREQUESTS", message);
-    refusal.retry_after = Some(2);
-    refusal
+    Refusal::new(StatusCode::TOO_MANY_REQUESTS, "TOOMANYREQUESTS", message).retry_after(2)
 }

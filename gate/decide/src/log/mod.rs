@@ -1,0 +1,248 @@
+//! The audit log: one JSON line for each decision, written before the answer is given, each bound to the one before.
+//!
+//! A line is one write to a file opened for appending, under a lock of the file, so that several threads and processes make
+//! one chain (chain). A line that could not be written whole is a failure, and the next one begins on a line of its own and
+//! says so. The file is synced with each refresh and not with each line: what was decided survives the program, and of a
+//! power cut all but the last minute. A file that was moved away is opened anew under its old name, and the chain goes on
+//! there. Deliberately absent: moving it away (logrotate does), and deleting anything.
+
+pub(crate) mod chain;
+mod line;
+mod open;
+pub mod verify;
+
+use std::fs::File;
+use std::io::{ErrorKind, Write};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use rustix::fs::{FileType, FlockOperation};
+use trust_reader::catalogue::Code;
+use trust_reader::verdict::Problem;
+
+use self::chain::{Head, Tail};
+pub(crate) use self::line::line;
+use self::open::{failed, open};
+
+/// The file in the state folder that keeps the head.
+const HEAD_FILE: &str = "audit.head";
+/// Largest file of a head, in bytes.
+const MAX_HEAD_LEN: u64 = 256;
+
+/// An open log.
+#[derive(Debug)]
+pub(crate) struct Log {
+    path: PathBuf,
+    head_file: PathBuf,
+    inner: Mutex<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    file: Arc<File>,
+    /// Whether it is a regular file, and no character device.
+    is_file: bool,
+    /// Where the last write of this process ended.
+    end: u64,
+    head: Head,
+    /// Bytes of an incomplete line at the end.
+    torn: u64,
+}
+
+/// The lock of a file, until it is dropped.
+struct Held<'f>(&'f File);
+
+impl<'f> Held<'f> {
+    fn take(file: &'f File) -> std::io::Result<Self> {
+        loop {
+            match rustix::fs::flock(file, FlockOperation::LockExclusive) {
+                Ok(()) => return Ok(Self(file)),
+                Err(rustix::io::Errno::INTR) => {}
+                Err(errno) => return Err(errno.into()),
+            }
+        }
+    }
+}
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        let _ = rustix::fs::flock(self.0, FlockOperation::Unlock);
+    }
+}
+
+impl Inner {
+    /// Goes on from what is in a file.
+    fn on(file: File, known: Head, path: &Path) -> Result<Self, Problem> {
+        let stat = rustix::fs::fstat(&file).map_err(|errno| failed(path, std::io::Error::from(errno).kind()))?;
+        let is_file = FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile;
+        let mut inner = Self { file: Arc::new(file), is_file, end: 0, head: known, torn: 0 };
+        if is_file {
+            inner.catch_up(u64::try_from(stat.st_size).unwrap_or(0), path)?;
+        }
+        Ok(inner)
+    }
+
+    /// Takes in what another process wrote, or that the file was cut from outside.
+    fn catch_up(&mut self, size: u64, path: &Path) -> Result<(), Problem> {
+        let tail = Tail::read(&self.file, size).map_err(|found| foreign(path, &found))?;
+        // After a cut the chain goes on from what was written, so that `audit verify` finds the gap.
+        self.head = tail.head.filter(|head| head.seq >= self.head.seq).unwrap_or(self.head);
+        (self.torn, self.end) = (tail.torn, size);
+        Ok(())
+    }
+
+    /// Writes one line, whole or not at all as far as the caller is concerned.
+    fn write(&mut self, object: &[u8], path: &Path) -> Result<(), Problem> {
+        let io = |error: &std::io::Error| failed(path, error.kind());
+        let file = Arc::clone(&self.file);
+        let _held = self.is_file.then(|| Held::take(&file)).transpose().map_err(|e| io(&e))?;
+        if self.is_file {
+            let stat = rustix::fs::fstat(&file).map_err(|errno| io(&errno.into()))?;
+            let size = u64::try_from(stat.st_size).unwrap_or(0);
+            if size != self.end {
+                self.catch_up(size, path)?;
+            }
+        }
+        let Some((bytes, head)) = self.head.linked(object, self.torn) else {
+            return Err(failed(path, ErrorKind::InvalidData));
+        };
+        let written = loop {
+            match (&*file).write(&bytes) {
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                written => break written.map_err(|e| io(&e))?,
+            }
+        };
+        self.end = self.end.saturating_add(u64::try_from(written).unwrap_or(u64::MAX));
+        if written == bytes.len() {
+            (self.head, self.torn) = (head, 0);
+            return Ok(());
+        }
+        // How much is torn is read from the file, if it is one; a device keeps nothing.
+        if self.is_file {
+            self.end = u64::MAX;
+        }
+        Err(failed(path, if written == 0 { ErrorKind::WriteZero } else { ErrorKind::StorageFull }))
+    }
+}
+
+impl Log {
+    /// Opens the log for appending; made with mode 0600 if missing. A link in its place is refused, and so is a file that
+    /// ends before what the head in the state folder says was written.
+    pub(crate) fn open(path: &Path, state: &Path) -> Result<Self, Problem> {
+        let head_file = state.join(HEAD_FILE);
+        let stored = stored(&head_file)?;
+        let inner = Inner::on(open(path)?, Head::NOTHING, path)?;
+        let inner = match inner.head {
+            Head::NOTHING => Inner { head: stored, ..inner },
+            found => {
+                reaches(path, found, stored)?;
+                inner
+            }
+        };
+        Ok(Self { path: path.to_owned(), head_file, inner: Mutex::new(inner) })
+    }
+
+    /// Whether [`Log::open`] would succeed; makes nothing, so that the file does not belong to whoever only looked.
+    pub(crate) fn check(path: &Path, state: &Path) -> Result<(), Problem> {
+        let stored = stored(&state.join(HEAD_FILE))?;
+        let Some(file) = open::look(path)? else { return Ok(()) };
+        match Inner::on(file, Head::NOTHING, path)?.head {
+            Head::NOTHING => Ok(()),
+            found => reaches(path, found, stored),
+        }
+    }
+
+    /// Writes one line, a JSON object, with its place in the chain.
+    pub(crate) fn write(&self, object: &[u8]) -> Result<(), Problem> {
+        self.inner().write(object, &self.path)
+    }
+
+    /// The last line that this process knows of.
+    pub(crate) fn head(&self) -> Head {
+        self.inner().head
+    }
+
+    /// Syncs the file, keeps its head in the state folder, and opens the log anew if its file was moved away or removed. If
+    /// that fails the old file goes on.
+    pub(crate) fn follow(&self) -> Result<(), Problem> {
+        let (file, head, is_file) = {
+            let inner = self.inner();
+            (Arc::clone(&inner.file), inner.head, inner.is_file)
+        };
+        if is_file {
+            // Before the head is kept: a head beyond what the disk has would refuse the next start.
+            file.sync_data().map_err(|e| failed(&self.path, e.kind()))?;
+            self.keep(head)?;
+        }
+        let is_same = |a: &rustix::fs::Stat, b: &rustix::fs::Stat| (a.st_dev, a.st_ino) == (b.st_dev, b.st_ino);
+        let (open_one, named) = (rustix::fs::fstat(&*file), rustix::fs::stat(&self.path));
+        if matches!((&open_one, &named), (Ok(a), Ok(b)) if is_same(a, b)) {
+            return Ok(());
+        }
+        let new = open(&self.path)?;
+        let mut inner = self.inner();
+        *inner = Inner::on(new, inner.head, &self.path)?;
+        Ok(())
+    }
+
+    fn inner(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Keeps a head, unless a later one is kept already.
+    fn keep(&self, head: Head) -> Result<(), Problem> {
+        if head.seq <= stored(&self.head_file).map_or(0, |known| known.seq) {
+            return Ok(());
+        }
+        let new = self.head_file.with_extension(format!("new.{}", std::process::id()));
+        std::fs::write(&new, format!("{head}\n"))
+            .and_then(|()| File::open(&new)?.sync_all())
+            .and_then(|()| std::fs::rename(&new, &self.head_file))
+            .map_err(|e| failed(&self.head_file, e.kind()))
+    }
+}
+
+/// The head in the state folder, for `audit verify`; [`Head::NOTHING`] if none is kept.
+pub(crate) fn kept(state: &Path) -> Result<Head, Problem> {
+    stored(&state.join(HEAD_FILE))
+}
+
+fn stored(path: &Path) -> Result<Head, Problem> {
+    let read = || -> std::io::Result<String> {
+        let mut text = String::new();
+        std::io::Read::read_to_string(&mut std::io::Read::take(File::open(path)?, MAX_HEAD_LEN), &mut text)?;
+        Ok(text)
+    };
+    match read() {
+        Ok(text) => Head::parse(&text).ok_or_else(|| {
+            foreign(path, "no head of an audit log")
+                .remedy(["if the log beside it is whole (trust-gate audit verify), remove this file"])
+        }),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(Head::NOTHING),
+        Err(error) => Err(failed(path, error.kind())),
+    }
+}
+
+/// Whether a log that ends with `found` can be the one of which `stored` was written.
+fn reaches(path: &Path, found: Head, stored: Head) -> Result<(), Problem> {
+    if found.seq > stored.seq || found == stored {
+        return Ok(());
+    }
+    let told = if found.seq == stored.seq {
+        format!("its line {} is another one than was written", found.seq)
+    } else {
+        format!("it ends with line {}, and line {} was written", found.seq, stored.seq)
+    };
+    Err(foreign(path, &told))
+}
+
+fn foreign(path: &Path, found: &str) -> Problem {
+    Problem::new(Code::LogFailed)
+        .fact("path", path.display())
+        .fact("found", found)
+        .remedy(["keep this file as it is, under another name: the log then begins a new one, and its chain goes on"])
+}
+
+#[cfg(test)]
+#[path = "tests.rs"]
+mod tests;

@@ -1,0 +1,64 @@
+//! `make interop`: the gates against real counterparts that are built from public sources (tests/tools/interop.sh): a
+//! `kube-apiserver` with `etcd`, `containerd`, the distribution registry, `helm`.
+//!
+//! Everything runs on loopback and ends with the program. Each step is checked and printed; what could not be built is a
+//! line of its own with the reason, and then the program does not end well. It is not part of `make test`, which needs no
+//! Go.
+
+mod admission;
+mod artifacts;
+mod cluster;
+mod counterparts;
+mod disturbances;
+mod hook;
+mod image_review;
+mod registries;
+mod report;
+mod world;
+
+use std::io;
+use std::path::Path;
+
+use cluster::Cluster;
+use counterparts::Counterparts;
+use report::Report;
+use world::World;
+
+/// Runs every part below `dir`; whether everything was there and held.
+pub fn run(dir: &Path, list: &Path) -> io::Result<bool> {
+    let built = Counterparts::read(list)?;
+    let mut report = Report::default();
+    report.part("What is here");
+    report.note(&built.versions());
+    let registry = built.program("registry");
+    let world = World::start(dir, registry.as_deref().ok())?;
+    kubernetes(&mut report, dir, &built, &world);
+    registries::run(&mut report, dir, &built, &world);
+    let well = report.close();
+    if !well {
+        // The stack takes its folder with it: what the gates said stays.
+        let _ = std::fs::rename(world.stack.dir.join("gates"), dir.join("gates"));
+    }
+    Ok(well)
+}
+
+fn kubernetes(report: &mut Report, dir: &Path, built: &Counterparts, world: &World) {
+    let programs = match built.programs(["etcd", "kube-apiserver", "kubectl"]) {
+        Ok(programs) => programs,
+        Err(why) => return report.absent("Kubernetes", &why),
+    };
+    let outcome = in_cluster(report, dir, &programs, world);
+    report.end_of_part(outcome);
+}
+
+fn in_cluster(report: &mut Report, dir: &Path, programs: &[std::path::PathBuf; 3], world: &World) -> io::Result<()> {
+    let [etcd, apiserver, kubectl] = programs;
+    let cluster = Cluster::start(&dir.join("cluster"), etcd, apiserver, kubectl)?;
+    let mut hook = admission::run(report, &cluster, world)?;
+    disturbances::rotation(report, &cluster, world, &hook)?;
+    disturbances::down(report, &cluster, world, &mut hook)?;
+    disturbances::removal(report, &cluster, world, &mut hook)?;
+    let outcome = image_review::run(report, &cluster, apiserver, world, &hook);
+    report.end_of_part(outcome);
+    Ok(())
+}

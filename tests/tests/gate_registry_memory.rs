@@ -1,0 +1,125 @@
+//! Memory of the real gate while large blobs pass through it, in both directions.
+
+mod gate_registry_world;
+
+use std::fs;
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::time::Duration;
+
+use gate_registry_world::*;
+use serde_json::json;
+use trust_image::Digest;
+use trust_tests::stack::gate::{Gate, GateOptions};
+use trust_tests::stack::images::Image;
+use trust_tests::stack::scene::ask;
+
+/// Clients at one time.
+const CLIENTS: usize = 20;
+/// Bytes of the blob.
+const BLOB: usize = 50_000_000;
+/// What the gate may take for all of them, over what it had before.
+const ROOM: u64 = 64_000_000;
+
+/// The most memory that this process ever held, in bytes.
+fn peak(gate: &Gate) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{}/status", gate.process.id())).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    line.trim().trim_end_matches(" kB").trim().parse::<u64>().unwrap() * 1_024
+}
+
+fn content() -> Vec<u8> {
+    let mut state = 1_u32;
+    let mut next = || {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (state >> 24) as u8
+    };
+    (0..BLOB).map(|_| next()).collect()
+}
+
+/// An image with this layer, pushed past the gate.
+fn publish(world: &World, layer: &[u8]) -> String {
+    let (registry, name) = (&world.scene.stack.registry, "demo/app");
+    let diff = Digest::of(layer).to_string();
+    let config = json!({ "architecture": "amd64", "os": "linux", "config": {}, "rootfs": { "type": "layers", "diff_ids": [diff] } });
+    let config = serde_json::to_vec(&config).unwrap();
+    upload(registry, name, layer);
+    upload(registry, name, &config);
+    let descriptor = |kind: &str, content: &[u8]| json!({ "mediaType": format!("application/vnd.oci.image.{kind}"), "digest": Digest::of(content).to_string(), "size": content.len() });
+    let body = json!({ "schemaVersion": 2, "mediaType": MANIFEST, "config": descriptor("config.v1+json", &config),
+        "layers": [descriptor("layer.v1.tar", layer)] });
+    let body = serde_json::to_vec(&body).unwrap();
+    put(registry, "/v2/demo/app/manifests/large", MANIFEST, &body);
+    let digest = Digest::of(&body).to_string();
+    world.sign(&Image { digest: digest.clone(), layout: world.dir.path().to_owned() }, "app:large");
+    digest
+}
+
+/// Reads a blob as it comes and keeps none of it: the digest of what came.
+fn pull(address: &str, path: &str) -> (usize, Digest) {
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+    write!(stream, "GET {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n").unwrap();
+    let mut head = Vec::new();
+    let mut byte = [0];
+    while !head.ends_with(b"\r\n\r\n") {
+        stream.read_exact(&mut byte).unwrap();
+        head.push(byte[0]);
+    }
+    assert!(head.starts_with(b"HTTP/1.1 200"), "{}", String::from_utf8_lossy(&head));
+    let (mut hasher, mut count, mut buffer) = (Digest::of(b"").hasher(), 0, vec![0; 1 << 18]);
+    loop {
+        let n = stream.read(&mut buffer).unwrap();
+        if n == 0 {
+            return (count, hasher.finish());
+        }
+        hasher.update(&buffer[..n]);
+        count += n;
+    }
+}
+
+#[test]
+fn twenty_large_blobs_at_one_time_pass_in_constant_memory_down_and_up() {
+    let world = World::start();
+    let layer = content();
+    let digest = Digest::of(&layer);
+    let manifest = publish(&world, &layer);
+    let options = GateOptions { registry: "push = true\n".to_owned(), ..world.options("memory") };
+    let gate = world.launch(&options);
+    assert!(comes(|| by(&gate, &manifest).status == 200));
+    let path = format!("/v2/demo/app/blobs/{digest}");
+    let small = ask(&gate.address, "GET", &path, &[("range", "bytes=0-9")]).unwrap();
+    assert_eq!(small.status, 206);
+
+    let before = peak(&gate);
+    std::thread::scope(|scope| {
+        let clients: Vec<_> = (0..CLIENTS).map(|_| scope.spawn(|| pull(&gate.address, &path))).collect();
+        for client in clients {
+            assert_eq!(client.join().unwrap(), (BLOB, digest));
+        }
+    });
+    let down = peak(&gate).saturating_sub(before);
+    println!("{CLIENTS} blobs of {BLOB} bytes down: {down} bytes over what it had");
+    assert!(down < ROOM, "{down}");
+
+    std::thread::scope(|scope| {
+        let clients: Vec<_> = (0..4)
+            .map(|n| {
+                scope.spawn({
+                    let (gate, layer) = (&gate, &layer);
+                    move || upload(&gate.address, &format!("demo/up{n}"), layer)
+                })
+            })
+            .collect();
+        for client in clients {
+            assert_eq!(client.join().unwrap(), digest.to_string());
+        }
+    });
+    let up = peak(&gate).saturating_sub(before);
+    println!("and four of them up: {up} bytes over what it had");
+    assert!(up < ROOM, "{up}");
+    assert_eq!(
+        ask(&world.scene.stack.registry, "HEAD", &format!("/v2/demo/up3/blobs/{digest}"), &[]).unwrap().status,
+        200
+    );
+}
