@@ -1,22 +1,24 @@
 //! The door of Kubernetes over TLS, with a decider of its own: patches as an independent program applies them, the
-//! certificate that changes, the deadline, and the manifests that put it into a cluster.
+//! certificate that changes and whose authority is rotated, the deadline, and the other doors on the same address.
 
-use std::collections::BTreeSet;
 use std::fs;
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use base64ct::{Base64, Encoding};
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
-use trust_gate::config::{AdmissionConfig, Config, Mode};
+use trust_gate::admission::Admission;
+use trust_gate::certificates::{Folder, Step};
+use trust_gate::config::{AdmissionConfig, GatekeeperConfig, Mode};
 use trust_gate::decides::{Asked, Decides, Verdict};
 use trust_image::{Digest, Reference, workload};
+use trust_listen::Certificate;
 use trust_tests::stack::gate::{certificate, post};
-use trust_tests::stack::{built, tool};
+use trust_tests::stack::{Process, built, tool, wait_for_file};
 
 /// Allows what is called `signed.example.com/…`, after a while.
 #[derive(Default)]
@@ -53,12 +55,16 @@ struct Door {
 
 impl Door {
     fn open(fake: Fake) -> Self {
+        Self::open_with(fake, |dir| certificate(dir).unwrap(), |_| {})
+    }
+
+    fn open_with(fake: Fake, certify: impl FnOnce(&Path), change: impl FnOnce(&mut AdmissionConfig)) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        certificate(dir.path()).unwrap();
+        certify(dir.path());
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         listener.set_nonblocking(true).unwrap();
         let address = listener.local_addr().unwrap();
-        let config = AdmissionConfig {
+        let mut config = AdmissionConfig {
             listen: address,
             certificate: dir.path().join("tls.crt"),
             key: dir.path().join("tls.key"),
@@ -71,13 +77,18 @@ impl Door {
             image_review: false,
             drain: Duration::ZERO,
         };
+        change(&mut config);
         let (stop, stopped) = oneshot::channel::<()>();
         let thread = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
             runtime.block_on(async {
                 let listener = tokio::net::TcpListener::from_std(listener).unwrap();
-                let stop = async move { drop(stopped.await) };
-                trust_gate::admission::run(&config, listener, Arc::new(fake), stop).await.unwrap();
+                let certificate = Certificate::load(&config.certificate, &config.key).unwrap();
+                let acceptor = certificate.acceptor().unwrap();
+                let follower = tokio::spawn(certificate.follow(Duration::from_millis(200)));
+                let router = Admission::configured(Arc::new(fake), &config).router();
+                trust_listen::serve(listener, Some(acceptor), router, async move { drop(stopped.await) }).await;
+                follower.abort();
             });
             runtime.shutdown_background();
         });
@@ -252,7 +263,7 @@ fn a_certificate_that_is_swapped_while_serving_is_served_without_a_restart() {
     let other = tempfile::tempdir().unwrap();
     certificate(other.path()).unwrap();
     fs::copy(other.path().join("tls.crt"), door.ca()).unwrap();
-    std::thread::sleep(Duration::from_secs(3));
+    std::thread::sleep(Duration::from_secs(1));
     assert!(post(&door.address.to_string(), &old, "/validate", body.as_bytes()).is_ok());
     fs::copy(other.path().join("tls.key"), door.dir.path().join("tls.key")).unwrap();
     let until = Instant::now() + Duration::from_secs(30);
@@ -264,6 +275,163 @@ fn a_certificate_that_is_swapped_while_serving_is_served_without_a_restart() {
         post(&door.address.to_string(), &old, "/validate", body.as_bytes()).is_err(),
         "the old one is still believed"
     );
+}
+
+/// Whether somebody who believes these authorities gets an answer.
+fn reaches(door: &Door, authorities: &[u8]) -> bool {
+    let asked = review("CREATE", &object("", "Pod", &json!({"containers": [{"image": "x"}]})), &Value::Null);
+    let dir = tempfile::tempdir().unwrap();
+    // Each authority alone: the helper believes one certificate of a file.
+    let text = String::from_utf8(authorities.to_vec()).unwrap();
+    text.split_inclusive("-----END CERTIFICATE-----\n").filter(|pem| !pem.trim().is_empty()).any(|pem| {
+        let file = dir.path().join("ca.crt");
+        fs::write(&file, pem).unwrap();
+        post(&door.address.to_string(), &file, "/validate", asked.to_string().as_bytes()).is_ok()
+    })
+}
+
+fn until(what: &str, is_so: impl Fn() -> bool) {
+    let end = Instant::now() + Duration::from_secs(30);
+    while !is_so() {
+        assert!(Instant::now() < end, "{what}");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+}
+
+#[test]
+fn the_authority_is_rotated_while_the_door_serves_and_whoever_has_the_bundle_of_that_step_always_gets_an_answer() {
+    let names = ["localhost".to_owned()];
+    let make = |dir: &Path| drop(Folder::take(dir).unwrap().make(&names, 30, SystemTime::now()).unwrap());
+    let door = Door::open_with(Fake::default(), make, |_| {});
+    let folder = Folder::look(door.dir.path());
+    let bundle = || fs::read(door.dir.path().join("bundle.crt")).unwrap();
+    let (old, now) = (bundle(), SystemTime::now());
+    assert!(reaches(&door, &old));
+    folder.rotate(Step::Introduce, 30, now).unwrap();
+    let both = bundle();
+    assert!(reaches(&door, &both) && reaches(&door, &old));
+    folder.rotate(Step::Switch, 30, now).unwrap();
+    // Whoever has both believes what is served before, while and after the gate takes the new one.
+    until("the certificate of the new authority is not served", || {
+        assert!(reaches(&door, &both));
+        !reaches(&door, &old)
+    });
+    folder.rotate(Step::Retire, 30, now).unwrap();
+    assert!(reaches(&door, &bundle()));
+    assert_ne!(bundle(), old);
+}
+
+#[test]
+fn the_program_makes_certificates_that_openssl_believes_too_and_says_what_to_do_next() {
+    let dir = tempfile::tempdir().unwrap();
+    let folder = dir.path().join("certificates");
+    let run = |arguments: &[&str]| {
+        let output = Command::new(built("trust-gate"))
+            .arg("certificates")
+            .args(arguments)
+            .arg("--folder")
+            .arg(&folder)
+            .output()
+            .unwrap();
+        let said = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+        (output.status.code(), said)
+    };
+    let (code, said) = run(&["show"]);
+    assert!(code == Some(3) && said.contains("begin with `make`"), "{said}");
+    let (code, said) = run(&["make", "--dns", "trust-gate.trust-gate.svc"]);
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.contains("made an authority") && said.contains("caBundle"), "{said}");
+    let (_, again) = run(&["make", "--dns", "trust-gate.trust-gate.svc"]);
+    assert!(again.starts_with("done  nothing: it is there already"), "{again}");
+    for step in ["introduce", "switch", "retire"] {
+        let (code, said) = run(&["rotate", "--step", step]);
+        assert_eq!(code, Some(0), "{said}");
+        let (_, bundle) = run(&["bundle"]);
+        let pem = Base64::decode_vec(bundle.trim()).unwrap();
+        assert_eq!(pem, fs::read(folder.join("bundle.crt")).unwrap());
+        let Ok(openssl) = Command::new("openssl")
+            .args(["verify", "-purpose", "sslserver", "-verify_hostname", "trust-gate.trust-gate.svc", "-CAfile"])
+            .arg(folder.join("bundle.crt"))
+            .arg(folder.join("tls.crt"))
+            .output()
+        else {
+            println!("SKIPPED: gate_admission: openssl is missing");
+            return;
+        };
+        assert!(openssl.status.success(), "{}", String::from_utf8_lossy(&openssl.stderr));
+    }
+    let (code, said) = run(&["rotate", "--step", "switch"]);
+    assert!(code == Some(3) && said.contains("introduce"), "{said}");
+    let (code, _) = run(&["make", "--dns", "Not a name"]);
+    assert_eq!(code, Some(3));
+}
+
+#[test]
+fn a_certificate_that_is_about_to_end_is_in_the_log_of_a_gate_that_serves() {
+    let dir = tempfile::tempdir().unwrap();
+    let names = ["localhost".to_owned()];
+    Folder::take(dir.path()).unwrap().make(&names, 5, SystemTime::now()).unwrap();
+    fs::write(dir.path().join("gate.toml"), configuration(dir.path())).unwrap();
+    let (ready, log) = (dir.path().join("ready"), dir.path().join("gate.log"));
+    let mut command = Command::new(built("trust-gate"));
+    command.arg("admission").arg("--config").arg(dir.path().join("gate.toml")).arg("--ready-file").arg(&ready);
+    let mut process = Process::start("trust-gate", &mut command, &log).unwrap();
+    wait_for_file(&mut process, &ready).unwrap();
+    let said = || fs::read_to_string(&log).unwrap();
+    until("nothing is said of the end", || said().contains("the certificate ends in 4 days and 23 hours"));
+    // A new one is taken and said to be; its own end is far.
+    Folder::look(dir.path()).renew(100, SystemTime::now()).unwrap();
+    until("the new one is not taken", || said().contains("the certificate was changed"));
+    assert_eq!(said().matches("the certificate ends in").count(), 1, "{}", said());
+}
+
+#[test]
+fn gatekeeper_is_answered_on_the_same_address_only_where_that_is_configured() {
+    let asked = json!({"apiVersion": "externaldata.gatekeeper.sh/v1beta1", "kind": "ProviderRequest",
+        "request": {"keys": ["signed.example.com/a:1", "unsigned.example.com/a:1"]}});
+    let closed = Door::open(Fake::default());
+    let ask = |door: &Door, path: &str, body: &Value| {
+        post(&door.address.to_string(), &door.ca(), path, body.to_string().as_bytes()).unwrap()
+    };
+    for path in ["/gatekeeper/validate", "/gatekeeper/mutate", "/imagereview"] {
+        assert_eq!(ask(&closed, path, &asked).status, 404, "{path}");
+    }
+    let certify = |dir: &Path| certificate(dir).unwrap();
+    let open = |fake: Fake| {
+        Door::open_with(fake, certify, |config| {
+            config.gatekeeper = Some(GatekeeperConfig::default());
+            config.image_review = true;
+        })
+    };
+    let door = open(Fake::default());
+    for path in ["/gatekeeper/validate", "/gatekeeper/mutate"] {
+        let answer = ask(&door, path, &asked);
+        assert_eq!(answer.status, 200);
+        let answer: Value = serde_json::from_slice(&answer.body).unwrap();
+        let items = answer["response"]["items"].as_array().unwrap();
+        let pinned = format!("signed.example.com/a:1@{}", digest("signed.example.com/a:1"));
+        assert_eq!(items[0], json!({"key": "signed.example.com/a:1", "value": pinned}));
+        assert_eq!(items[1], json!({"key": "unsigned.example.com/a:1", "error": "the image is not signed (E1001)"}));
+        assert_eq!(answer["response"]["idempotent"], true);
+    }
+    assert_eq!(ask(&door, "/gatekeeper/validate", &json!({"kind": "ProviderRequest"})).status, 400);
+    // Nobody waits longer than Gatekeeper does, and what was not decided is an error of the whole.
+    let slow = open(Fake { delay: Duration::from_secs(3) });
+    let answer = ask(&slow, "/gatekeeper/mutate", &asked);
+    let answer: Value = serde_json::from_slice(&answer.body).unwrap();
+    assert_eq!(answer["response"]["systemError"], "no decision in time");
+    assert_eq!(answer["response"]["items"], json!([]));
+    let pod = |image: &str| {
+        json!({"apiVersion": "imagepolicy.k8s.io/v1alpha1", "kind": "ImageReview",
+            "spec": {"containers": [{"image": image}], "namespace": "shop"}})
+    };
+    for (image, allowed) in [
+        (format!("signed.example.com/a@{}", digest("signed.example.com/a")), true),
+        ("unsigned.example.com/a:1".to_owned(), false),
+    ] {
+        let answer: Value = serde_json::from_slice(&ask(&door, "/imagereview", &pod(&image)).body).unwrap();
+        assert_eq!(answer["status"]["allowed"], allowed, "{answer}");
+    }
 }
 
 #[test]
@@ -279,18 +447,23 @@ fn a_decider_that_is_slower_than_the_api_server_waits_is_a_clear_denial_before_t
     assert!(message.contains("no decision within 0.8 s"), "{message}");
 }
 
+/// A gate that decides by signatures alone, beside `tls.crt` and `tls.key`; its server is not there.
+fn configuration(dir: &Path) -> String {
+    let root = trust_tests::simulator::Repository::new().pinned;
+    fs::write(dir.join("r.root.json"), &root).unwrap();
+    format!(
+        "state = 'state'\npolicy = 'signatures-alone'\n[[collections]]\nname = 'registry.example.com/pay'\nroot = 'r.root.json'\n\
+         fingerprint = '{}'\nserver = 'https://127.0.0.1:1'\n[environment]\nname = 'dc'\ncloud = 'private'\n\
+         [admission]\nlisten = '127.0.0.1:0'\ncertificate = 'tls.crt'\nkey = 'tls.key'\n",
+        trust_reader::anchor::fingerprint(&root)
+    )
+}
+
 #[test]
 fn the_program_says_whether_its_configuration_is_good() {
     let dir = tempfile::tempdir().unwrap();
     certificate(dir.path()).unwrap();
-    let root = trust_tests::simulator::Repository::new().pinned;
-    fs::write(dir.path().join("r.root.json"), &root).unwrap();
-    let good = format!(
-        "state = 'state'\npolicy = 'signatures-alone'\n[[collections]]\nname = 'registry.example.com/pay'\nroot = 'r.root.json'\n\
-         fingerprint = '{}'\nserver = 'https://trust.example.com'\n[environment]\nname = 'dc'\ncloud = 'private'\n\
-         [admission]\nlisten = '127.0.0.1:0'\ncertificate = 'tls.crt'\nkey = 'tls.key'\n",
-        trust_reader::anchor::fingerprint(&root)
-    );
+    let good = configuration(dir.path());
     let check = |text: &str| {
         fs::write(dir.path().join("gate.toml"), text).unwrap();
         let mut command = Command::new(built("trust-gate"));

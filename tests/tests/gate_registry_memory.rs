@@ -2,7 +2,6 @@
 
 mod gate_registry_world;
 
-use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
@@ -10,7 +9,8 @@ use std::time::Duration;
 use gate_registry_world::*;
 use serde_json::json;
 use trust_image::Digest;
-use trust_tests::stack::gate::{Gate, GateOptions};
+use trust_tests::bench::process::peak_of;
+use trust_tests::stack::gate::GateOptions;
 use trust_tests::stack::images::Image;
 use trust_tests::stack::scene::ask;
 
@@ -20,13 +20,6 @@ const CLIENTS: usize = 20;
 const BLOB: usize = 50_000_000;
 /// What the gate may take for all of them, over what it had before.
 const ROOM: u64 = 64_000_000;
-
-/// The most memory that this process ever held, in bytes.
-fn peak(gate: &Gate) -> u64 {
-    let status = fs::read_to_string(format!("/proc/{}/status", gate.process.id())).unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
-    line.trim().trim_end_matches(" kB").trim().parse::<u64>().unwrap() * 1_024
-}
 
 fn content() -> Vec<u8> {
     let mut state = 1_u32;
@@ -91,14 +84,14 @@ fn twenty_large_blobs_at_one_time_pass_in_constant_memory_down_and_up() {
     let small = ask(&gate.address, "GET", &path, &[("range", "bytes=0-9")]).unwrap();
     assert_eq!(small.status, 206);
 
-    let before = peak(&gate);
+    let before = peak_of(gate.process.id());
     std::thread::scope(|scope| {
         let clients: Vec<_> = (0..CLIENTS).map(|_| scope.spawn(|| pull(&gate.address, &path))).collect();
         for client in clients {
             assert_eq!(client.join().unwrap(), (BLOB, digest));
         }
     });
-    let down = peak(&gate).saturating_sub(before);
+    let down = peak_of(gate.process.id()).saturating_sub(before);
     println!("{CLIENTS} blobs of {BLOB} bytes down: {down} bytes over what it had");
     assert!(down < ROOM, "{down}");
 
@@ -115,7 +108,7 @@ fn twenty_large_blobs_at_one_time_pass_in_constant_memory_down_and_up() {
             assert_eq!(client.join().unwrap(), digest.to_string());
         }
     });
-    let up = peak(&gate).saturating_sub(before);
+    let up = peak_of(gate.process.id()).saturating_sub(before);
     println!("and four of them up: {up} bytes over what it had");
     assert!(up < ROOM, "{up}");
     assert_eq!(

@@ -131,9 +131,8 @@ fn sides(dir: &Path) -> io::Result<Sides> {
     runtime.spawn(trust_listen::serve(listener, None, memory(&manifest, &floor_asked), std::future::pending()));
     let (listener, gate) = bind()?;
     let config = RegistryConfig::new(gate, &format!("http://{upstream}"), HOST);
-    runtime.spawn(async move {
-        let _ = trust_gate::registry::run(&config, listener, decider, std::future::pending()).await;
-    });
+    let router = trust_gate::registry::router(&config, decider).map_err(io::Error::other)?;
+    runtime.spawn(trust_listen::serve(listener, None, router, std::future::pending()));
     Ok(Sides { runtime, gate, floor, upstream_asked, repositories: [pay, policy], manifest })
 }
 

@@ -7,6 +7,7 @@
 
 mod admission;
 mod artifacts;
+mod charts;
 mod cluster;
 mod counterparts;
 mod disturbances;
@@ -17,7 +18,7 @@ mod report;
 mod world;
 
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use cluster::Cluster;
 use counterparts::Counterparts;
@@ -47,11 +48,17 @@ fn kubernetes(report: &mut Report, dir: &Path, built: &Counterparts, world: &Wor
         Ok(programs) => programs,
         Err(why) => return report.absent("Kubernetes", &why),
     };
-    let outcome = in_cluster(report, dir, &programs, world);
+    let outcome = in_cluster(report, dir, built, &programs, world);
     report.end_of_part(outcome);
 }
 
-fn in_cluster(report: &mut Report, dir: &Path, programs: &[std::path::PathBuf; 3], world: &World) -> io::Result<()> {
+fn in_cluster(
+    report: &mut Report,
+    dir: &Path,
+    built: &Counterparts,
+    programs: &[PathBuf; 3],
+    world: &World,
+) -> io::Result<()> {
     let [etcd, apiserver, kubectl] = programs;
     let cluster = Cluster::start(&dir.join("cluster"), etcd, apiserver, kubectl)?;
     let mut hook = admission::run(report, &cluster, world)?;
@@ -60,5 +67,5 @@ fn in_cluster(report: &mut Report, dir: &Path, programs: &[std::path::PathBuf; 3
     disturbances::removal(report, &cluster, world, &mut hook)?;
     let outcome = image_review::run(report, &cluster, apiserver, world, &hook);
     report.end_of_part(outcome);
-    Ok(())
+    charts::run(report, built, &cluster, &hook)
 }

@@ -149,7 +149,7 @@ pub fn comes(mut holds: impl FnMut() -> bool) -> bool {
 
 /// A second registry on the storage of the stack's: it wants a login.
 pub struct Guarded {
-    process: Process,
+    _process: Process,
     /// `127.0.0.1:PORT`
     pub address: String,
 }
@@ -178,7 +178,7 @@ impl Guarded {
             command.arg("serve").arg(dir.join("registry.yml")).env("OTEL_TRACES_EXPORTER", "none");
             let mut process = Process::start("docker-registry", &mut command, &dir.join("log")).unwrap();
             if wait_for_port(&mut process, &address) {
-                return Self { process, address };
+                return Self { _process: process, address };
             }
         }
         panic!("the registry did not start");

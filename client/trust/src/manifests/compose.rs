@@ -218,13 +218,11 @@ pub fn services(document: &Value) -> Result<Services, Fault> {
         Some(_) => return fault(&["services"], Why::Type("a mapping from names to services")),
     };
     let mut reader = Reader { services, found: Services::default() };
+    // Some versions take one called `x-…` for a service, others for an extension: its images count.
     for (name, service) in services {
-        // Compose takes it for no service, and refuses the file or leaves it out.
-        if is_extension(name) {
-            continue;
-        }
         reader.service(name, service)?;
     }
+    reader.found.without.retain(|name| !is_extension(name));
     Ok(reader.found)
 }
 

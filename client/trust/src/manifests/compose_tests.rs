@@ -35,6 +35,15 @@ fn every_service_is_found_also_those_of_profiles_and_without_replicas() {
 }
 
 #[test]
+fn a_service_that_is_called_as_an_extension_hides_no_image() {
+    let found =
+        images("services:\n  x-base: {image: r.io/evil:v1}\n  web: {image: r.io/a:v1}\n  x-other: {tty: true}\n");
+    assert_eq!(found.len(), 2, "{found:?}");
+    assert!(scan("services: {x-other: {tty: true}}").unwrap().compose.without.is_empty());
+    assert_eq!(why("services: {x-base: {build: .}}"), Why::Built);
+}
+
+#[test]
 fn what_compose_fills_in_later_is_refused() {
     for (text, expected) in [
         ("services: {web: {image: '${IMAGE}'}}", Why::Variable),

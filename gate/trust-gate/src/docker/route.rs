@@ -247,8 +247,9 @@ fn pull(values: &BTreeMap<String, String>) -> Result<Route, RouteError> {
         return Err(RouteError::NoImage("fromImage is missing"));
     }
     let is_digest = tag.contains(':');
-    let (last, is_pinned) = (image.rsplit('/').next().unwrap_or(image), image.contains('@'));
-    let is_tagged = last.contains(':');
+    let is_pinned = image.contains('@');
+    let name = image.split('@').next().unwrap_or(image);
+    let is_tagged = name.rsplit('/').next().unwrap_or(name).contains(':');
     let image = match (tag.is_empty(), is_pinned || is_tagged) {
         (true, true) if is_pinned && is_tagged => {
             return Err(RouteError::NoImage("it has a tag and a digest; give the digest alone"));

@@ -34,6 +34,8 @@ mod blob_tests;
 #[cfg(test)]
 mod bypass_tests;
 #[cfg(test)]
+mod list_tests;
+#[cfg(test)]
 mod login_tests;
 #[cfg(test)]
 mod mutation_tests;
