@@ -158,6 +158,8 @@ impl Checkout {
         let curl = "#!/usr/bin/env bash\nset -euo pipefail\nprintf '%s\\n' \"$@\" > \"$SAID\"\nwhile (($#)); do\n  if [[ $1 == --output ]]; then out=$2; fi\n  shift\ndone\ncp -- \"$PROGRAM\" \"$out\"\n";
         fs::write(bin.join("curl"), curl).unwrap();
         fs::set_permissions(bin.join("curl"), fs::Permissions::from_mode(0o755)).unwrap();
+        // A copy, so that it stays the program whose checksum was taken.
+        fs::copy(built("trust"), parent.join("program")).unwrap();
         let digest = scene.image.digest.to_string();
         Self { scene, dir, digest, other: other.digest.to_string() }
     }
@@ -167,7 +169,7 @@ impl Checkout {
     }
 
     fn given(&self) -> Given {
-        let program = run(Command::new("sha256sum").arg(built("trust"))).unwrap().stdout;
+        let program = run(Command::new("sha256sum").arg(self.above().join("program"))).unwrap().stdout;
         let checksum = String::from_utf8(program).unwrap().chars().take(64).collect();
         BTreeMap::from([
             ("trust-url", "https://releases.example.com/trust".to_owned()),
@@ -200,7 +202,7 @@ impl Checkout {
         let mut command = Command::new("bash");
         command.args(["--noprofile", "--norc", "-eo", "pipefail"]).arg(&file).current_dir(&self.dir).env_clear();
         command.env("PATH", path.unwrap()).env("HOME", self.above().join("home")).env("CI", "true");
-        command.env("PROGRAM", built("trust")).env("SAID", self.above().join("said"));
+        command.env("PROGRAM", self.above().join("program")).env("SAID", self.above().join("said"));
         command.envs(variables.iter().map(|(name, value)| (name, value)));
         let output = run(&mut command).unwrap();
         let log = [output.stdout, output.stderr].concat();
@@ -389,14 +391,9 @@ fn what_a_pipeline_gives_is_never_run() {
     checkout.write("deploy/web.yaml", &deployment(&checkout.image("unsigned")));
     let good = checkout.given();
     for evil in [
-        "$(touch pwned)",
-        "`touch pwned`",
-        "\"; touch pwned; \"",
-        "'; touch pwned; '",
-        "x\ntouch pwned\n",
-        "--help",
-        "-h",
+        "$(touch pwned)`touch pwned`\"; touch pwned; \"'; touch pwned; '\ntouch pwned\n",
         "a[$(touch pwned)]",
+        "--help",
     ] {
         for what in ["trust-url", "trust-sha256", "server", "collections", "manifests", "pin", "signers"] {
             // The address alone is no reason to refuse: what comes from there is compared with its checksum.

@@ -5,8 +5,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use trust_tests::stack::disk::{Disk, in_namespace};
-use trust_tests::stack::scene::{Scene, Watch, ask, assert_exit};
-use trust_tests::stack::{Options, Stack, run};
+use trust_tests::stack::gate::{Gate, GateOptions};
+use trust_tests::stack::scene::{HttpAnswer, Scene, Watch, ask, assert_exit};
+use trust_tests::stack::{Options, Stack, built, run};
 
 /// How long is waited for what comes by itself.
 const SOON: Duration = Duration::from_secs(20);
@@ -235,6 +236,51 @@ fn a_first_use_on_a_full_disk_is_refused_and_leaves_nothing_that_counts_as_a_sta
         }
         assert_exit(&scene.resolve_as(&person, "v0"), 0, "with space");
     });
+}
+
+/// A gate whose audit log lies on a disk that is full denies everything, and says why; with space again it goes on, and the
+/// log is whole. The same where the folder of its state is full: nothing is denied for that.
+#[test]
+fn a_gate_that_cannot_write_its_audit_log_lets_nothing_through_and_goes_on_with_space() {
+    in_namespace("a gate without space", || {
+        let dir = tempfile::tempdir().unwrap();
+        let scene = Scene::start(dir.path(), "full-gate", Options::default());
+        let options = GateOptions::new("full", &scene.stack, &[&scene.collection]);
+        let folder = Gate::prepare(&scene.stack, &scene.alice, &options).unwrap();
+        let path = folder.join("gate.toml");
+        let text = std::fs::read_to_string(&path).unwrap();
+        std::fs::write(&path, text.replace("\"decisions.log\"", "\"logs/decisions.log\"")).unwrap();
+        std::fs::create_dir(folder.join("logs")).unwrap();
+        std::fs::create_dir(folder.join("state")).unwrap();
+        let logs = Disk::mount(&folder.join("logs"), 256).unwrap();
+        let state = Disk::mount(&folder.join("state"), 4 * 1024).unwrap();
+        let gate = Gate::start(&folder, "registry").unwrap();
+        let pull = || ask(&gate.address, "GET", "/v2/full-gate/app/manifests/v0", &[]).unwrap();
+        assert_eq!(pull().status, 200);
+        for _ in 0..3 {
+            // Full to the last byte, or with room for a part of a line.
+            logs.fill().unwrap();
+            let denied = until_denied(&pull);
+            let message = denied.json()["errors"][0]["message"].as_str().unwrap_or_default().to_owned();
+            assert!(message.contains("E3509"), "{message}");
+            assert_eq!(ask(&gate.address, "GET", "/readyz", &[]).unwrap().status, 503);
+            logs.empty().unwrap();
+            assert_eq!(pull().status, 200);
+            assert_eq!(ask(&gate.address, "GET", "/readyz", &[]).unwrap().status, 200);
+        }
+        state.fill().unwrap();
+        assert_eq!(pull().status, 200, "what was verified goes on");
+        state.empty().unwrap();
+        let mut verify = std::process::Command::new(built("trust-gate"));
+        let output = run(verify.args(["audit", "verify"]).arg(folder.join("logs/decisions.log"))).unwrap();
+        let told = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert_exit(&output, 0, &told);
+    });
+}
+
+/// A full disk may still take what fits into the last block of the file.
+fn until_denied(pull: &impl Fn() -> HttpAnswer) -> HttpAnswer {
+    (0..200).map(|_| pull()).find(|answer| answer.status == 403).expect("a full disk denies")
 }
 
 fn files(folder: &Path) -> std::collections::BTreeMap<std::path::PathBuf, Vec<u8>> {

@@ -37,7 +37,7 @@ impl Decides for Fake {
         std::thread::sleep(self.delay);
         let digest = asked.image.starts_with("signed.example.com/").then(|| digest(asked.image));
         let line = "the image is not signed (E1001)".to_owned();
-        Verdict { digest, exception: None, line, environment: "public-eu".to_owned(), policy: None }
+        Verdict { digest, exception: None, line, trials: Vec::new(), environment: "public-eu".to_owned(), policy: None }
     }
 
     fn trouble(&self) -> Option<String> {

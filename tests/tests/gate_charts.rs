@@ -258,7 +258,9 @@ fn check_gate(objects: &[Value], facts: &Facts<'_>) {
     // The configuration is one that the gate takes, and everything that it names is mounted.
     let (config, text) = configuration(objects);
     let admission = config.admission().unwrap();
-    assert_eq!(container["ports"], json!([{"name": "webhook", "containerPort": admission.listen.port()}]));
+    let mut ports = vec![json!({"name": "webhook", "containerPort": admission.listen.port()})];
+    ports.extend(config.metrics.as_ref().map(|m| json!({"name": "metrics", "containerPort": m.listen.port()})));
+    assert_eq!(container["ports"], json!(ports));
     let grace = pod["terminationGracePeriodSeconds"].as_u64().unwrap();
     assert!(admission.drain + Duration::from_secs(30) < Duration::from_secs(grace));
     // What fails must not be allowed before what is found is denied.

@@ -6,6 +6,8 @@ mod exceptions;
 mod scene;
 #[path = "gate_decide/spoof.rs"]
 mod spoof;
+#[path = "gate_decide/trial.rs"]
+mod trial;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

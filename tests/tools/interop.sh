@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
-# Builds the real counterparts of the gates, once, from public Go modules at the versions below: kube-apiserver,
-# kubectl, etcd, containerd with ctr and crictl, the distribution registry, a registry with the referrers API, helm. No container, no cluster, nothing installed.
+# Builds the real counterparts of the gates, once, from public Go modules at the versions below: kube-apiserver, kubectl,
+# etcd, containerd with ctr and crictl, the distribution registry, a registry with the referrers API, helm. No cluster is
+# needed and nothing is installed.
 #
 # Each program lands in FOLDER/bin/NAME-VERSION/NAME and stays; what the build needed (sources, Go's caches) is removed.
 # Go checks every module against the public checksum database (GOSUMDB). GOPROXY and GOFLAGS are the machine's.
 #
 # usage: tests/tools/interop.sh [NAME…]
-#        default: all; with names only these (kube-apiserver kubectl etcd containerd ctr crictl
-#        registry referrers helm)
+#        NAME: kube-apiserver kubectl etcd containerd ctr crictl registry referrers helm; default: all
 #        FOLDER is ${XDG_CACHE_HOME:-~/.cache}/trust-interop, JOBS (default: all processors) limits the compiler
 # out:   one line for each program: NAME VERSION PATH, or NAME VERSION - REASON where it could not be built
 # exit:  0 always when it ran to its end: what is not there is a line of its own · 2 usage

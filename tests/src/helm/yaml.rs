@@ -18,13 +18,18 @@ fn value(tree: &Tree, id: NodeId) -> Result<Value, String> {
             "" | "~" | "null" => Value::Null,
             "true" => Value::Bool(true),
             "false" => Value::Bool(false),
+            // Quantities, durations and networks begin like numbers, and no reader has a number with these in it.
+            text if text.starts_with(|c: char| c.is_ascii_digit())
+                && text.contains(|c| "ghijklmnpqrstuvwyzGHIJKLMNPQRSTUVWYZ/".contains(c)) =>
+            {
+                Value::String(text.to_owned())
+            }
             number => {
                 let is_plain =
                     number.bytes().all(|b| b.is_ascii_digit()) && (number == "0" || !number.starts_with('0'));
                 let parsed = is_plain.then(|| number.parse::<u64>().ok()).flatten();
-                Value::from(
-                    parsed.ok_or_else(|| format!("line {}: {number} is not read alike by all tools", node.at.line))?,
-                )
+                let line = node.at.line;
+                Value::from(parsed.ok_or_else(|| format!("line {line}: {number} is not read alike by all tools"))?)
             }
         },
         Content::Sequence(items) => {

@@ -1,7 +1,7 @@
 //! What all parts look at: a registry, a trust server and its signer, a collection with signed and unsigned images.
 
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use super::report::Said;
 use crate::stack::images::{self, Image};
@@ -26,7 +26,6 @@ pub struct World {
     pub v2: Image,
     /// `app:unsigned`.
     pub unsigned: Image,
-    images: PathBuf,
 }
 
 impl World {
@@ -45,7 +44,7 @@ impl World {
         let images = dir.join("images");
         let make = |name: &str| images::single(&images.join(name), &format!("app {name}"), &[]);
         let (v1, v2, unsigned) = (make("v1")?, make("v2")?, make("unsigned")?);
-        let world = Self { stack, alice, operator, collection, v1, v2, unsigned, images };
+        let world = Self { stack, alice, operator, collection, v1, v2, unsigned };
         world.publish(&world.v1, "app:v1")?;
         world.publish(&world.v2, "app:v2")?;
         images::push(&world.unsigned, &world.name("app:unsigned"))?;
@@ -60,11 +59,6 @@ impl World {
     /// The name with the digest, as a gate pins it.
     pub fn pinned(&self, image: &str, made: &Image) -> String {
         format!("{}@{}", self.name(image), made.digest)
-    }
-
-    /// Makes an image that nobody has seen yet.
-    pub fn image(&self, name: &str) -> io::Result<Image> {
-        images::single(&self.images.join(name), &format!("app {name}"), &[])
     }
 
     /// Pushes and signs.

@@ -80,6 +80,11 @@ images = {{ .images | toJson }}
 namespace = {{ .Values.gate.gatekeeper.namespace | quote }}
 {{- end }}
 {{- end }}
+{{- if .Values.metrics.enabled }}
+
+[metrics]
+listen = "0.0.0.0:{{ .Values.metrics.port }}"
+{{- end }}
 {{- end }}
 
 {{/* What both webhooks have alike, below `clientConfig`. */}}
