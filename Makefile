@@ -59,8 +59,9 @@ interop: ## the gates against kube-apiserver, containerd, registries and helm, b
 	@mkdir -p target/interop
 	@tests/tools/interop.sh >target/interop/built
 	@echo "==> build"
-	@cargo build $(LOCKED) -p trust -p trust-server -p trust-signer -p trust-gate -p trust-tests \
-	    --bin trust --bin trust-server --bin trust-signer --bin trust-gate --bin trust-interop
+	@cargo build $(LOCKED) -p trust -p trust-server -p trust-signer -p trust-gate -p trust-containerd-verifier \
+	    -p trust-tests --bin trust --bin trust-server --bin trust-signer --bin trust-gate \
+	    --bin trust-containerd-verifier --bin trust-interop
 	@echo "==> interop"
 	@KEEP=$(KEEP) $(BUILT)/debug/trust-interop target/interop/built
 

@@ -270,7 +270,7 @@ fn check_gate(objects: &[Value], facts: &Facts<'_>) {
         let found = mounts.iter().find(|mount| path.starts_with(mount["mountPath"].as_str().unwrap()));
         found.unwrap_or_else(|| panic!("{} is on no volume", path.display()))
     };
-    for path in [&config.state, config.log.as_ref().unwrap()] {
+    for path in [&config.state, &config.log] {
         assert!(mount(path).get("readOnly").is_none());
     }
     let args: Vec<&str> = container["args"].as_array().unwrap().iter().filter_map(Value::as_str).collect();
@@ -381,14 +381,16 @@ fn what_the_chart_is_told_arrives_in_the_configuration_and_the_roots_arrive_to_t
         of_kind(&objects, "ConfigMap").into_iter().find(|map| map["data"]["pay.root.json"].is_string()).unwrap();
     assert_eq!(roots["data"]["pay.root.json"], over["gate"]["collections"]["pay"]["root"]);
     assert_eq!(roots["data"]["pay.ca.pem"], over["gate"]["collections"]["pay"]["ca"]);
-    // Another configuration makes other Pods.
-    let sum = |over: &Value| {
+    // Another configuration makes other Pods, and so does another authority of a server.
+    let sums = |over: &Value| {
         let objects = rendered(over);
-        one(&objects, "StatefulSet")["spec"]["template"]["metadata"]["annotations"]["checksum/config"].clone()
+        one(&objects, "StatefulSet")["spec"]["template"]["metadata"]["annotations"].clone()
     };
-    let mut other = over.clone();
-    other["gate"]["mode"] = json!("warn");
-    assert_ne!(sum(over), sum(&other));
+    for (pointer, value) in [("/gate/mode", "warn"), ("/gate/collections/pay/ca", "PEM")] {
+        let mut other = over.clone();
+        *other.pointer_mut(pointer).unwrap() = json!(value);
+        assert_ne!(sums(over), sums(&other), "{pointer}");
+    }
     let off = &all.iter().find(|(name, _)| name == "certmanager").unwrap().1;
     let (config, _) = configuration(&rendered(off));
     let admission = config.admission().unwrap();

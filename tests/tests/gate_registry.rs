@@ -12,7 +12,7 @@ use trust_image::Digest;
 use trust_tests::stack::gate::{Gate, GateOptions};
 use trust_tests::stack::images::{self, Image};
 use trust_tests::stack::proxy::{Answer, Proxy};
-use trust_tests::stack::scene::{ask, assert_exit};
+use trust_tests::stack::scene::ask;
 use trust_tests::stack::{run, tool};
 
 #[test]

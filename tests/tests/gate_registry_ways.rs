@@ -196,8 +196,7 @@ fn g38_a_rewritten_place_has_no_way_around_and_a_mirror_has_one() {
         let conf_file = world.dir.path().join(format!("{name}.conf"));
         fs::write(&conf_file, conf).unwrap();
         let mut command = Command::new(tool("skopeo").expect("skopeo is missing: run tests/tools/fetch.sh"));
-        command.env("CONTAINERS_REGISTRIES_CONF", &conf_file);
-        command.args(["--insecure-policy", "copy", "--retry-times", "0"]);
+        command.arg("--registries-conf").arg(&conf_file).args(["--insecure-policy", "copy", "--retry-times", "0"]);
         command.arg(format!("docker://registry.example.test/demo/app:{tag}"));
         run(command.arg(format!("dir:{}", world.dir.path().join(format!("{name}-{tag}")).display()))).unwrap()
     };

@@ -28,7 +28,7 @@ pub fn settings(config: &Config) -> Settings {
         state: config.state.clone(),
         refresh: config.refresh,
         max_staleness: config.max_staleness,
-        log: config.log.clone(),
+        log: Some(config.log.clone()),
         require: Require { signers: config.signers.clone(), min_signers: config.min_signers },
     }
 }

@@ -139,7 +139,12 @@ impl Renderer {
                 self.body(body, dot)?.into()
             }
             ("quote", [value]) => quoted(&text(value)?)?.into(),
-            ("toJson", [value]) => value.to_string().into(),
+            // Of maps the order, and of these characters the spelling, are another one in Go.
+            ("toJson", [value @ Value::Array(items)])
+                if items.iter().all(Value::is_string) && !value.to_string().contains(['<', '>', '&', '\\']) =>
+            {
+                value.to_string().into()
+            }
             ("toYaml", [value]) => {
                 let mut lines = Vec::new();
                 to_yaml(value, 0, &mut lines)?;
@@ -303,7 +308,7 @@ mod tests {
             ("{{ toYaml .map | nindent 1 }}", "\n b: t\n z: 1"),
             ("{{ if not .no }}y{{ end }}{{ if and .a .no }}n{{ end }}{{ if or .no .a }}o{{ end }}", "yo"),
             ("{{ if ne .a.b \"off\" }}y{{ end }}", "y"),
-            ("{{ .list | toJson }}", "[1,2]"),
+            ("{{ .words | toJson }}", "[\"a\",\"b[*].c\"]"),
             ("{{ \"x\" | sha256sum }}", "2d711642b726b04401627ca9fbac32f5c8530fb1903cc4db02258717921a4881"),
         ] {
             assert_eq!(rendered(text, &values).as_deref(), Ok(wanted), "{text}");
@@ -336,6 +341,7 @@ mod tests {
             "{{ toYaml .date }}",
             "{{ toYaml .octal }}",
             "{{ toYaml .on }}",
+            "{{ .a | toJson }}",
             "{{ required \"say it\" .missing }}",
             "{{ 'x' }}",
             "{{ \"\u{1}\" | quote }}",

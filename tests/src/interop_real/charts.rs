@@ -13,7 +13,8 @@ use serde_json::{Value, json};
 use super::cluster::Cluster;
 use super::counterparts::Counterparts;
 use super::hook::{Hook, deploy, soon};
-use super::report::{Outcome, Report, Said};
+use super::report::{Outcome, Report, Said, equal};
+use crate::helm::yaml;
 
 const NAMESPACE: &str = "by-helm";
 
@@ -50,6 +51,7 @@ pub fn run(report: &mut Report, built: &Counterparts, cluster: &Cluster, hook: &
     for values in helm.values()? {
         let name = values.file_name().unwrap_or_default().to_string_lossy().into_owned();
         report.step(&format!("helm lint --strict, {name}"), helm.lint(&values).map(|_| String::new()));
+        report.step(&format!("helm template gives what our own renderer gave, {name}"), helm.golden(&values));
         let applied = || helm.dry_run(&values);
         report.step(&format!("helm template, and all of it valid at the API server, {name}"), soon(applied));
     }
@@ -93,6 +95,21 @@ impl Helm<'_> {
         Said::by(command.arg(&self.chart).arg("-f").arg(values)).done(&["0 chart(s) failed"])
     }
 
+    /// What the real Helm renders is what the tests' own renderer does (tests/golden/helm), object by object.
+    fn golden(&self, values: &Path) -> Outcome {
+        let name = values.file_name().unwrap_or_default().to_string_lossy().replace("-values.yaml", ".yaml");
+        let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("golden/helm").join(&name);
+        let golden = fs::read_to_string(&golden).map_err(|e| format!("{}: {e}", golden.display()))?;
+        let mut command = self.command(&["template", "trust", "--kube-version", "1.36.3", "-n", "trust-system"]);
+        let rendered = Said::by(command.arg(&self.chart).arg("-f").arg(values)).text()?;
+        let (ours, theirs) = (objects(&golden)?, objects(&rendered)?);
+        for (one, other) in ours.iter().zip(&theirs) {
+            equal(&other.to_string(), &one.to_string())?;
+        }
+        equal(&theirs.len().to_string(), &ours.len().to_string())?;
+        Ok(format!("{} objects", theirs.len()))
+    }
+
     /// A command on the chart with these values, and the authority that the operator fills in.
     fn on_chart(&self, arguments: &[&str], values: &Path) -> Command {
         let mut command = self.command(arguments);
@@ -122,13 +139,13 @@ impl Helm<'_> {
         let policies = |kind: &str| {
             self.cluster.kubectl(&["get", kind, "trust-gate", "-o", "jsonpath={.webhooks[*].failurePolicy}"]).text()
         };
-        let seen = policies("validatingwebhookconfiguration").and_then(|p| super::report::equal(&p, "Ignore"));
+        let seen = policies("validatingwebhookconfiguration").and_then(|p| equal(&p, "Ignore"));
         report.step("it begins with failurePolicy: Ignore", seen);
         report.step("the webhooks' selector leaves the release's own namespace out", self.leaves_out());
         let fail = ["upgrade", "--set", "webhook.failurePolicy=Fail", "--set", "gate.mode=enforce"];
         let said = Said::by(&mut self.on_chart(&fail, &named("warn-values.yaml")));
         report.step("helm upgrade to mode enforce and Fail", said.done(&["STATUS: deployed"]));
-        let seen = policies("validatingwebhookconfiguration").and_then(|p| super::report::equal(&p, "Fail"));
+        let seen = policies("validatingwebhookconfiguration").and_then(|p| equal(&p, "Fail"));
         report.step("it is Fail", seen);
         let said = Said::by(&mut self.command(&["uninstall", "trust-gate", "-n", NAMESPACE]));
         report.step("helm uninstall, while its own webhook is Fail and nobody answers", said.done(&["uninstalled"]));
@@ -148,4 +165,12 @@ impl Helm<'_> {
             false => Err(text),
         }
     }
+}
+
+/// The objects of a rendering, in an order that both renderers have.
+fn objects(text: &str) -> Result<Vec<Value>, String> {
+    let mut found = yaml::documents(text)?;
+    found.retain(|object| !object.is_null());
+    found.sort_by_key(|o| format!("{} {} {}", o["apiVersion"], o["kind"], o["metadata"]["name"]));
+    Ok(found)
 }

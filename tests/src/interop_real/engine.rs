@@ -6,6 +6,7 @@
 
 use std::fs;
 use std::io;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -13,8 +14,119 @@ use std::time::{Duration, Instant};
 use super::counterparts::Counterparts;
 use super::hook::soon;
 use super::report::{Outcome, Report, Said, equal};
-use super::world::World;
+use super::world::{REFRESH, World};
+use crate::stack::gate::{Gate, GateOptions};
 use crate::stack::{Process, images};
+
+/// The name of the verifier's program.
+const VERIFIER: &str = "trust-containerd-verifier";
+
+/// Runs the steps, if it is there.
+pub fn run(report: &mut Report, dir: &Path, built: &Counterparts, world: &World) {
+    report.part("containerd with our image verifier");
+    if let Err(why) = built.programs(["containerd", "ctr"]) {
+        return report.absent("containerd", &why);
+    }
+    if !crate::stack::built(VERIFIER).is_file() {
+        return report.absent("the image verifier", &format!("{VERIFIER} was not built"));
+    }
+    let outcome = steps(report, &dir.join("containerd"), built, world);
+    report.end_of_part(outcome);
+}
+
+fn steps(report: &mut Report, dir: &Path, built: &Counterparts, world: &World) -> io::Result<()> {
+    let engine = Engine::start(dir, built, world)?;
+    let plugins = engine.ctr(&["plugins", "ls"]).out;
+    let loaded = plugins.lines().find(|l| l.contains("image-verifier") && l.contains("bindir"));
+    report.check("its plugin of image verifiers is loaded", loaded.is_some_and(|l| l.contains("ok")));
+    let (v1, unsigned) = (world.name("app:v1"), world.name("app:unsigned"));
+
+    let open = engine.pull(&unsigned).done(&[]).and_then(|_| engine.holds("default", &unsigned));
+    report.step("THE TRAP: a folder without a verifier lets an unsigned image in", open);
+    engine.forget("default", &unsigned);
+
+    let mut gate = launch(world)?;
+    engine.install(&gate.dir.join("agent.sock"))?;
+    report.note(&format!("the verifier is in bin_dir; trust-gate containerd answers on {}", gate.address));
+    let seen = engine.pull(&v1).done(&[]).and_then(|_| equal(&engine.holds("default", &v1)?, &world.v1.digest));
+    report.step("ctr pulls a signed image", seen);
+    let denied = |said: Said, says: &str| said.refused(&["blocked pull", says]).map(|text| error_line(&text));
+    report.step("an unsigned image is blocked, with our reason", denied(engine.pull(&unsigned), "not signed"));
+    report.step("and the engine does not have it", engine.lacks("default", &unsigned));
+    let by_digest = world.pinned("app", &world.v2);
+    report.step("a signed image by digest is pulled", engine.pull(&by_digest).done(&[]).map(|_| String::new()));
+    let stray = format!("{}@{}", world.name("app"), world.unsigned.digest);
+    report.step("an unsigned one by digest is blocked", denied(engine.pull(&stray), "not signed"));
+
+    engine.forget("default", &v1);
+    images::push(&world.unsigned, &v1)?;
+    report.step("the tag was moved to an unsigned image: blocked", denied(engine.pull(&v1), "is signed for v1"));
+    images::push(&world.v2, &v1)?;
+    report.step("the tag was moved to another signed image: blocked", denied(engine.pull(&v1), "is signed for v1"));
+    images::push(&world.v1, &v1)?;
+    let local = engine.ctr(&["image", "pull", "--local", "--snapshotter", "native", "--plain-http", &unsigned]);
+    report.step(
+        "THE TRAP: a client that fetches by itself (ctr --local) is not asked",
+        local.done(&[]).map(|_| String::new()),
+    );
+    engine.forget("default", &unsigned);
+    cri(report, &engine, world, built);
+    down(report, &engine, world, &mut gate)
+}
+
+/// The way of the kubelet.
+fn cri(report: &mut Report, engine: &Engine, world: &World, built: &Counterparts) {
+    let (v1, unsigned) = (world.name("app:v1"), world.name("app:unsigned"));
+    let Some(said) = engine.cri(&["pull", &v1]) else {
+        return report.absent("pulls of Kubernetes", &built.program("crictl").err().unwrap_or_default());
+    };
+    let seen = said.done(&[]).and_then(|_| equal(&engine.holds("k8s.io", &v1)?, &world.v1.digest));
+    report.step("crictl (the way of Kubernetes) pulls a signed image", seen);
+    let said = engine.cri(&["pull", &unsigned]).map(|said| said.refused(&["blocked pull", "not signed"]));
+    report.step("an unsigned image is blocked", said.unwrap_or(Err(String::new())).map(|text| error_line(&text)));
+    report.step("and the engine does not have it", engine.lacks("k8s.io", &unsigned));
+    engine.forget("k8s.io", &v1);
+}
+
+/// The gate of this machine hangs, is gone, comes back.
+fn down(report: &mut Report, engine: &Engine, world: &World, gate: &mut Gate) -> io::Result<()> {
+    let v1 = world.name("app:v1");
+    gate.process.signal("STOP");
+    let begun = Instant::now();
+    let outcome = engine.pull(&v1).refused(&["blocked pull"]).map(|text| error_line(&text));
+    let seconds = begun.elapsed();
+    report.step("the gate hangs: blocked", outcome);
+    report.check("before containerd's own deadline of 10 s", seconds < Duration::from_secs(9));
+    report.note(&format!("after {:.1} s", seconds.as_secs_f64()));
+    gate.process.signal("CONT");
+    report.step("it goes on: pulled", soon(|| engine.pull(&v1).done(&[])).map(|_| String::new()));
+    engine.forget("default", &v1);
+    gate.process.kill();
+    report.step("the gate is gone: blocked", engine.pull(&v1).refused(&["blocked pull"]).map(|text| error_line(&text)));
+    report.step("and the engine does not have it", engine.lacks("default", &v1));
+    let mut again = Gate::start(&gate.dir, "containerd")?;
+    report.step("it is back: pulled", soon(|| engine.pull(&v1).done(&[])).map(|_| String::new()));
+    again.process.kill();
+    Ok(())
+}
+
+fn launch(world: &World) -> io::Result<Gate> {
+    let options = GateOptions {
+        refresh: REFRESH.to_owned(),
+        ..GateOptions::new("containerd", &world.stack, &[&world.collection])
+    };
+    let dir = Gate::prepare(&world.stack, &world.operator, &options)?;
+    let config = dir.join("gate.toml");
+    let text = fs::read_to_string(&config)?;
+    fs::write(&config, format!("{text}\n[containerd]\nsocket = \"agent.sock\"\n"))?;
+    Gate::start(&dir, "containerd")
+}
+
+/// What `ctr` says beside its warnings about the machine.
+fn error_line(text: &str) -> String {
+    let lines = text.lines().filter(|l| !l.contains("level=warning") && !l.contains("elapsed"));
+    lines.filter(|l| l.contains("blocked pull")).collect::<Vec<_>>().join("\n")
+}
 
 /// A running containerd and its two clients.
 struct Engine {
@@ -28,7 +140,7 @@ struct Engine {
 impl Engine {
     fn start(dir: &Path, built: &Counterparts, world: &World) -> io::Result<Self> {
         let [containerd, ctr] = built.programs(["containerd", "ctr"]).map_err(io::Error::other)?;
-        let (verifiers, hosts) = (dir.join("verifiers"), dir.join("hosts"));
+        let (verifiers, hosts) = (dir.join("image-verifier/bin"), dir.join("hosts"));
         let host = hosts.join(&world.stack.registry);
         for folder in [&verifiers, &host, &dir.join("cni")] {
             fs::create_dir_all(folder)?;
@@ -70,6 +182,21 @@ impl Engine {
         Ok(row.split_whitespace().find(|w| w.starts_with("sha256:")).unwrap_or_default().to_owned())
     }
 
+    /// The verifier in its folder, and where it finds the gate.
+    fn install(&self, socket: &Path) -> io::Result<()> {
+        let etc = self.verifiers.parent().unwrap_or(Path::new("/")).join("etc");
+        fs::create_dir_all(&etc)?;
+        for folder in [&etc, &self.verifiers] {
+            fs::set_permissions(folder, fs::Permissions::from_mode(0o755))?;
+        }
+        let config = etc.join("trust-containerd-verifier.conf");
+        fs::write(&config, format!("socket = {}\n", socket.display()))?;
+        fs::set_permissions(&config, fs::Permissions::from_mode(0o644))?;
+        let program = self.verifiers.join(VERIFIER);
+        fs::copy(crate::stack::built(VERIFIER), &program)?;
+        fs::set_permissions(&program, fs::Permissions::from_mode(0o755))
+    }
+
     fn lacks(&self, namespace: &str, image: &str) -> Outcome {
         match self.holds(namespace, image) {
             Ok(digest) => Err(format!("the engine has it: {digest}")),
@@ -97,7 +224,7 @@ address = "{dir}/c.sock"
 address = "{dir}/c.ttrpc"
 
 [plugins."io.containerd.image-verifier.v1.bindir"]
-bin_dir = "{dir}/verifiers"
+bin_dir = "{dir}/image-verifier/bin"
 max_verifiers = 10
 per_verifier_timeout = "10s"
 

@@ -11,6 +11,7 @@ mod charts;
 mod cluster;
 mod counterparts;
 mod disturbances;
+mod engine;
 mod hook;
 mod image_review;
 mod registries;
@@ -35,6 +36,7 @@ pub fn run(dir: &Path, list: &Path) -> io::Result<bool> {
     let world = World::start(dir, registry.as_deref().ok())?;
     kubernetes(&mut report, dir, &built, &world);
     registries::run(&mut report, dir, &built, &world);
+    engine::run(&mut report, dir, &built, &world);
     let well = report.close();
     if !well {
         // The stack takes its folder with it: what the gates said stays.

@@ -2,10 +2,9 @@
 #![allow(dead_code, reason = "each test file uses a part")]
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Output};
 
-use serde_json::Value;
 use trust_image::Digest;
 use trust_tests::stack::gate::{Gate, GateOptions};
 use trust_tests::stack::images::{self, Image};

@@ -408,7 +408,10 @@ fn allowed_facts(decision: &Decision) -> Vec<(&'static str, String)> {
     let rules: Vec<&str> = decision.rules.iter().map(|rule| rule.id.as_str()).collect();
     let allowed = format!("{} in {} (cloud {})", decision.action, environment.name, environment.cloud);
     let by = format!("{}   {}", style::plain(&rules.join(", ")), style::plain(&fault::source_text(decision)));
-    let Some(exception) = &decision.exception else { return vec![("allowed", allowed), ("rules", by)] };
+    let Some(exception) = &decision.exception else {
+        let trials = decision.trials.iter().map(|trial| ("trial", style::plain(&trial.line())));
+        return [("allowed", allowed), ("rules", by)].into_iter().chain(trials).collect();
+    };
     let signed_by = style::plain(&exception.signed_by.join(", "));
     vec![
         ("EXCEPTION", format!("{}, until {}, signed by {signed_by}", exception.id, exception.expires)),

@@ -133,14 +133,12 @@ rules:
   {{- end }}
 {{- end }}
 
-{{/* Whom the API server calls, without the path. */}}
-{{- define "trust-gate.caller" -}}
-{{- if not .Values.certificate.certManager.enabled }}
-# The authorities of the gate's certificate: PEM in base64.
-caBundle: {{ required "certificate.caBundle is missing: trust-gate certificates bundle --folder DIR, or certificate.certManager.enabled" .Values.certificate.caBundle | quote }}
+{{/* The pinned roots, and the authorities of servers, by the names that the configuration has. */}}
+{{- define "trust-gate.roots" -}}
+{{- range $key, $collection := .Values.gate.collections }}
+{{ $key }}.root.json: {{ $collection.root | quote }}
+{{- if $collection.ca }}
+{{ $key }}.ca.pem: {{ $collection.ca | quote }}
 {{- end }}
-service:
-  namespace: {{ .Release.Namespace }}
-  name: {{ .Values.name }}
-  port: 443
+{{- end }}
 {{- end }}

@@ -46,6 +46,8 @@ pub const MAX_NAMESPACES: usize = 10_000;
 /// The word instead of a policy's collection: every verified image may pass.
 pub const SIGNATURES_ALONE: &str = "signatures-alone";
 
+/// `log`, if it is not said: in the state folder.
+const LOG: &str = "decisions.log";
 /// `refresh`, if it is not said.
 const REFRESH: Duration = Duration::from_secs(60);
 /// `max_staleness`, if it is not said.
@@ -101,8 +103,8 @@ pub enum ConfigError {
 pub struct Config {
     /// The persistent folder of the trusted state.
     pub state: PathBuf,
-    /// The log of decisions.
-    pub log: Option<PathBuf>,
+    /// The audit log; `decisions.log` in the state folder if not said.
+    pub log: PathBuf,
     /// How often each collection is asked for news.
     pub refresh: Duration,
     /// How long an allow may rest on the last successful refresh.
@@ -242,8 +244,8 @@ impl File {
         let docker = self.docker.map(|section| section.complete(folder));
         let containerd = self.containerd.map(|section| section.complete(folder));
         Ok(Config {
+            log: at(self.log.unwrap_or_else(|| self.state.join(LOG))),
             state: at(self.state),
-            log: self.log.map(at),
             refresh,
             max_staleness,
             signers: self.signers,

@@ -41,7 +41,9 @@ fn what_is_not_said_has_the_strict_default() {
     let config = folder.read(&good()).unwrap();
     assert_eq!((config.refresh, config.max_staleness), (Duration::from_secs(60), Duration::from_secs(3_600)));
     assert_eq!(config.state, folder.0.path().join("state"));
-    assert_eq!(config.log, Some(PathBuf::from("/var/log/d.log")));
+    assert_eq!(config.log, PathBuf::from("/var/log/d.log"));
+    let unsaid = folder.read(&good().replacen("log = '/var/log/d.log'\n", "", 1)).unwrap();
+    assert_eq!(unsaid.log, folder.0.path().join("state/decisions.log"), "there is no gate without a log");
     assert_eq!(config.collections[0].root, ROOT.as_bytes());
     let admission = config.admission().unwrap();
     assert_eq!(

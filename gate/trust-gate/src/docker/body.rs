@@ -14,9 +14,7 @@ const MAX_MOUNTS: usize = 1_000;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(super) enum BodyError {
     /// The engine passed none on.
-    #[error(
-        "the engine shows no body of this request: it must be application/json without parameters, with a length, and at most 1 MiB"
-    )]
+    #[error("the engine shows no body of this request: send it as plain application/json, of at most 1 MiB")]
     Missing,
     /// Not one unambiguous JSON document.
     #[error("the body of the request is refused: {0}")]
