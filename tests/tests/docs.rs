@@ -33,7 +33,7 @@ fn the_configuration_that_the_page_on_gates_shows_is_read_whole() {
     let whole = &blocks[0];
     let config = read(folder.path(), whole).unwrap();
     assert_eq!(config.collections.len(), 2);
-    assert!(config.policy.is_some() && config.admission.is_some() && config.registry.is_some() && config.metrics.is_some());
+    assert!(config.policy.is_some() && config.admission.is_some() && config.registry.is_some() && config.metrics.admission.is_some());
     assert!(
         matches!(&config.environments, Environments::Fixed(e) if e.name == "public-eu" && e.cloud == Cloud::Public)
     );

@@ -226,7 +226,7 @@ fn metrics_tell_what_was_decided_and_how_fresh_the_trust_is_and_name_no_image() 
     let dir = world.prepare(&world.options("metrics"));
     let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     fs::write(dir.join("gate.toml"), {
-        format!("{}\n[metrics]\nlisten = \"{free}\"\n", fs::read_to_string(dir.join("gate.toml")).unwrap())
+        format!("{}\n[metrics]\nadmission = \"{free}\"\n", fs::read_to_string(dir.join("gate.toml")).unwrap())
     })
     .unwrap();
     let gate = Gate::start(&dir, "admission").unwrap();

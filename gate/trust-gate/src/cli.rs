@@ -10,6 +10,7 @@ use crate::audit::{self, Audit};
 use crate::certificates::CertificateError;
 use crate::certificates::command::{Certificates, run as run_certificates};
 use crate::config::ConfigError;
+use crate::containerd::doctor::{self, Doctor};
 use crate::doors::{ContainerdDoor, DockerDoor, KubernetesDoor, RegistryDoor};
 use crate::registry::RegistryError;
 use crate::serve;
@@ -128,6 +129,9 @@ enum Command {
     /// Answer the image verifier of containerd.
     #[command(after_help = EXIT_CODES)]
     Containerd(Serve),
+    /// Look whether containerd on this machine asks the verifier about every pull.
+    #[command(after_help = EXIT_CODES)]
+    ContainerdDoctor(Doctor),
     /// Check the audit log.
     #[command(subcommand, after_help = EXIT_CODES)]
     Audit(Audit),
@@ -167,6 +171,7 @@ pub async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Registry(serve) => serve::run::<RegistryDoor>(serve).await,
         Command::Docker(serve) => serve::run::<DockerDoor>(serve).await,
         Command::Containerd(serve) => serve::run::<ContainerdDoor>(serve).await,
+        Command::ContainerdDoctor(command) => doctor::run(&command),
         Command::Audit(command) => audit::run(command),
         Command::Certificates(command) => Ok(run_certificates(&command)?),
     }

@@ -1,12 +1,13 @@
 //! The doors of this program, each as [`crate::serve`] runs it.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use trust_decide::Decider;
 
 use crate::admission::Admission;
 use crate::cli::Failure;
-use crate::config::Config;
+use crate::config::{Config, MetricsConfig};
 use crate::decides::Decides;
 use crate::serve::{Door, Made, Place};
 use crate::{containerd, docker, registry};
@@ -16,6 +17,10 @@ pub(crate) struct KubernetesDoor;
 
 impl Door for KubernetesDoor {
     const NAME: &'static str = "admission";
+
+    fn metrics(config: &MetricsConfig) -> Option<SocketAddr> {
+        config.admission
+    }
 
     fn place(config: &Config) -> Result<Place, Failure> {
         let door = config.admission()?;
@@ -37,6 +42,10 @@ pub(crate) struct RegistryDoor;
 impl Door for RegistryDoor {
     const NAME: &'static str = "registry";
 
+    fn metrics(config: &MetricsConfig) -> Option<SocketAddr> {
+        config.registry
+    }
+
     fn place(config: &Config) -> Result<Place, Failure> {
         let door = config.registry()?;
         registry::check(door)?;
@@ -54,6 +63,10 @@ pub(crate) struct DockerDoor;
 impl Door for DockerDoor {
     const NAME: &'static str = "docker";
 
+    fn metrics(config: &MetricsConfig) -> Option<SocketAddr> {
+        config.docker
+    }
+
     fn place(config: &Config) -> Result<Place, Failure> {
         Ok(Place::Local(config.docker()?.socket.clone()))
     }
@@ -68,6 +81,10 @@ pub(crate) struct ContainerdDoor;
 
 impl Door for ContainerdDoor {
     const NAME: &'static str = "containerd";
+
+    fn metrics(config: &MetricsConfig) -> Option<SocketAddr> {
+        config.containerd
+    }
 
     fn place(config: &Config) -> Result<Place, Failure> {
         Ok(Place::Local(config.containerd()?.socket.clone()))

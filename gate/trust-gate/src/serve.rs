@@ -25,7 +25,7 @@ use trust_tuf::UtcTime;
 use trust_tuf::trusted::RootStage;
 
 use crate::cli::{Failure, Serve};
-use crate::config::Config;
+use crate::config::{Config, MetricsConfig};
 use crate::local::LocalSocket;
 use crate::metrics::{self, Reloads};
 use crate::start;
@@ -40,6 +40,9 @@ pub(crate) trait Door: Send + Sync + 'static {
 
     /// Where it is. An error says what of its section cannot be used.
     fn place(config: &Config) -> Result<Place, Failure>;
+
+    /// Where it tells its metrics, if it does.
+    fn metrics(config: &MetricsConfig) -> Option<SocketAddr>;
 
     /// What serves there.
     fn make(config: &Config, decider: Arc<Decider>) -> Result<Made, Failure>;
@@ -161,8 +164,8 @@ pub(crate) async fn run<D: Door>(serve: Serve) -> Result<(), Failure> {
     }
     let _hold = Hold::take(&found.config.state, D::NAME)?;
     let bound = Bound::at(&found.place).await?;
-    let page = match &found.config.metrics {
-        Some(metrics) => Some(tcp(metrics.listen).await?),
+    let page = match D::metrics(&found.config.metrics) {
+        Some(address) => Some(tcp(address).await?),
         None => None,
     };
     let (ended, mut has_ended) = mpsc::unbounded_channel();

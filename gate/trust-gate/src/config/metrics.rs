@@ -4,10 +4,21 @@ use std::net::SocketAddr;
 
 use serde::Deserialize;
 
-/// `[metrics]`.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+/// `[metrics]`: an address and port for each door, since each is a process. Plain HTTP: whoever reaches it reads names of
+/// collections and counts, and no image.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct MetricsConfig {
-    /// Address and port, plain HTTP: whoever reaches it reads names of collections and counts, and no image.
-    pub listen: SocketAddr,
+    /// Of `trust-gate admission`.
+    #[serde(default)]
+    pub admission: Option<SocketAddr>,
+    /// Of `trust-gate registry`.
+    #[serde(default)]
+    pub registry: Option<SocketAddr>,
+    /// Of `trust-gate docker`.
+    #[serde(default)]
+    pub docker: Option<SocketAddr>,
+    /// Of `trust-gate containerd`.
+    #[serde(default)]
+    pub containerd: Option<SocketAddr>,
 }

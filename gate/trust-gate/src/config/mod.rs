@@ -127,8 +127,8 @@ pub struct Config {
     pub docker: Option<DockerConfig>,
     /// The door of containerd.
     pub containerd: Option<ContainerdConfig>,
-    /// Where metrics are told; `None`: nowhere.
-    pub metrics: Option<MetricsConfig>,
+    /// Where each door tells its metrics, if it does.
+    pub metrics: MetricsConfig,
 }
 
 #[derive(Deserialize)]
@@ -164,7 +164,7 @@ struct File {
     #[serde(default)]
     containerd: Option<ContainerdConfig>,
     #[serde(default)]
-    metrics: Option<MetricsConfig>,
+    metrics: MetricsConfig,
 }
 
 impl Config {

@@ -5,12 +5,15 @@
 //! cannot be read is a problem, and never passed over. Deliberately absent: changing anything, and files that the configuration
 //! imports: they are named.
 
-use std::io::Read;
+use std::io::{self, Read, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use clap::Args;
 use toml::{Table, Value};
+
+use crate::cli::Failure;
 
 /// The name of the verifier's program.
 pub const VERIFIER: &str = "trust-containerd-verifier";
@@ -58,13 +61,45 @@ fn problem(text: impl Into<String>) -> Finding {
     Finding::Problem(text.into())
 }
 
+/// The arguments of the command.
+#[derive(Debug, Args)]
+pub(crate) struct Doctor {
+    /// The configuration of containerd.
+    #[arg(long, value_name = "FILE", default_value = "/etc/containerd/config.toml")]
+    containerd: PathBuf,
+}
+
+/// Tells what is found on this machine. A problem is a failure.
+pub(crate) fn run(command: &Doctor) -> Result<(), Failure> {
+    let found = examine(&command.containerd, 0);
+    let mut text = String::new();
+    for finding in &found {
+        text.push_str(&format!("{finding}\n"));
+    }
+    match io::stdout().write_all(text.as_bytes()) {
+        Err(e) if e.kind() != io::ErrorKind::BrokenPipe => return Err(Failure::local(e)),
+        _ => {}
+    }
+    let problems = found.iter().filter(|finding| matches!(finding, Finding::Problem(_))).count();
+    if problems == 0 {
+        return Ok(());
+    }
+    Err(Failure::Configuration(format!(
+        "images can come in here unasked, or none at all: {problems} problem(s), see above"
+    )))
+}
+
 /// Looks at a configuration of containerd, and at what it names. Files must belong to `owner`.
 pub fn examine(config: &Path, owner: u32) -> Vec<Finding> {
+    let mut found = Vec::new();
     let table = match read(config) {
-        Ok(table) => table,
+        Ok(Some(table)) => table,
+        Ok(None) => {
+            found.push(Finding::Note(format!("{} is not there: containerd runs with its defaults", config.display())));
+            Table::from_iter([("version".to_owned(), Value::Integer(3))])
+        }
         Err(why) => return vec![problem(format!("{}: {why}", config.display()))],
     };
-    let mut found = Vec::new();
     settings(&table, &mut found);
     let folder = PathBuf::from(text(&table, VERIFIERS, "bin_dir").unwrap_or(BIN_DIR));
     let most =
@@ -81,14 +116,19 @@ pub fn is_good(findings: &[Finding]) -> bool {
     !findings.iter().any(|finding| matches!(finding, Finding::Problem(_)))
 }
 
-fn read(path: &Path) -> Result<Table, String> {
+/// `None`: there is no such file.
+fn read(path: &Path) -> Result<Option<Table>, String> {
     let mut text = String::new();
-    let file = std::fs::File::open(path).map_err(|e| e.to_string())?;
+    let file = match std::fs::File::open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error.to_string()),
+    };
     let length = file.take(MAX_CONFIG + 1).read_to_string(&mut text).map_err(|e| e.to_string())?;
     if u64::try_from(length).map_or(true, |length| length > MAX_CONFIG) {
         return Err(format!("larger than {MAX_CONFIG} bytes"));
     }
-    text.parse::<Table>().map_err(|e| e.to_string().trim_end().to_owned())
+    text.parse::<Table>().map(Some).map_err(|e| e.to_string().trim_end().to_owned())
 }
 
 fn section<'t>(table: &'t Table, plugin: &str) -> Option<&'t Table> {
@@ -201,11 +241,11 @@ fn verifiers(folder: &Path, most: i64, owner: u32, found: &mut Vec<Finding>) {
     for name in names.iter().filter(|name| !name.to_string_lossy().ends_with(VERIFIER)) {
         found.push(Finding::Note(format!("{} is executed as a verifier, too", folder.join(name).display())));
     }
-    for name in names.get(at).into_iter() {
+    if let Some(name) = names.get(at) {
         let file = folder.join(name);
         let Ok(real) = std::fs::canonicalize(&file) else {
             found.push(problem(format!("{} leads nowhere: every pull fails", file.display())));
-            continue;
+            return;
         };
         let is_program = std::fs::metadata(&real).is_ok_and(|found| found.is_file() && found.mode() & 0o111 != 0);
         if !is_program {
