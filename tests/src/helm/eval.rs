@@ -295,8 +295,7 @@ mod tests {
 
     #[test]
     fn what_the_chart_uses_is_rendered_as_go_does() {
-        let values =
-            json!({"a": {"b": "x"}, "list": [1, 2], "map": {"z": 1, "b": "t"}, "no": false, "text": "q\"\\\n"});
+        let values = json!({"a": {"b": "x"}, "words": ["a", "b[*].c"], "list": [1, 2], "map": {"z": 1, "b": "t"}, "no": false, "text": "q\"\\\n"});
         for (text, wanted) in [
             ("{{ .a.b }} {{- /* c */ -}}  y", "xy"),
             ("a\n{{- if .no }}\nb\n{{- else if .a }}\nc\n{{- end }}\nd", "a\nc\nd"),

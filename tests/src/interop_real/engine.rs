@@ -35,7 +35,7 @@ pub fn run(report: &mut Report, dir: &Path, built: &Counterparts, world: &World)
 }
 
 fn steps(report: &mut Report, dir: &Path, built: &Counterparts, world: &World) -> io::Result<()> {
-    let engine = Engine::start(dir, built, world)?;
+    let engine = Engine::start(dir, built, world, ("", ""))?;
     let plugins = engine.ctr(&["plugins", "ls"]).out;
     let loaded = plugins.lines().find(|l| l.contains("image-verifier") && l.contains("bindir"));
     report.check("its plugin of image verifiers is loaded", loaded.is_some_and(|l| l.contains("ok")));
@@ -71,7 +71,35 @@ fn steps(report: &mut Report, dir: &Path, built: &Counterparts, world: &World) -
     );
     engine.forget("default", &unsigned);
     cri(report, &engine, world, built);
-    down(report, &engine, world, &mut gate)
+    down(report, &engine, world, &mut gate)?;
+    drop(engine);
+    traps(report, dir, built, world, &gate.dir)
+}
+
+/// Settings by which containerd does not ask, with the verifier installed and the gate there.
+fn traps(report: &mut Report, dir: &Path, built: &Counterparts, world: &World, gate: &Path) -> io::Result<()> {
+    let _gate = Gate::start(gate, "containerd")?;
+    let unsigned = world.name("app:unsigned");
+    let images = "[plugins.\"io.containerd.cri.v1.images\"]\n";
+    let fall_back = format!("{images}max_concurrent_downloads = 5\n");
+    let engine = Engine::start(&dir.join("fall-back"), built, world, (images, &fall_back))?;
+    engine.install(&gate.join("agent.sock"))?;
+    let blocked = engine.pull(&unsigned).refused(&["blocked pull"]).map(|_| String::new());
+    report.step("max_concurrent_downloads = 5: pulls of ctr are still asked about", blocked);
+    if let Some(said) = engine.cri(&["pull", &unsigned]) {
+        let open = said.done(&[]).map(|_| String::new());
+        report.step("THE TRAP: those of Kubernetes are not, they fall back to the old way", open);
+    }
+    drop(engine);
+    let one = ("max_verifiers = 10", "max_verifiers = 1");
+    let engine = Engine::start(&dir.join("one-verifier"), built, world, one)?;
+    engine.install(&gate.join("agent.sock"))?;
+    let first = engine.verifiers.join("another-verifier");
+    fs::write(&first, "#!/bin/sh\nexit 0\n")?;
+    fs::set_permissions(&first, fs::Permissions::from_mode(0o755))?;
+    let open = engine.pull(&unsigned).done(&[]).map(|_| String::new());
+    report.step("THE TRAP: max_verifiers = 1, and another verifier comes first by its name", open);
+    Ok(())
 }
 
 /// The way of the kubelet.
@@ -138,7 +166,7 @@ struct Engine {
 }
 
 impl Engine {
-    fn start(dir: &Path, built: &Counterparts, world: &World) -> io::Result<Self> {
+    fn start(dir: &Path, built: &Counterparts, world: &World, change: (&str, &str)) -> io::Result<Self> {
         let [containerd, ctr] = built.programs(["containerd", "ctr"]).map_err(io::Error::other)?;
         let (verifiers, hosts) = (dir.join("image-verifier/bin"), dir.join("hosts"));
         let host = hosts.join(&world.stack.registry);
@@ -147,7 +175,7 @@ impl Engine {
         }
         fs::write(host.join("hosts.toml"), format!("server = \"http://{}\"\n", world.stack.registry))?;
         let config = dir.join("config.toml");
-        fs::write(&config, configuration(dir))?;
+        fs::write(&config, configuration(dir).replacen(change.0, change.1, 1))?;
         let mut command = Command::new(containerd);
         command.arg("--config").arg(&config).current_dir(dir).env_clear();
         command.env("PATH", std::env::var_os("PATH").unwrap_or_default());

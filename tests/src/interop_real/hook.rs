@@ -126,12 +126,15 @@ impl Hook {
         Ok(())
     }
 
-    /// Writes another mode, and starts the gate again.
-    pub fn set_mode(&mut self, from: &str, to: &str) -> io::Result<()> {
+    /// Writes another mode, and has the running gate read it (SIGHUP).
+    pub fn set_mode(&self, from: &str, to: &str) -> io::Result<()> {
         let config = self.dir.join("gate.toml");
         let text = fs::read_to_string(&config)?;
         fs::write(&config, text.replacen(&format!("mode = \"{from}\""), &format!("mode = \"{to}\""), 1))?;
-        self.start()
+        if let Some(gate) = &self.gate {
+            gate.process.signal("HUP");
+        }
+        Ok(())
     }
 
     /// Registers the webhooks as README.md step 5 does.

@@ -14,6 +14,7 @@ mod disturbances;
 mod engine;
 mod hook;
 mod image_review;
+mod recovery;
 mod registries;
 mod report;
 mod world;
@@ -67,6 +68,8 @@ fn in_cluster(
     disturbances::rotation(report, &cluster, world, &hook)?;
     disturbances::down(report, &cluster, world, &mut hook)?;
     disturbances::removal(report, &cluster, world, &mut hook)?;
+    let outcome = recovery::run(report, &cluster, world, &mut hook);
+    report.end_of_part(outcome);
     let outcome = image_review::run(report, &cluster, apiserver, world, &hook);
     report.end_of_part(outcome);
     charts::run(report, built, &cluster, &hook)

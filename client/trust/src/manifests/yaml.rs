@@ -47,6 +47,9 @@ pub enum Why {
     /// Something behind `---`.
     #[error("there is something behind `---`, which kubectl leaves out; put it on the next line")]
     Separator,
+    /// `---` that begins no document.
+    #[error("this `---` stands inside of a text, where kubectl begins a new document; indent it")]
+    InsideText,
     /// Not YAML; the parser's words.
     #[error("this is not YAML: {0}")]
     Syntax(String),
@@ -147,7 +150,7 @@ pub struct Tree {
 impl Tree {
     /// Reads a file without its byte order mark.
     pub fn read(text: &str) -> Result<Tree, YamlError> {
-        check_text(text)?;
+        let separators = check_text(text)?;
         let mut builder = Builder::default();
         let mut parser = Parser::new_from_str(text);
         loop {
@@ -160,7 +163,11 @@ impl Tree {
                 }
             }
         }
-        Ok(builder.tree)
+        // kubectl cuts a file at these lines before it reads it.
+        match separators.into_iter().find(|line| !builder.begun.contains(line)) {
+            Some(line) => Err(YamlError { at: At { line, column: 1 }, why: Why::InsideText }),
+            None => Ok(builder.tree),
+        }
     }
 
     /// The documents.
@@ -274,8 +281,9 @@ impl Tree {
     }
 }
 
-/// What readers of YAML take for different things.
-fn check_text(text: &str) -> Result<(), YamlError> {
+/// What readers of YAML take for different things. Gives the lines that begin with `---`.
+fn check_text(text: &str) -> Result<Vec<usize>, YamlError> {
+    let mut separators = Vec::new();
     for (number, line) in text.split('\n').enumerate() {
         let line = line.strip_suffix('\r').unwrap_or(line);
         let bad = |c: char| (c.is_control() && c != '\t') || matches!(c, '\u{2028}' | '\u{2029}' | '\u{feff}');
@@ -291,9 +299,10 @@ fn check_text(text: &str) -> Result<(), YamlError> {
             if !blank.is_empty() && !is_comment {
                 return Err(YamlError { at: At { line: number, column: 4 }, why: Why::Separator });
             }
+            separators.push(number);
         }
     }
-    Ok(())
+    Ok(separators)
 }
 
 fn place(marker: Marker) -> At {
@@ -335,6 +344,8 @@ struct Builder {
     open: Vec<Open>,
     anchors: HashMap<usize, NodeId>,
     complete: std::collections::HashSet<NodeId>,
+    /// Lines on which a document begins with `---`.
+    begun: std::collections::HashSet<usize>,
 }
 
 impl Builder {
@@ -399,8 +410,13 @@ impl Builder {
                 }
                 self.done(id);
             }
-            // Anchors belong to their document.
-            Event::DocumentStart(_) => self.anchors.clear(),
+            Event::DocumentStart(is_explicit) => {
+                // Anchors belong to their document.
+                self.anchors.clear();
+                if is_explicit {
+                    self.begun.insert(at.line);
+                }
+            }
             Event::DocumentEnd | Event::StreamStart | Event::StreamEnd | Event::Nothing => {}
         }
         Ok(())

@@ -69,6 +69,25 @@ fn content_behind_a_separator_is_refused() {
 }
 
 #[test]
+fn a_separator_to_kubectl_is_one_to_us_or_the_file_is_refused() {
+    let pod = "kind: Pod\nspec: {containers: [{image: evil}]}\n";
+    for before in [">-\n", "|\n", ">\n\n", "# a\n|+\n", "---\n>-\n", "&a >-\n", "!!str |\n"] {
+        match values(&format!("{before}---\n{pod}")) {
+            Err(error) => assert_eq!(error.why, Why::InsideText, "{before:?}"),
+            Ok(values) => assert!(values.iter().any(|value| value["kind"] == "Pod"), "{before:?}: {values:?}"),
+        }
+    }
+    for text in ["a: \"\n---\nb: 1\n\"\n", "a: '\n---\n'\n", "a: [\n---\n]\n", "a: {b:\n---\n}\n"] {
+        assert!(values(text).is_err(), "{text}");
+    }
+    for text in
+        ["---\n---\na: 1\n", "a: |\n  ---\n  x\n---\nb: 1\n", "a: 1\n...\n---\nb: 2\n", "# a\n--- # b\r\na: 1\r\n"]
+    {
+        assert!(values(text).is_ok(), "{text:?}: {:?}", values(text));
+    }
+}
+
+#[test]
 fn tags_that_make_other_values_are_refused() {
     for text in [
         "kind: !!binary UG9k\n",

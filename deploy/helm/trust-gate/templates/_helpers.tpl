@@ -83,7 +83,7 @@ namespace = {{ .Values.gate.gatekeeper.namespace | quote }}
 {{- if .Values.metrics.enabled }}
 
 [metrics]
-listen = "0.0.0.0:{{ .Values.metrics.port }}"
+admission = "0.0.0.0:{{ .Values.metrics.port }}"
 {{- end }}
 {{- end }}
 

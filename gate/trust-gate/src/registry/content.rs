@@ -54,6 +54,8 @@ impl ContentError {
 pub(crate) struct Content {
     kept: future::Cache<Key, Arc<Document>>,
     failed: sync::Cache<Key, Arc<ContentError>>,
+    /// What nobody has signed and refers to nothing that may pass.
+    useless: sync::Cache<Key, ()>,
     fetches: Semaphore,
 }
 
@@ -63,6 +65,7 @@ impl Default for Content {
         Content {
             kept: future::Cache::builder().max_capacity(MAX_KEPT).weigher(weight).build(),
             failed: sync::Cache::builder().max_capacity(MAX_FAILURES).time_to_live(FAILURE_LIFE).build(),
+            useless: sync::Cache::builder().max_capacity(MAX_FAILURES).time_to_live(FAILURE_LIFE).build(),
             fetches: Semaphore::new(MAX_FETCHES),
         }
     }
@@ -95,6 +98,44 @@ impl Content {
                 self.failed.insert(key, Arc::clone(error));
             }
         })
+    }
+
+    /// The same for something that nobody has signed: it is kept only once it is known to be of use, so that those who ask for
+    /// anything push nothing out of memory. `None`: it was of no use a moment ago.
+    pub(crate) async fn glimpse(
+        &self,
+        upstream: &Upstream,
+        path: &str,
+        digest: &Digest,
+    ) -> Option<Result<Arc<Document>, Arc<ContentError>>> {
+        let key: Key = (Arc::from(path), *digest);
+        if self.useless.contains_key(&key) {
+            return None;
+        }
+        if let Some(document) = self.kept.get(&key).await {
+            return Some(Ok(document));
+        }
+        if !upstream.has_caller()
+            && let Some(failure) = self.failed.get(&key)
+        {
+            return Some(Err(failure));
+        }
+        let result = self.fetch(upstream, path, digest).await.map_err(Arc::new);
+        if let (Err(error), false) = (&result, upstream.has_caller())
+            && error.is_about_the_content()
+        {
+            self.failed.insert(key, Arc::clone(error));
+        }
+        Some(result)
+    }
+
+    /// What was glimpsed is of use, or not.
+    pub(crate) async fn judge(&self, path: &str, document: &Arc<Document>, is_of_use: bool) {
+        let key: Key = (Arc::from(path), document.digest);
+        match is_of_use {
+            true => self.kept.insert(key, Arc::clone(document)).await,
+            false => self.useless.insert(key, ()),
+        }
     }
 
     async fn fetch(&self, upstream: &Upstream, path: &str, digest: &Digest) -> Result<Arc<Document>, ContentError> {

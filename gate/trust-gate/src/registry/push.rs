@@ -16,6 +16,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use http_body_util::BodyExt;
 use http_body_util::channel::{Channel, Sender};
 use serde_json::Value;
+use tokio::time::Instant;
 use trust_image::manifest::MAX_MANIFEST_LEN;
 use trust_image::reference::check_tag;
 use trust_image::{Digest, json};
@@ -26,8 +27,10 @@ use super::permit::of_upstream;
 use super::reply::{CONTENT_DIGEST, Refusal, empty, header_of};
 use super::writes::Write;
 
-/// How long nothing may come of what a client pushes.
+/// How long a client may take for the next [`PROGRESS`] bytes of what it pushes.
 const IDLE: Duration = Duration::from_secs(30);
+/// What a client sends at least in that time, in bytes, if there is so much.
+const PROGRESS: usize = 64 * 1024;
 /// How long a request without a large body may take.
 const SHORT: Duration = Duration::from_secs(100);
 /// Chunks of a body that wait for the upstream.
@@ -47,7 +50,7 @@ const MIN_CHUNK: HeaderName = HeaderName::from_static("oci-chunk-min-length");
 enum Cut {
     #[error("the client broke off")]
     Broken,
-    #[error("nothing came from the client for too long")]
+    #[error("too little came from the client for too long")]
     Idle,
 }
 
@@ -107,20 +110,26 @@ fn too_slow() -> Refusal {
     Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "UNAVAILABLE", "the answer takes too long").retry_after(5)
 }
 
-/// What a client pushes, piece by piece.
+/// What a client pushes, piece by piece. Only the time that the client lets pass counts, not that of the upstream.
 async fn pump(mut body: Body, mut sender: Sender<Bytes, std::io::Error>) {
+    let (mut waited, mut came) = (Duration::ZERO, 0_usize);
     let cut = loop {
-        match tokio::time::timeout(IDLE, body.frame()).await {
+        let asked = Instant::now();
+        let next = tokio::time::timeout(IDLE.saturating_sub(waited), body.frame()).await;
+        waited = waited.saturating_add(asked.elapsed());
+        match next {
             Ok(None) => return,
             Ok(Some(Ok(frame))) => {
                 let Ok(data) = frame.into_data() else { continue };
+                came = came.saturating_add(data.len());
                 // The upstream has answered already, or is gone.
                 if sender.send_data(data).await.is_err() {
                     return;
                 }
             }
             Ok(Some(Err(_))) => break Cut::Broken,
-            Err(_) => break Cut::Idle,
+            Err(_) if came < PROGRESS => break Cut::Idle,
+            Err(_) => (waited, came) = (Duration::ZERO, 0),
         }
     };
     tracing::info!(%cut, "a push");
@@ -276,3 +285,39 @@ const CODES: &[&str] = &[
     "UNAUTHORIZED",
     "UNSUPPORTED",
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Pieces of this length, one in so many seconds, for ever: how many came through before it was cut.
+    async fn drip(length: usize, every: u64, at_most: usize) -> (usize, bool) {
+        let (mut feed, fed) = Channel::<Bytes, std::io::Error>::new(1);
+        let (sender, mut passed) = Channel::<Bytes, std::io::Error>::new(1);
+        let feeding = tokio::spawn(async move {
+            while feed.send_data(vec![0; length].into()).await.is_ok() {
+                tokio::time::sleep(Duration::from_secs(every)).await;
+            }
+        });
+        let pumping = tokio::spawn(pump(Body::new(fed), sender));
+        let mut count = 0;
+        let cut = loop {
+            match passed.frame().await {
+                Some(Ok(_)) if count < at_most => count += 1,
+                Some(Ok(_)) | None => break false,
+                Some(Err(_)) => break true,
+            }
+        };
+        (feeding.abort(), pumping.abort());
+        (count, cut)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn f12_a_push_of_a_byte_a_second_is_cut_and_a_slow_one_that_gets_on_is_not() {
+        let (count, cut) = drip(1, 1, 1_000).await;
+        assert!(cut && count <= 40, "{count}");
+        let (count, cut) = drip(1, 60, 1_000).await;
+        assert!(cut && count <= 1, "{count}");
+        assert_eq!(drip(PROGRESS, 20, 200).await, (200, false));
+    }
+}

@@ -121,14 +121,19 @@ pub(crate) async fn by_tag(
 pub(crate) async fn look(permits: &Permits, name: &str, digest: &Digest, client: &Client) -> Result<(), Refusal> {
     // The semaphore is never closed.
     let _place = permits.looks.0.acquire().await.ok();
-    let document = match permits.content.manifest(&client.upstream, name, digest).await {
-        Ok(document) => document,
-        Err(error) if error.is_about_the_content() => return Ok(()),
-        Err(error) => return Err(of_content(&error)),
+    let document = match permits.content.glimpse(&client.upstream, name, digest).await {
+        None => return Ok(()),
+        Some(Ok(document)) => document,
+        Some(Err(error)) if error.is_about_the_content() => return Ok(()),
+        Some(Err(error)) => return Err(of_content(&error)),
     };
-    if let Some(subject) = document.artifact.as_ref().and_then(|artifact| artifact.subject)
-        && permits.subject(name, &subject, client).await?.is_some()
-    {
+    let subject = document.artifact.as_ref().and_then(|artifact| artifact.subject);
+    let is_of_use = match subject {
+        Some(subject) => permits.subject(name, &subject, client).await?.is_some(),
+        None => false,
+    };
+    permits.content.judge(name, &document, is_of_use).await;
+    if let (Some(subject), true) = (subject, is_of_use) {
         permits.reach.learn(name, &document);
         permits.reach.attach(name, digest, &subject);
     }
