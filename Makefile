@@ -21,8 +21,9 @@ demo: ## the story from end to end: registry, server, signer and real images, on
 	@echo "==> tools"
 	@tests/tools/fetch.sh
 	@echo "==> build"
-	@cargo build $(LOCKED) -p trust -p trust-server -p trust-signer -p trust-gate -p trust-tests \
-	    --bin trust --bin trust-server --bin trust-signer --bin trust-gate --bin trust-demo
+	@cargo build $(LOCKED) -p trust -p trust-server -p trust-signer -p trust-gate -p trust-containerd-verifier \
+	    -p trust-tests --bin trust --bin trust-server --bin trust-signer --bin trust-gate \
+	    --bin trust-containerd-verifier --bin trust-demo
 	@echo "==> demo"
 	@KEEP=$(KEEP) $(BUILT)/debug/trust-demo
 

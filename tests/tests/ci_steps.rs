@@ -353,6 +353,48 @@ fn a_step_pins_what_is_signed_and_ends_a_pipeline_with_what_is_not() {
 }
 
 #[test]
+fn a_step_decides_by_the_policy_that_the_pipeline_names() {
+    let parent = tempfile::tempdir().unwrap();
+    let checkout = Checkout::new(parent.path());
+    let (alice, stack) = (&checkout.scene.alice, &checkout.scene.stack);
+    let policy = format!("{}/policy", stack.registry);
+    let print = stack.create(alice, &policy).unwrap();
+    let root = checkout.dir.join("policy.root.json").display().to_string();
+    for arguments in [
+        &["policy", "init", "policy"][..],
+        &["policy", "publish", "policy", &policy],
+        &["pin", "show", &policy, "--root", "--out", &root],
+    ] {
+        let output = run(alice.trust().args(arguments).current_dir(&alice.home)).unwrap();
+        assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    }
+    for name in ["public.toml", "private.toml"] {
+        fs::copy(alice.home.join("policy/environments").join(name), checkout.dir.join(name)).unwrap();
+    }
+    checkout.write("deploy/web.yaml", &deployment(&checkout.image("v0")));
+    let mut given = checkout.given();
+    let collections = format!("\n  {}\n{policy} policy.root.json {print}", given["collections"].trim());
+    given.extend([("collections", collections), ("policy", policy), ("pin", "false".to_owned())]);
+    // The image has no label that lets it run in a public cloud.
+    for (file, exit) in [("public.toml", 20), ("private.toml", 0), ("nowhere.toml", 35)] {
+        given.insert("environment", file.to_owned());
+        for (name, ended) in checkout.both(&given) {
+            assert_eq!(ended.exit, exit, "{name}: {file}: {}", ended.log);
+            assert!(
+                exit != 20 || ended.summary.contains("E2001") || ended.summary.contains("E2004"),
+                "{name}: {}",
+                ended.summary
+            );
+        }
+    }
+    given.remove("environment");
+    given.insert("policy", "registry.example.com/other".to_owned());
+    for (name, ended) in checkout.both(&given) {
+        assert_eq!(ended.exit, 10, "{name}: a policy that nobody pinned: {}", ended.log);
+    }
+}
+
+#[test]
 fn a_step_runs_no_other_program_and_trusts_no_other_root_than_the_pipeline_says() {
     let parent = tempfile::tempdir().unwrap();
     let checkout = Checkout::new(parent.path());
@@ -430,4 +472,29 @@ fn the_commands_of_the_page_on_pipelines_work() {
     assert_eq!(ran, 3);
     assert!(fs::read_to_string(home.join("rendered.yaml")).unwrap().contains(&checkout.digest));
     assert_eq!(fs::read(home.join("pay.root.json")).unwrap(), fs::read(checkout.dir.join("pay.root.json")).unwrap());
+}
+
+#[test]
+fn the_commands_of_the_gates_page_about_pipelines_and_nodes_are_understood() {
+    let parent = tempfile::tempdir().unwrap();
+    let checkout = Checkout::new(parent.path());
+    let page = fs::read_to_string(folder().join("../../docs/gates.md")).unwrap();
+    let part = page.split("\n## Pipelines\n").nth(1).and_then(|rest| rest.split("\n## When something").next()).unwrap();
+    let shell = part.split("```sh\n").skip(1).filter_map(|rest| rest.split("\n```").next());
+    let mut seen = 0;
+    for line in shell.flat_map(str::lines) {
+        // What comes before a pipe is no program of ours: our part gets an empty stdin.
+        let words: Vec<&str> = line.split(" | ").last().unwrap().split(' ').collect();
+        assert_eq!(words[0], "trust", "{line}");
+        let output = run(checkout.scene.reader.trust().args(&words[1..])).unwrap();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        let expected: &[i32] = match (words[1], words.contains(&"/mnt/node")) {
+            ("verify", _) => &[2],
+            (_, true) => &[35],
+            _ => &[0, 60],
+        };
+        assert!(expected.contains(&output.status.code().unwrap()) && !said.contains("E0002"), "{line}: {said}");
+        seen += 1;
+    }
+    assert_eq!(seen, 5);
 }

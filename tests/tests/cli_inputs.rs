@@ -6,6 +6,8 @@ mod cli_world;
 mod manifests;
 #[path = "cli_inputs/network.rs"]
 mod network;
+#[path = "cli_inputs/nodes.rs"]
+mod nodes;
 #[path = "cli_inputs/policies.rs"]
 mod policies;
 #[path = "cli_inputs/reserved.rs"]
@@ -82,7 +84,7 @@ fn copy_all(from: &Path, to: &Path) {
 fn bad_input_of_every_kind_is_refused_with_its_code_and_leaves_nothing_behind() {
     let mut world = prepared();
     type Section = fn(&mut World);
-    let sections: [(&str, Section); 17] = [
+    let sections: [(&str, Section); 18] = [
         ("references", references),
         ("questions", questions),
         ("keys", keys),
@@ -98,6 +100,7 @@ fn bad_input_of_every_kind_is_refused_with_its_code_and_leaves_nothing_behind() 
         ("policies", policies::policies),
         ("reserved", reserved::reserved),
         ("manifests", manifests::manifests),
+        ("nodes", nodes::nodes),
         ("secrets", secrets),
         ("outage", outage),
     ];

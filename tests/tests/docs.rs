@@ -33,7 +33,12 @@ fn the_configuration_that_the_page_on_gates_shows_is_read_whole() {
     let whole = &blocks[0];
     let config = read(folder.path(), whole).unwrap();
     assert_eq!(config.collections.len(), 2);
-    assert!(config.policy.is_some() && config.admission.is_some() && config.registry.is_some() && config.metrics.admission.is_some());
+    assert!(
+        config.policy.is_some()
+            && config.admission.is_some()
+            && config.registry.is_some()
+            && config.metrics.admission.is_some()
+    );
     assert!(
         matches!(&config.environments, Environments::Fixed(e) if e.name == "public-eu" && e.cloud == Cloud::Public)
     );
@@ -69,4 +74,17 @@ fn every_member_that_the_page_on_gates_names_exists() {
         let page = fs::read_to_string(PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../docs/gates.md")).unwrap();
         assert!(page.contains(&format!("`{member}`")), "{member}");
     }
+}
+
+#[test]
+fn the_kinds_of_others_and_the_other_doors_that_the_page_on_gates_shows_are_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let blocks = blocks();
+    let kinds = blocks.iter().find(|block| block.starts_with("[[admission.kinds]]")).unwrap();
+    let whole =
+        blocks[0].replace("mode = \"warn\"", "pin = \"off\"\ntags = \"allow\"\nimage_review = true\nmode = \"warn\"");
+    let more = "[admission.gatekeeper]\nnamespace = \"shop\"\n";
+    let admission = read(folder.path(), &format!("{whole}\n{kinds}\n{more}")).unwrap().admission.unwrap();
+    assert!(admission.kinds.has("argoproj.io", "Rollout") && admission.kinds.has("tekton.dev", "Task"));
+    assert!(admission.image_review && admission.gatekeeper.is_some());
 }

@@ -259,7 +259,8 @@ fn check_gate(objects: &[Value], facts: &Facts<'_>) {
     let (config, text) = configuration(objects);
     let admission = config.admission().unwrap();
     let mut ports = vec![json!({"name": "webhook", "containerPort": admission.listen.port()})];
-    ports.extend(config.metrics.as_ref().map(|m| json!({"name": "metrics", "containerPort": m.listen.port()})));
+    let metrics = config.metrics.admission;
+    ports.extend(metrics.map(|address| json!({"name": "metrics", "containerPort": address.port()})));
     assert_eq!(container["ports"], json!(ports));
     let grace = pod["terminationGracePeriodSeconds"].as_u64().unwrap();
     assert!(admission.drain + Duration::from_secs(30) < Duration::from_secs(grace));

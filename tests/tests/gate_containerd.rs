@@ -172,3 +172,20 @@ fn the_doctor_finds_a_node_on_which_nobody_is_asked() {
         assert!(said.contains("and not to root"), "{said}");
     }
 }
+
+/// What deploy/containerd ships is what gate, verifier and containerd read.
+#[test]
+fn the_shipped_files_for_containerd_are_read() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/containerd");
+    let config = trust_tests::stack::gate::read_shipped(&folder.join("gate.toml")).unwrap();
+    let socket = config.containerd().unwrap().socket.clone();
+    let verifier = std::fs::read_to_string(folder.join(format!("{VERIFIER}.conf"))).unwrap();
+    assert!(verifier.ends_with(&format!("\nsocket = {}\n", socket.display())));
+    let unit = std::fs::read_to_string(folder.join("trust-gate-containerd.service")).unwrap();
+    assert!(unit.contains("ExecStart=/usr/local/bin/trust-gate containerd --config /etc/trust-gate/gate.toml\n"));
+    assert!(unit.contains("RuntimeDirectory=trust-gate\n") && socket.starts_with("/run/trust-gate"));
+    // The doctor has nothing to say against the settings; the folder is not on this machine.
+    let (_, said) = doctor(&folder.join("config.toml"));
+    assert!(said.contains("nothing makes the pulls of Kubernetes fall back"), "{said}");
+    assert!(!said.contains("per_verifier_timeout") && !said.contains("version"), "{said}");
+}

@@ -217,6 +217,9 @@ fn attacks(world: &World, good: &str) {
     let chunked = format!("{:x}\r\n{form}\r\n0\r\n\r\n", form.len());
     let headers = [("content-type", kind), ("transfer-encoding", "chunked")];
     message(&world.engine.ask("POST", &pull, &headers, chunked.as_bytes()).unwrap());
+    // A length of nothing beside the pieces.
+    let headers = [headers[0], headers[1], ("content-length", "0")];
+    message(&world.engine.ask("POST", &pull, &headers, chunked.as_bytes()).unwrap());
     for query in [
         format!("fromImage={name}&fromImage=evil&tag={digest}"),
         format!("fromImage={name}&tag={digest}&tag={}", world.evil.digest),
@@ -286,4 +289,19 @@ fn the_plugin_answers_an_engine_that_sends_an_empty_host_and_nobody_else_finds_i
     gate.process.signal("TERM");
     assert!(gate.process.wait(Duration::from_secs(20)).is_some_and(|status| status.success()));
     assert!(!socket.exists());
+}
+
+/// What deploy/docker ships is what gate and engine read.
+#[test]
+fn the_shipped_files_for_an_engine_are_read() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/docker");
+    let config = trust_tests::stack::gate::read_shipped(&folder.join("gate.toml")).unwrap();
+    let section = config.docker().unwrap();
+    assert_eq!(section.socket, Path::new("/run/docker/plugins/trustgate.sock"));
+    let daemon: Value = serde_json::from_slice(&std::fs::read(folder.join("daemon.json")).unwrap()).unwrap();
+    let name = section.socket.file_stem().unwrap().to_str().unwrap();
+    assert_eq!(daemon["authorization-plugins"], json!([name]));
+    let unit = std::fs::read_to_string(folder.join("trust-gate-docker.service")).unwrap();
+    assert!(unit.contains("ExecStart=/usr/local/bin/trust-gate docker --config /etc/trust-gate/gate.toml\n"));
+    assert!(unit.contains("RuntimeDirectory=docker/plugins\n") && config.state == Path::new("/var/lib/trust-gate"));
 }

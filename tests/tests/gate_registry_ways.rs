@@ -246,3 +246,39 @@ fn docker_pulls_what_is_signed_through_the_gate_and_says_why_it_may_not_have_the
         assert!(said(&pull).contains("denied") && said(&pull).contains("not signed"), "{tag}: {}", said(&pull));
     }
 }
+
+#[test]
+fn docker_logs_in_and_pushes_through_the_gate_with_its_own_login() {
+    if !engine::is_available("docker_logs_in_and_pushes_through_the_gate") {
+        return;
+    }
+    let world = World::start();
+    let guarded = Guarded::start(&world);
+    let registry = "login = \"pass\"\npush = true\n".to_owned();
+    let gate = world.launch(&GateOptions { upstream: guarded.address.clone(), registry, ..world.options("docker") });
+    let engine = Engine::start(&world.dir.path().join("engine")).unwrap();
+    engine.expose(&gate.address).unwrap();
+    let image = |tag: &str| format!("{}/demo/app:{tag}", gate.address);
+    let docker = |arguments: &[&str]| run(engine.docker().args(arguments)).unwrap();
+    let without = docker(&["pull", &image("v0")]);
+    assert!(!without.status.success() && said(&without).contains("no basic auth credentials"), "{}", said(&without));
+    let wrong = docker(&["login", "--username", USER, "--password", "wrong", &gate.address]);
+    assert!(!wrong.status.success(), "{}", said(&wrong));
+    assert_exit(&docker(&["login", "--username", USER, "--password", PASSWORD, &gate.address]), 0, "docker login");
+    assert_exit(&docker(&["pull", &image("v0")]), 0, "docker pull");
+    assert_exit(&docker(&["tag", &image("v0"), &image("again")]), 0, "docker tag");
+    assert_exit(&docker(&["push", &image("again")]), 0, "docker push");
+    let held = ask(
+        &world.scene.stack.registry,
+        "GET",
+        "/v2/demo/app/manifests/again",
+        &[("accept", "application/vnd.docker.distribution.manifest.v2+json")],
+    );
+    let held = held.unwrap();
+    assert_eq!(held.status, 200);
+    let layer = held.json()["layers"][0]["digest"].as_str().unwrap().to_owned();
+    assert_eq!(world.upstream(&format!("/v2/demo/app/blobs/{layer}")).status, 200);
+    // It has another digest than the signed one, and so it stays where it is.
+    let pull = docker(&["pull", &image("again")]);
+    assert!(!pull.status.success() && said(&pull).contains("not signed"), "{}", said(&pull));
+}

@@ -1,8 +1,10 @@
-//! The accept loop: limits on connections and on the time for a head, optional TLS, graceful stop.
+//! The accept loop: limits on connections and on the time for a head, optional TLS, graceful stop. When all places are taken,
+//! connections without a request make room.
 //!
 //! `axum::serve` has neither a time-out for heads nor TLS, so that this is our own, on hyper. HTTP/1.1 only.
 
 mod certificate;
+mod crowd;
 mod expiry;
 
 use std::future::Future;
@@ -13,15 +15,21 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use axum::Router;
+use axum::body::Body;
+use axum::extract::Request;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
+use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, Sleep};
 use tokio_rustls::TlsAcceptor;
+
+use self::crowd::{Answer, Crowd, Member};
 
 pub use certificate::{Certificate, TlsError, expires, is_believed, tls};
 
@@ -39,6 +47,8 @@ const DRAIN: Duration = Duration::from_secs(30);
 const BUFFER_BYTES: usize = 32 * 1024;
 /// Headers of a request.
 const HEADERS: usize = 100;
+/// How often somebody is asked to make room for one who waits.
+const ROOM: Duration = Duration::from_millis(100);
 
 /// Where connections come from.
 trait Source {
@@ -81,39 +91,53 @@ impl Source for Local<'_> {
 
 /// Serves until `stop`, then lets running requests end, at most 30 seconds.
 pub async fn serve(listener: TcpListener, tls: Option<TlsAcceptor>, router: Router, stop: impl Future<Output = ()>) {
-    serve_from(listener, tls, router, stop).await;
+    serve_from(CONNECTIONS, listener, tls, router, stop).await;
 }
 
 /// The same on a Unix socket, for these users alone: whoever else connects is cut off without an answer.
 pub async fn serve_local(listener: UnixListener, users: &[u32], router: Router, stop: impl Future<Output = ()>) {
-    serve_from(Local { listener, users }, None, router, stop).await;
+    serve_from(CONNECTIONS, Local { listener, users }, None, router, stop).await;
 }
 
-async fn serve_from(source: impl Source, tls: Option<TlsAcceptor>, router: Router, stop: impl Future<Output = ()>) {
+async fn serve_from(
+    connections: usize,
+    source: impl Source,
+    tls: Option<TlsAcceptor>,
+    router: Router,
+    stop: impl Future<Output = ()>,
+) {
     let graceful = GracefulShutdown::new();
-    let places = Arc::new(Semaphore::new(CONNECTIONS));
+    let places = Arc::new(Semaphore::new(connections));
+    let crowd = Crowd::new();
     let mut stop = std::pin::pin!(stop);
     loop {
         let accept = async {
-            // One more connection only if there is a place: others wait in the backlog of the socket.
-            let place = Arc::clone(&places).acquire_owned().await;
-            (place, source.next().await)
+            // One more than there are places: others wait in the backlog of the socket.
+            let accepted = source.next().await;
+            (place(&places, &crowd).await, accepted)
         };
         let (place, accepted) = tokio::select! {
             accepted = accept => accepted,
             () = &mut stop => break,
         };
-        let (Ok(place), Ok(stream)) = (place, accepted) else {
+        let (Some(place), Ok(stream)) = (place, accepted) else {
             // Out of descriptors, or the peer was gone already.
             tokio::time::sleep(Duration::from_millis(20)).await;
             continue;
         };
         let (tls, router, watcher) = (tls.clone(), router.clone(), graceful.watcher());
+        let membership = crowd.join();
         tokio::spawn(async move {
-            if let Err(error) = connection(stream, tls, router, watcher).await {
-                tracing::debug!(%error, "connection");
+            let member = &membership.member;
+            tokio::select! {
+                ended = connection(stream, tls, router, watcher, member) => {
+                    if let Err(error) = ended {
+                        tracing::debug!(%error, "connection");
+                    }
+                }
+                () = member.told_to_leave() => tracing::debug!("a silent connection made room"),
             }
-            drop(place);
+            drop((membership, place));
         });
     }
     drop(source);
@@ -123,17 +147,29 @@ async fn serve_from(source: impl Source, tls: Option<TlsAcceptor>, router: Route
     }
 }
 
+/// A place for one more connection; who says nothing makes room for it.
+async fn place(places: &Arc<Semaphore>, crowd: &Crowd) -> Option<OwnedSemaphorePermit> {
+    loop {
+        let waiting = Arc::clone(places).acquire_owned();
+        match tokio::time::timeout(ROOM, waiting).await {
+            Ok(place) => return place.ok(),
+            Err(_) => crowd.make_room(),
+        }
+    }
+}
+
 async fn connection(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     tls: Option<TlsAcceptor>,
     router: Router,
     watcher: Watcher,
+    member: &Arc<Member>,
 ) -> io::Result<()> {
     match tls {
-        None => http(stream, router, watcher).await,
+        None => http(stream, router, watcher, member).await,
         Some(tls) => {
             let stream = tokio::time::timeout(HEAD, tls.accept(stream)).await??;
-            http(stream, router, watcher).await
+            http(stream, router, watcher, member).await
         }
     }
 }
@@ -142,13 +178,20 @@ async fn http(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     router: Router,
     watcher: Watcher,
+    member: &Arc<Member>,
 ) -> io::Result<()> {
+    let service = TowerToHyperService::new(router);
+    let counted = service_fn(|request: Request<Incoming>| {
+        let running = member.run();
+        let answer = service.call(request);
+        async move { answer.await.map(|response| response.map(|body| Body::new(Answer::new(body, running)))) }
+    });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD)
         .max_buf_size(BUFFER_BYTES)
         .max_headers(HEADERS)
-        .serve_connection(TokioIo::new(Impatient::new(stream)), TowerToHyperService::new(router));
+        .serve_connection(TokioIo::new(Impatient::new(stream, Arc::clone(member))), counted);
     watcher.watch(connection).await.map_err(io::Error::other)
 }
 
@@ -156,18 +199,20 @@ async fn http(
 /// not read keep all places, and what they asked for in memory, for ever.
 struct Impatient<S> {
     stream: S,
+    member: Arc<Member>,
     /// Since something could not be written: until when there must be progress, and how much there was.
     waiting: Option<(Pin<Box<Sleep>>, usize)>,
 }
 
 impl<S> Impatient<S> {
-    const fn new(stream: S) -> Self {
-        Self { stream, waiting: None }
+    const fn new(stream: S, member: Arc<Member>) -> Self {
+        Self { stream, member, waiting: None }
     }
 
     fn judge(&mut self, cx: &mut Context<'_>, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
         match &written {
             Poll::Ready(Ok(count)) => {
+                self.member.touch();
                 if let Some((_, progress)) = &mut self.waiting {
                     *progress = progress.saturating_add(*count);
                     if *progress >= PROGRESS {
@@ -196,7 +241,11 @@ impl<S> Impatient<S> {
 
 impl<S: AsyncRead + Unpin> AsyncRead for Impatient<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(cx, buffer)
+        let read = Pin::new(&mut self.stream).poll_read(cx, buffer);
+        if read.is_ready() {
+            self.member.touch();
+        }
+        read
     }
 }
 
@@ -237,21 +286,70 @@ mod tests {
 
     use super::*;
 
+    #[tokio::test]
+    async fn those_who_say_nothing_make_room_one_by_one_and_requests_stay() {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let held = Arc::new(tokio::sync::Notify::new());
+        let hold = Arc::clone(&held);
+        let router = Router::new().route("/", get(|| async { "answer" })).route(
+            "/held",
+            get(move || async move {
+                hold.notified().await;
+                "held"
+            }),
+        );
+        let served = tokio::spawn(serve_from(8, listener, None, router, std::future::pending()));
+        let mut waiting = TcpStream::connect(address).await.unwrap();
+        waiting.write_all(b"GET /held HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await.unwrap();
+        let mut silent = Vec::new();
+        for n in 0..7 {
+            let mut stream = TcpStream::connect(address).await.unwrap();
+            // Half a head is not a request either.
+            stream.write_all(if n % 2 == 0 { b"GET / HT" } else { b"" }).await.unwrap();
+            silent.push(stream);
+        }
+        for _ in 0..2 {
+            let mut client = TcpStream::connect(address).await.unwrap();
+            client.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+            let mut answer = [0; 15];
+            client.read_exact(&mut answer).await.unwrap();
+            assert_eq!(&answer, b"HTTP/1.1 200 OK");
+            silent.push(client);
+        }
+        // Only as many left as were needed: their own time is not over.
+        let is_open = |stream: &TcpStream| !matches!(stream.try_read(&mut [0; 64]), Ok(0));
+        let open = silent.iter().filter(|stream| is_open(stream)).count();
+        assert_eq!(open, 7, "two of nine made room");
+        held.notify_one();
+        let mut answer = String::new();
+        waiting.read_to_string(&mut answer).await.unwrap();
+        assert!(answer.ends_with("held"), "{answer}");
+        served.abort();
+    }
+
     #[tokio::test(start_paused = true)]
     async fn a_client_that_asks_and_never_reads_loses_its_place() {
         let (mut client, stream) = tokio::io::duplex(4_096);
         let router = Router::new().route("/", get(|| async { vec![0_u8; 1024 * 1024] }));
         let graceful = GracefulShutdown::new();
-        let served = tokio::spawn(http(stream, router, graceful.watcher()));
+        let served = tokio::spawn(alone(stream, router, graceful.watcher()));
         client.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
         let ended = tokio::time::timeout(3 * STALL, served).await;
         assert!(ended.expect("the connection is still held").unwrap().is_err());
         drop(client);
     }
+
+    /// One connection, which nobody asks to leave.
+    async fn alone(stream: tokio::io::DuplexStream, router: Router, watcher: Watcher) -> io::Result<()> {
+        let membership = Crowd::new().join();
+        http(stream, router, watcher, &membership.member).await
+    }
+
     fn serve_large(graceful: &GracefulShutdown) -> (tokio::io::DuplexStream, tokio::task::JoinHandle<io::Result<()>>) {
         let (client, stream) = tokio::io::duplex(4_096);
         let router = Router::new().route("/", get(|| async { vec![0_u8; 1024 * 1024] }));
-        (client, tokio::spawn(http(stream, router, graceful.watcher())))
+        (client, tokio::spawn(alone(stream, router, graceful.watcher())))
     }
 
     #[tokio::test(start_paused = true)]

@@ -1,5 +1,7 @@
 //! The program as containerd runs it.
 
+#![allow(clippy::unwrap_used, clippy::indexing_slicing)] // a test program
+
 use std::io::{Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixListener;

@@ -33,6 +33,9 @@ use crate::start;
 /// How often the certificate's files are looked at.
 const LOOK: Duration = Duration::from_secs(2);
 
+/// How long the end of a process waits for the disk of its log.
+const SETTLE: Duration = Duration::from_secs(5);
+
 /// A door: where it is, and what each configuration makes of it.
 pub(crate) trait Door: Send + Sync + 'static {
     /// Its name, in lock files and metrics.
@@ -193,6 +196,8 @@ pub(crate) async fn run<D: Door>(serve: Serve) -> Result<(), Failure> {
         _ = has_ended.recv() => Err(Failure::Other("the background refresh has ended")),
     };
     page.iter().for_each(tokio::task::JoinHandle::abort);
+    let decider = Arc::clone(&current.load().decider);
+    decider.settle(SETTLE).await;
     served
 }
 

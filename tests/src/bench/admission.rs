@@ -1,335 +1,249 @@
-//! Warm decisions of the admission door over TLS, beside a handler that does nothing behind the same loop.
+//! Warm decisions of the admission door over TLS, beside a handler that does nothing behind the same listener.
 //!
-//! Both serve in this process and in one runtime; the clients are threads with kept connections, one request after the
-//! other. The decider is the real one: collection and policy are signed here, each decision is in its log. Its transport
-//! counts: once it is warm, nothing may be fetched.
+//! Each is a process of its own; the clients are threads of this one with kept connections. The gate is the real one: each
+//! decision is in its audit log, and requests at the trust server are counted: once it is warm, there may be none. First one
+//! request after the other on each connection, then a fixed rate, where what waits in a queue is counted.
 
-use std::fs;
 use std::io;
-use std::net::{SocketAddr, TcpStream};
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::path::Path;
 use std::time::Duration;
 
-use axum::Router;
-use axum::http::header::CONTENT_TYPE;
-use axum::routing::post;
-use base64ct::{Base64, Encoding};
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{ClientConfig, ClientConnection, StreamOwned};
-use serde_json::{Value, json};
-use trust_decide::{AnyTransport, Clock, Decider, Environments, Pinned, PolicyFrom, Settings};
-use trust_gate::admission::Admission;
-use trust_gate::admission::judge::Rules;
-use trust_image::{Digest, ImageFacts, PlatformFacts};
-use trust_policy::{Cloud, Environment};
-use trust_reader::http::HttpOptions;
-use trust_reader::verify::Require;
-use trust_tuf::{CollectionName, UtcTime};
+use trust_image::Digest;
 
-use super::kept::{Kept, round};
-use super::report::Row;
+use super::kept::round;
+use super::nothing::Nothing;
+use super::process::used_by;
+use super::report::{Row, time};
+use super::reviews::{checked, request, review};
+use super::rig::{Rig, Running, Sizes};
+use super::signed::{TAGS, content, image};
+use super::steady::{Waits, steady};
 use super::{median, ratio};
-use crate::simulator::{Delegate, PERMITS, Repository, Served, TestKey, now};
-use crate::stack::gate::certificate;
 
-const PAY: &str = "registry.example.com/pay";
-const POLICY: &str = "registry.example.com/policy";
-const RULES: &str = r#"
-    @id("fit") permit (principal, action, resource) when { resource.fit.contains("com.example.data") };
-    @id("private") permit (principal, action, resource) when { principal.cloud == "private" };
-"#;
-const LABELS: &str = r#"{"schema":"trust/labels/v1","labels":{"com.example.data":{"description":"d","owner":"o",
-    "values":{"public":{"fit":["public","private"]}}}}}"#;
-pub(super) const TAGS: u8 = 10;
-const ROUNDS: usize = 20;
-const PER_ROUND: u32 = 250;
 const GOAL: f64 = 0.6;
+const TAIL_GOAL: f64 = 3.0;
+/// Containers of one image.
+const MANY: usize = 50;
+/// Connections of a load at a fixed rate.
+const CONNECTIONS: usize = 8;
+const JSON: (&str, &str) = ("content-type", "application/json");
 
-/// A time at which everything that is signed here is valid.
-struct Fixed;
+pub(super) fn digest(image: &str) -> Digest {
+    let n = image.rsplit_once(":v").and_then(|(_, n)| n.parse().ok()).unwrap_or_default();
+    Digest::of(&content(n))
+}
 
-impl Clock for Fixed {
-    fn now(&self) -> UtcTime {
-        now()
+/// The lines of `[admission]`, below `listen`.
+pub(super) const DOOR: &str = "certificate = \"tls.crt\"\nkey = \"tls.key\"\nmode = \"enforce\"\n";
+
+struct Sides {
+    rig: Rig,
+    gate: Running,
+    sizes: Sizes,
+}
+
+/// One request after the other on so many connections, both sides in turn.
+struct Closed {
+    ours: Duration,
+    worst: Duration,
+    floor: Duration,
+    /// CPU time of a request in the processes themselves.
+    cpu: Duration,
+    floor_cpu: Duration,
+}
+
+impl Sides {
+    fn start(dir: &Path, sizes: Sizes) -> io::Result<Self> {
+        let rig = Rig::new(dir, |_| Ok(()))?;
+        let gate = rig.prepare("gate", "1h", "admission", DOOR)?.start("admission")?;
+        Ok(Self { rig, gate, sizes })
     }
-}
 
-pub(super) fn image(n: u8) -> String {
-    format!("{PAY}/api:v{n}")
-}
+    /// A handler that answers as the gate does to this.
+    fn nothing(&self, name: &str, body: &[u8], images: &[String]) -> io::Result<Nothing> {
+        let mut first = self.rig.connect(self.gate.listen, true, &request(body), 1)?;
+        let answer = first.first_mut().ok_or(io::ErrorKind::NotConnected)?.ask()?.to_vec();
+        checked(&answer, images, digest)?;
+        Nothing::handler(&self.rig.dir.join(name), &answer, &[JSON], Some(&self.rig.dir))
+    }
 
-fn digest(n: u8) -> Digest {
-    Digest::of(&[n; 100])
-}
+    fn closed(&self, nothing: &Nothing, body: &[u8], connections: usize) -> io::Result<Closed> {
+        let connect = |address| self.rig.connect(address, true, &request(body), connections);
+        let (mut a, mut b) = (connect(self.gate.listen)?, connect(nothing.address)?);
+        for clients in [&mut a, &mut b] {
+            round(clients, self.sizes.operations)?;
+        }
+        let (mut times, mut floors) = (Vec::new(), Vec::new());
+        let ids = [self.gate.gate.process.id(), nothing.process.id()];
+        let before = ids.map(used_by);
+        for _ in 0..self.sizes.rounds {
+            times.push(round(&mut a, self.sizes.operations)?);
+            floors.push(round(&mut b, self.sizes.operations)?);
+        }
+        let asked = self.sizes.rounds as f64 * f64::from(self.sizes.operations) * connections as f64;
+        let after = ids.map(used_by);
+        let used = |n: usize| after[n].saturating_sub(before[n]).div_f64(asked);
+        Ok(Closed {
+            ours: median(&times),
+            worst: times.iter().max().copied().unwrap_or_default(),
+            floor: median(&floors),
+            cpu: used(0),
+            floor_cpu: used(1),
+        })
+    }
 
-fn facts(n: u8) -> io::Result<trust_tuf::json::Value> {
-    let facts = ImageFacts {
-        media_type: "application/vnd.oci.image.manifest.v1+json".to_owned(),
-        signed: "2031-05-01T00:00:00Z".to_owned(),
-        tags: vec![format!("v{n}")],
-        platforms: vec![PlatformFacts {
-            platform: "linux/amd64".to_owned(),
-            digest: digest(n),
-            labels: [("com.example.data".to_owned(), "public".to_owned())].into(),
-        }],
-        annotations: Default::default(),
-        stated: Default::default(),
-    };
-    trust_tuf::json::parse(&facts.to_custom().map_err(io::Error::other)?).map_err(io::Error::other)
-}
-
-/// Ten signed images, and the policy collection.
-pub(super) fn repositories() -> io::Result<(Repository, Repository)> {
-    let mut pay = Repository::new();
-    let revoked = Delegate::new("_revoked", &TestKey::ed25519(101), &["_revoked/*", "_revoked/*/*"]).terminating();
-    pay.delegate("targets", &revoked);
-    pay.delegate("targets", &Delegate::new("alice", &TestKey::ed25519(100), &["*/*"]));
-    for n in 1..=TAGS {
-        for path in [format!("api/v{n}"), format!("api/@sha256-{}", digest(n).hex())] {
-            pay.add_target("alice", &path, &[n; 100]);
-            pay.role("alice").set(&["targets", &path, "custom"], facts(n)?);
+    /// Whether the trust server was asked for nothing.
+    fn asked_nobody(&self) -> io::Result<()> {
+        match self.rig.take_requests().len() {
+            0 => Ok(()),
+            fetched => Err(io::Error::other(format!("{fetched} network calls in warm decisions"))),
         }
     }
-    let mut policy = Repository::new();
-    for (role, key) in [("_policy", 110), ("_labels", 111)] {
-        let delegate = Delegate::new(role, &TestKey::ed25519(key), &[&format!("{role}/*")]).terminating();
-        policy.delegate("targets", &delegate);
+
+    /// Both sides in turn at the same rate; the median run of each.
+    fn at_rate(&self, nothing: &Nothing, body: &[u8], rate: f64) -> io::Result<(Waits, Waits)> {
+        let connect = |address| self.rig.connect(address, true, &request(body), CONNECTIONS);
+        let (mut a, mut b) = (connect(self.gate.listen)?, connect(nothing.address)?);
+        for clients in [&mut a, &mut b] {
+            round(clients, self.sizes.operations)?;
+        }
+        let (mut ours, mut floors) = (Vec::new(), Vec::new());
+        let (length, times) = self.sizes.steady;
+        for _ in 0..times {
+            ours.push(steady(&mut a, rate, length)?);
+            floors.push(steady(&mut b, rate, length)?);
+        }
+        let middle = |mut runs: Vec<Waits>| {
+            runs.sort_by_key(|run| run.at(0.99));
+            let place = runs.len() / 2;
+            (place < runs.len()).then(|| runs.swap_remove(place))
+        };
+        middle(ours).zip(middle(floors)).ok_or_else(|| io::Error::other("no run"))
     }
-    policy.add_target("_policy", "_policy/main.cedar", RULES.as_bytes());
-    policy.add_target("_labels", "_labels/data.json", LABELS.as_bytes());
-    for repository in [&mut pay, &mut policy] {
-        repository.role("targets").bump();
-        repository.publish();
+}
+
+fn plural(count: usize) -> &'static str {
+    if count == 1 { "" } else { "s" }
+}
+
+fn per_second(time: Duration) -> f64 {
+    1.0 / time.as_secs_f64().max(f64::MIN_POSITIVE)
+}
+
+fn row(what: String, closed: &Closed) -> Row {
+    let reached = ratio(closed.floor, closed.ours);
+    Row {
+        what,
+        wall: closed.ours,
+        worst: closed.worst,
+        cpu: Some(closed.cpu),
+        peak: None,
+        beside: format!(
+            "a handler that does nothing behind the same listener: {} ({:.0}/s), CPU {}",
+            time(closed.floor),
+            per_second(closed.floor),
+            time(closed.floor_cpu)
+        ),
+        ratio: Some(reached),
+        goal: Some((format!("≥ {GOAL}"), reached >= GOAL)),
     }
-    Ok((pay, policy))
 }
 
-/// The decider over both collections, with its log in `dir` and everything signed still valid.
-pub(super) async fn decider(dir: &Path, pay: &Repository, policy: &Repository) -> io::Result<Arc<Decider>> {
-    decider_with(dir, pay, policy, Arc::new(Fixed), Some(dir.join("decisions.log"))).await
-}
-
-/// The same, by another clock and perhaps without a log.
-pub(super) async fn decider_with(
-    dir: &Path,
-    pay: &Repository,
-    policy: &Repository,
-    clock: Arc<dyn Clock>,
-    log: Option<PathBuf>,
-) -> io::Result<Arc<Decider>> {
-    let pinned = |name: &str, repository: &Repository| -> io::Result<Pinned> {
-        Ok(Pinned {
-            mirrors: Vec::new(),
-            collection: CollectionName::parse(name).map_err(io::Error::other)?,
-            root: repository.pinned.clone(),
-            server: "https://trust.example.com".to_owned(),
-            http: HttpOptions::default(),
-        })
-    };
-    let settings = Settings {
-        collections: vec![pinned(PAY, pay)?, pinned(POLICY, policy)?],
-        policy: PolicyFrom::Collection(CollectionName::parse(POLICY).map_err(io::Error::other)?),
-        environments: Environments::Fixed(Environment::new("public-eu", Cloud::Public).map_err(io::Error::other)?),
-        state: dir.join("state"),
-        refresh: Duration::from_secs(60),
-        max_staleness: Duration::from_secs(3_600),
-        log,
-        require: Require::default(),
-    };
-    let (pay, policy) = (Arc::clone(&pay.wire), Arc::clone(&policy.wire));
-    let connect = move |pinned: &Pinned| {
-        let wire = if pinned.collection.as_str() == PAY { &pay } else { &policy };
-        let permits = Arc::new(tokio::sync::Semaphore::new(PERMITS as usize));
-        Ok(AnyTransport::new(Served { wire: Arc::clone(wire), folder: format!("tuf/{}/", pinned.collection), permits }))
-    };
-    Decider::start_on(settings, clock, connect).await.map_err(io::Error::other)
-}
-
-/// The review of a Deployment of the usual size, with these images.
-fn review(images: &[String]) -> Vec<u8> {
-    let containers: Vec<Value> = images
-        .iter()
-        .enumerate()
-        .map(|(i, image)| {
-            json!({
-                "name": format!("c{i}"), "image": image, "imagePullPolicy": "IfNotPresent",
-                "env": [{"name": "REGION", "value": "eu"}, {"name": "LOG", "valueFrom": {"configMapKeyRef": {"name": "x", "key": "log"}}}],
-                "ports": [{"name": "http", "containerPort": 8080, "protocol": "TCP"}],
-                "resources": {"limits": {"memory": "256Mi"}, "requests": {"cpu": "100m", "memory": "128Mi"}},
-                "readinessProbe": {"httpGet": {"path": "/ready", "port": "http", "scheme": "HTTP"}, "periodSeconds": 10},
-                "terminationMessagePath": "/dev/termination-log", "terminationMessagePolicy": "File",
-            })
-        })
-        .collect();
-    let spec = json!({
-        "replicas": 3, "selector": {"matchLabels": {"app": "api"}}, "revisionHistoryLimit": 10, "progressDeadlineSeconds": 600,
-        "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": "25%", "maxSurge": "25%"}},
-        "template": {"metadata": {"labels": {"app": "api"}}, "spec": {
-            "containers": containers, "restartPolicy": "Always", "dnsPolicy": "ClusterFirst", "schedulerName": "default-scheduler",
-            "serviceAccountName": "api", "securityContext": {"runAsNonRoot": true}, "terminationGracePeriodSeconds": 30,
-        }},
-    });
-    let kind = json!({"group": "apps", "version": "v1", "kind": "Deployment"});
-    let resource = json!({"group": "apps", "version": "v1", "resource": "deployments"});
-    json!({
-        "kind": "AdmissionReview", "apiVersion": "admission.k8s.io/v1",
-        "request": {
-            "uid": "705ab4f5-6393-11e8-b7cc-42010a800002", "kind": kind, "resource": resource,
-            "requestKind": kind, "requestResource": resource, "name": "api", "namespace": "shop", "operation": "CREATE",
-            "userInfo": {"username": "system:serviceaccount:ci:deployer", "groups": ["system:serviceaccounts", "system:authenticated"]},
-            "object": {"kind": "Deployment", "apiVersion": "apps/v1", "spec": spec, "metadata": {
-                "name": "api", "namespace": "shop", "labels": {"app": "api"}, "annotations": {"a": "b"},
-                "managedFields": [{"manager": "kubectl", "operation": "Update", "apiVersion": "apps/v1", "fieldsType": "FieldsV1",
-                    "fieldsV1": {"f:spec": {"f:replicas": {}, "f:template": {"f:spec": {"f:containers": {"k:{\"name\":\"c0\"}": {".": {}, "f:image": {}, "f:name": {}}}}}}}}],
-            }},
-            "oldObject": null, "dryRun": false,
-            "options": {"kind": "CreateOptions", "apiVersion": "meta.k8s.io/v1"},
-        },
-    })
-    .to_string()
-    .into_bytes()
-}
-
-/// One kept connection.
-type Client = Kept<StreamOwned<ClientConnection, TcpStream>>;
-
-fn connect_client(address: SocketAddr, config: &Arc<ClientConfig>, body: &[u8]) -> io::Result<Client> {
-    let name = ServerName::try_from("localhost").map_err(io::Error::other)?;
-    let connection = ClientConnection::new(Arc::clone(config), name).map_err(io::Error::other)?;
-    let socket = TcpStream::connect(address)?;
-    socket.set_nodelay(true)?;
-    socket.set_read_timeout(Some(Duration::from_secs(30)))?;
-    let head = format!(
-        "POST /mutate?timeout=5s HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n",
-        body.len()
-    );
-    Ok(Kept::new(StreamOwned::new(connection, socket), [head.as_bytes(), body].concat()))
-}
-
-/// The rows: one image by one connection and by four at once, and three images.
-pub fn rows(dir: &Path) -> io::Result<Vec<Row>> {
-    fs::create_dir_all(dir)?;
-    certificate(dir)?;
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let (pay, policy) = repositories()?;
-    let decider = runtime.block_on(decider(dir, &pay, &policy))?;
-    let door = Admission::new(Arc::clone(&decider) as Arc<dyn trust_gate::decides::Decides>, Rules::default());
-    let ours = serve(&runtime, dir, door.router())?;
-    let config = client_config(dir)?;
+/// The rows.
+pub fn rows(dir: &Path, sizes: Sizes) -> io::Result<Vec<Row>> {
+    let sides = Sides::start(dir, sizes)?;
     let mut rows = Vec::new();
+    // What a handler that does nothing reaches, by connections.
+    let mut most = Vec::new();
+    let one = [image(1)];
     for (count, connections) in [(1, 1), (1, 4), (3, 4)] {
         let images: Vec<String> = (1..=count).map(image).collect();
         let body = review(&images);
-        let answer = connect_client(ours, &config, &body)?.ask()?.to_vec();
-        checked(&answer, &images)?;
-        // Nothing: the body is read, as every handler must, and a constant of the same length is answered.
-        let constant = axum::body::Bytes::from(answer);
-        let nothing = move |_: axum::body::Bytes| async move { ([(CONTENT_TYPE, "application/json")], constant) };
-        let floor = serve(&runtime, dir, Router::new().route("/mutate", post(nothing)))?;
-        for repository in [&pay, &policy] {
-            repository.wire.take_requests();
+        let nothing = sides.nothing(&format!("nothing{count}"), &body, &images)?;
+        sides.rig.take_requests();
+        let closed = sides.closed(&nothing, &body, connections)?;
+        sides.asked_nobody()?;
+        let what = format!(
+            "admission: warm decision over TLS, Deployment with {count} image{} ({} bytes), log on, {connections} connection{}: {:.0}/s, no network call",
+            plural(images.len()),
+            body.len(),
+            plural(connections),
+            per_second(closed.ours)
+        );
+        rows.push(Row { goal: row(String::new(), &closed).goal.filter(|_| count == 1), ..row(what, &closed) });
+        if count == 1 {
+            most.push((connections, per_second(closed.floor), per_second(closed.ours)));
         }
-        let connect = |address| (0..connections).map(|_| connect_client(address, &config, &body)).collect();
-        let (mut a, mut b): (io::Result<Vec<Client>>, io::Result<Vec<Client>>) = (connect(ours), connect(floor));
-        let (Ok(a), Ok(b)) = (&mut a, &mut b) else { return Err(io::Error::other("no connection")) };
-        let (mut times, mut floors) = (Vec::new(), Vec::new());
-        for warm in [true, false] {
-            for _ in 0..if warm { 2 } else { ROUNDS } {
-                let (one, other) = (round(a, PER_ROUND)?, round(b, PER_ROUND)?);
-                if !warm {
-                    times.push(one);
-                    floors.push(other);
-                }
-            }
-        }
-        let fetched: usize = [&pay, &policy].iter().map(|repository| repository.wire.take_requests().len()).sum();
-        if fetched != 0 {
-            return Err(io::Error::other(format!("{fetched} network calls in warm decisions")));
-        }
-        let (wall, beside) = (median(&times), median(&floors));
-        let reached = ratio(beside, wall);
-        let plural = |n: u8| if n == 1 { "" } else { "s" };
-        rows.push(Row {
-            what: format!(
-                "admission: warm decision over TLS, Deployment with {count} image{} ({} bytes), log on, {connections} connection{}: {:.0}/s, no network call",
-                plural(count), body.len(), plural(connections), 1.0 / wall.as_secs_f64()
-            ),
-            wall,
-            worst: times.iter().max().copied().unwrap_or_default(),
-            cpu: None,
-            peak: None,
-            beside: format!("a handler that does nothing behind the same TLS loop: {}", super::report::time(beside)),
-            ratio: Some(reached),
-            goal: (count == 1).then(|| (format!("≥ {GOAL}"), reached >= GOAL)),
-        });
     }
-    runtime.shutdown_background();
+    let body = review(&one);
+    let nothing = sides.nothing("nothing", &body, &one)?;
+    for (connections, floor, ours) in most {
+        rows.push(tail(&sides, &nothing, &body, (floor / 2.0, "the handler that does nothing", connections), true)?);
+        rows.push(tail(&sides, &nothing, &body, (ours / 2.0, "the gate", connections), false)?);
+    }
+    sides.asked_nobody()?;
+    rows.push(many(&sides)?);
+    sides.asked_nobody()?;
     Ok(rows)
 }
 
-/// The answer is the one of a gate: allowed, each image with its digest.
-fn checked(answer: &[u8], images: &[String]) -> io::Result<()> {
-    let value: Value = serde_json::from_slice(answer)?;
-    let patch =
-        value["response"]["patch"].as_str().and_then(|patch| Base64::decode_vec(patch).ok()).unwrap_or_default();
-    let patch = String::from_utf8_lossy(&patch);
-    let pinned = (1..).zip(images).all(|(n, image)| patch.contains(&format!("{image}@{}", digest(n))));
-    match value["response"]["allowed"] == true && pinned {
-        true => Ok(()),
-        false => Err(io::Error::other(format!("not the answer that is measured: {value}"))),
-    }
+/// Both sides at half of what one of them reaches.
+fn tail(
+    sides: &Sides,
+    nothing: &Nothing,
+    body: &[u8],
+    (rate, whose, connections): (f64, &str, usize),
+    is_judged: bool,
+) -> io::Result<Row> {
+    let (ours, floor) = sides.at_rate(nothing, body, rate)?;
+    let reached = ratio(ours.at(0.99), floor.at(0.99));
+    Ok(Row {
+        what: format!(
+            "admission: p99 from the moment a request is due, at {rate:.0}/s: half of what {whose} reaches on {connections} connection{} (median: {})",
+            plural(connections),
+            time(ours.at(0.5))
+        ),
+        wall: ours.at(0.99),
+        worst: ours.at(1.0),
+        cpu: None,
+        peak: None,
+        beside: format!(
+            "the handler that does nothing, at the same rate: {} (median: {})",
+            time(floor.at(0.99)),
+            time(floor.at(0.5))
+        ),
+        ratio: Some(reached),
+        goal: is_judged.then(|| (format!("p99 ≤ {TAIL_GOAL} ×"), reached <= TAIL_GOAL)),
+    })
 }
 
-fn serve(runtime: &tokio::runtime::Runtime, dir: &Path, router: Router) -> io::Result<SocketAddr> {
-    let acceptor = trust_listen::tls(&dir.join("tls.crt"), &dir.join("tls.key")).map_err(io::Error::other)?;
-    let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0"))?;
-    let address = listener.local_addr()?;
-    runtime.spawn(trust_listen::serve(listener, Some(acceptor), router, std::future::pending()));
-    Ok(address)
-}
-
-fn client_config(dir: &Path) -> io::Result<Arc<ClientConfig>> {
-    let mut roots = rustls::RootCertStore::empty();
-    let ca = CertificateDer::from_pem_file(dir.join("tls.crt")).map_err(io::Error::other)?;
-    roots.add(ca).map_err(io::Error::other)?;
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let config = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(io::Error::other)?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    Ok(Arc::new(config))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn warm_decisions_ask_nobody_and_the_answer_is_that_of_a_gate() {
-        let dir = tempfile::tempdir().unwrap();
-        let (pay, policy) = repositories().unwrap();
-        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
-        let decider = runtime.block_on(decider(dir.path(), &pay, &policy)).unwrap();
-        certificate(dir.path()).unwrap();
-        let door = Admission::new(decider, Rules::default());
-        let address = serve(&runtime, dir.path(), door.router()).unwrap();
-        for repository in [&pay, &policy] {
-            assert!(!repository.wire.take_requests().is_empty(), "the counter counts");
-        }
-        let images: Vec<String> = [1, 2, 3].map(image).to_vec();
-        let mut client = connect_client(address, &client_config(dir.path()).unwrap(), &review(&images)).unwrap();
-        for _ in 0..50 {
-            checked(client.ask().unwrap(), &images).unwrap();
-        }
-        for repository in [&pay, &policy] {
-            assert_eq!(repository.wire.take_requests(), Vec::<String>::new());
-        }
-        let log = fs::read_to_string(dir.path().join("decisions.log")).unwrap();
-        assert_eq!(log.lines().count(), 150, "each decision is in the log");
-        drop(client);
-        runtime.shutdown_background();
-    }
+/// A workload of many containers of one image that was never asked for: what is counted, and what it takes once it is known.
+fn many(sides: &Sides) -> io::Result<Row> {
+    const COUNTED: [&str; 3] =
+        ["trust_gate_verifications_total", "trust_gate_evaluations_total", "trust_gate_decision_seconds_count"];
+    let count = || -> io::Result<Vec<u64>> { COUNTED.iter().map(|name| sides.gate.metric(name)).collect() };
+    let images = vec![image(TAGS); MANY];
+    let body = review(&images);
+    let before = count()?;
+    let nothing = sides.nothing("many", &body, &images)?;
+    let counted: Vec<u64> = count()?.iter().zip(&before).map(|(after, before)| after.saturating_sub(*before)).collect();
+    let closed = sides.closed(&nothing, &body, 1)?;
+    let single = review(&images[..1]);
+    let beside = sides.nothing("single", &single, &images[..1])?;
+    let single = sides.closed(&beside, &single, 1)?;
+    let [verified, evaluated, decided] = counted[..] else { return Err(io::Error::other("not three counts")) };
+    let what = format!(
+        "admission: {MANY} containers of one image ({} bytes), warm, 1 connection; asked for the first time they cost {verified} verification{}, {evaluated} evaluation{}, {decided} decision{}",
+        body.len(),
+        plural(verified as usize),
+        plural(evaluated as usize),
+        plural(decided as usize)
+    );
+    let row = row(what, &closed);
+    let beside = format!("with one container {} (CPU {}); {}", time(single.ours), time(single.cpu), row.beside);
+    Ok(Row {
+        beside,
+        goal: Some(("1 verification".to_owned(), verified == 1 && evaluated == 1 && decided == 1)),
+        ..row
+    })
 }

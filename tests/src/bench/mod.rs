@@ -2,16 +2,23 @@
 //! time. Deliberately absent: verdicts. A missed goal is a word in the table, never a failure.
 
 pub mod admission;
+pub mod blobs;
 pub mod chain;
+pub mod cold;
 pub mod commands;
 pub mod decisions;
 mod kept;
+pub mod nothing;
 pub mod policy;
 pub mod process;
 pub mod publication;
 pub mod readers;
 pub mod registry_gate;
 pub mod report;
+mod reviews;
+pub mod rig;
+mod signed;
+mod steady;
 
 use std::time::{Duration, Instant};
 

@@ -111,10 +111,34 @@ pub fn cpu_of(process: u32) -> Duration {
     Duration::from_nanos(nanoseconds.sum())
 }
 
+/// CPU time that a running process has used, also by threads that have ended; in steps of the kernel's tick (10 ms).
+pub fn used_by(process: u32) -> Duration {
+    let text = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
+    Duration::from_millis(ticks(&text).saturating_mul(1_000 / TICKS))
+}
+
+/// Ticks of the kernel's clock in a second, as it tells times of processes (`USER_HZ`, the same on every machine).
+const TICKS: u64 = 100;
+
+/// User and system time in a line of `/proc/PID/stat`. The name in it may hold anything.
+fn ticks(stat: &str) -> u64 {
+    let after_name = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
+    after_name.split_whitespace().skip(11).take(2).filter_map(|word| word.parse::<u64>().ok()).sum()
+}
+
 /// Peak resident memory of a running process, in bytes.
 pub fn peak_of(process: u32) -> u64 {
+    memory_of(process, "VmHWM:")
+}
+
+/// Resident memory of a running process, in bytes.
+pub fn resident_of(process: u32) -> u64 {
+    memory_of(process, "VmRSS:")
+}
+
+fn memory_of(process: u32, name: &str) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
-    let line = status.lines().find_map(|l| l.strip_prefix("VmHWM:")).unwrap_or_default();
+    let line = status.lines().find_map(|l| l.strip_prefix(name)).unwrap_or_default();
     line.trim().trim_end_matches("kB").trim().parse::<u64>().unwrap_or(0) * 1024
 }
 
@@ -131,6 +155,12 @@ mod tests {
     }
 
     #[test]
+    fn the_times_in_a_stat_line_are_found_behind_any_name() {
+        let line = "7 (a) b (c) S 1 7 7 0 -1 4194560 100 0 0 0 31 11 5 6 20 0 1 0 1 1 1";
+        assert_eq!((ticks(line), ticks("")), (42, 0));
+    }
+
+    #[test]
     fn cpu_time_and_memory_of_a_process_are_read_from_the_kernel() {
         let own = std::process::id();
         let before = cpu_of(own);
@@ -139,6 +169,6 @@ mod tests {
         while started.elapsed() < Duration::from_millis(30) {
             sum = std::hint::black_box(sum.wrapping_add(1));
         }
-        assert!(cpu_of(own) > before && peak_of(own) > 500_000);
+        assert!(cpu_of(own) > before && peak_of(own) >= resident_of(own) && resident_of(own) > 500_000);
     }
 }

@@ -1,18 +1,28 @@
 //! `make bench`: figures beside their floors, as the table of docs/performance.md. Figures only, never a verdict.
 //!
-//! usage: trust-bench [chain|readers|commands|publication|policy|decisions|admission|registry]…     default: all
+//! usage: trust-bench [chain|readers|commands|publication|policy|decisions|admission|cold|registry|blobs]…     default: all
 
 use std::io;
 use std::process::ExitCode;
 
 use trust_tests::bench::readers::worker::{Programs, READER};
 use trust_tests::bench::readers::{self, Sizes};
-use trust_tests::bench::{admission, chain, commands, decisions, policy, process, publication, registry_gate, report};
+use trust_tests::bench::{
+    admission, blobs, chain, cold, commands, decisions, nothing, policy, process, publication, registry_gate, report,
+    rig,
+};
+
+/// What can be measured, in its order.
+const PARTS: [&str; 10] =
+    ["chain", "readers", "commands", "publication", "policy", "decisions", "admission", "cold", "registry", "blobs"];
 
 fn main() -> io::Result<ExitCode> {
     let mut arguments = std::env::args_os().skip(1).peekable();
     if arguments.peek().is_some_and(|a| a == process::ONCE) {
         return process::once(arguments.skip(1));
+    }
+    if arguments.peek().is_some_and(|a| a == nothing::NOTHING) {
+        return nothing::serve(arguments.skip(1));
     }
     if arguments.peek().is_some_and(|a| a == READER) {
         return readers::worker::serve(arguments.skip(1));
@@ -28,7 +38,9 @@ fn main() -> io::Result<ExitCode> {
     let dir = tempfile::tempdir_in(trust_tests::stack::target_dir())?;
     let mut notes = Vec::new();
     let mut measured = |name: &str| match name {
-        "admission" => admission::rows(&dir.path().join(name)),
+        "admission" => admission::rows(&dir.path().join(name), rig::Sizes::FULL),
+        "blobs" => blobs::rows(&dir.path().join(name), rig::Sizes::FULL),
+        "cold" => cold::rows(&dir.path().join(name), rig::Sizes::FULL),
         "chain" => Ok(chain::rows()),
         "commands" => commands::rows(&dir.path().join(name)),
         "decisions" => decisions::rows(&dir.path().join(name)),
@@ -39,14 +51,11 @@ fn main() -> io::Result<ExitCode> {
             notes = report.notes;
             Ok(report.rows)
         }
-        "registry" => registry_gate::rows(&dir.path().join(name)),
+        "registry" => registry_gate::rows(&dir.path().join(name), rig::Sizes::FULL),
         _ => publication::rows(&dir.path().join(name)),
     };
     let mut left_out = Vec::new();
-    for name in ["chain", "readers", "commands", "publication", "policy", "decisions", "admission", "registry"]
-        .into_iter()
-        .filter(|name| is_wanted(name))
-    {
+    for name in PARTS.into_iter().filter(|name| is_wanted(name)) {
         match measured(name) {
             Ok(rows) => rows.iter().for_each(|row| println!("{row}")),
             Err(error) => left_out.push(format!("left out: {name}: {error}")),

@@ -1,5 +1,5 @@
-//! Steps 6 to 10 of the story: labels and policy, the registry gate, the admission hook, a policy that is tightened, and an
-//! exception to it.
+//! Steps 6 to 12 of the story: labels and policy, the registry gate, the admission hook, a policy that is tightened, an
+//! exception to it, a node, and the audit log.
 
 use std::fs;
 use std::io;
@@ -18,7 +18,7 @@ use crate::stack::{Person, tool};
 /// How often the gates of the story refresh.
 const REFRESH: Duration = Duration::from_secs(1);
 
-/// What steps 6 to 10 share.
+/// What steps 6 to 12 share.
 pub(super) struct Policy {
     collection: String,
     folder: PathBuf,
@@ -207,6 +207,62 @@ impl Demo {
         self.trust("alice", &alice, &["exception", "revoke", &id, collection, "--key", "oncall"], &DONE)?;
         let answer = self.until(admission, &payroll, false)?;
         self.check("with the exception gone it is denied again", answer["response"]["allowed"] == false);
+        Ok(())
+    }
+
+    /// 11: a node, whose containerd asks about every image that it pulls.
+    pub(super) fn node(&mut self, demo: &str, signed: &Signed, policy: &Policy) -> io::Result<()> {
+        self.heading("11. A node: containerd asks about every image that it has pulled");
+        let options = GateOptions { cloud: "private".to_owned(), ..self.gate_options("node", demo, policy) };
+        let dir = Gate::prepare(&self.stack, &self.cast.ops, &options)?;
+        let socket = dir.join("run").join("containerd.sock");
+        let config = dir.join("gate.toml");
+        let text = format!("{}\n[containerd]\nsocket = \"{}\"\n", fs::read_to_string(&config)?, socket.display());
+        fs::write(&config, text)?;
+        let gate = Gate::start(&dir, "containerd")?;
+        say(&format!("\noperator$ trust-gate containerd --config gate.toml &        (listens on {})", gate.address));
+
+        // As an installation has it: the program in containerd's folder, where the gate listens in a file beside.
+        let (bin, etc) = (dir.join("bin"), dir.join("etc"));
+        fs::create_dir_all(&bin)?;
+        fs::create_dir_all(&etc)?;
+        let verifier = bin.join("trust-containerd-verifier");
+        fs::copy(crate::stack::built("trust-containerd-verifier"), &verifier)?;
+        fs::write(etc.join("trust-containerd-verifier.conf"), format!("socket = {}\n", socket.display()))?;
+        let ask = |name: &str, digest: &str| {
+            let mut command = Command::new(&verifier);
+            command.args(["-name", &format!("{demo}/{name}"), "-digest", digest]);
+            command.args(["-stdin-media-type", "application/vnd.oci.descriptor.v1+json"]);
+            command
+        };
+        self.step("containerd", ask("api:v1", &signed.api.digest), &DONE)?;
+        say("\n• the registry gave another image for the tag; one that nobody signed; one that is no longer the tag's");
+        let other = images::single(&self.images.join("moved"), "api, moved", &[("com.example.data", "public")])?;
+        self.step("containerd", ask("api:v1", &other.digest), &refused(1, &[&signed.api.digest]))?;
+        self.step("containerd", ask("api:unsigned", &other.digest), &refused(1, &["not signed"]))?;
+        self.step("containerd", ask("api:v1", &policy.payroll.digest), &refused(1, &[]))?;
+        say("\n• the gate is gone: no answer is no");
+        drop(gate);
+        self.step("containerd", ask("api:v1", &signed.api.digest), &refused(1, &[]))?;
+        Ok(())
+    }
+
+    /// 12: the log of a gate, and somebody who wants a line to be away.
+    pub(super) fn audit(&mut self, registry: &Gate) -> io::Result<()> {
+        self.heading("12. Every decision is in a log that nobody changes unseen");
+        let log = registry.dir.join("decisions.log");
+        let verify = |log: &Path| {
+            let mut command = Command::new(crate::stack::built("trust-gate"));
+            command.args(["audit", "verify"]).arg(log);
+            command
+        };
+        self.step("operator", verify(&log), &refused(0, &["the log is whole"]))?;
+        let text = fs::read_to_string(&log)?;
+        let kept: Vec<&str> = text.lines().enumerate().filter(|(n, _)| *n != 1).map(|(_, line)| line).collect();
+        let forged = registry.dir.join("forged.log");
+        fs::write(&forged, kept.join("\n") + "\n")?;
+        say("\n• without its second line");
+        self.step("operator", verify(&forged), &refused(60, &["line 2", "lines are missing"]))?;
         Ok(())
     }
 

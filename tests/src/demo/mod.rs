@@ -106,6 +106,8 @@ impl Demo {
         let admission = self.admission(&demo, &signed, &policy)?;
         self.tightened(&demo, &policy, &registry, &admission)?;
         self.exception(&demo, &policy, &admission)?;
+        self.node(&demo, &signed, &policy)?;
+        self.audit(&registry)?;
         for gate in [&registry, &admission] {
             self.check("each decision is in the gate's log", gates::decisions(&gate.dir) > 0);
         }

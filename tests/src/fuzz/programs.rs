@@ -1,6 +1,9 @@
 //! What the programs read beside the libraries: admission reviews of a cluster, manifests as YAML.
 
 use serde::de::IgnoredAny;
+use trust::manifests::files::Input;
+use trust::manifests::pin::{Pins, pinned};
+use trust::manifests::scan;
 use trust::manifests::yaml::Tree;
 use trust_gate::admission::review::{Review, uid_of};
 
@@ -23,4 +26,13 @@ pub fn yaml_manifest(data: &[u8]) {
     let Ok(tree) = Tree::read(text) else { return };
     let again = Tree::read(text).expect("read before");
     assert_eq!(format!("{tree:?}"), format!("{again:?}"));
+    let Ok(scan) = scan(text) else { return };
+    // Digests are added and nothing else, or the file is refused.
+    const DIGEST: &str = "@sha256:f022f022f022f022f022f022f022f022f022f022f022f022f022f022f022f022";
+    let pins: Pins = scan.images.iter().map(|found| (found.node, DIGEST.to_owned())).collect();
+    let input = Input { name: "fuzz.yaml".to_owned(), path: None, text: text.to_owned() };
+    if let Ok(out) = pinned(&input, &scan, &pins) {
+        assert_eq!(out.replace(DIGEST, ""), text.replace(DIGEST, ""), "only digests are added");
+        assert!(out.matches(DIGEST).count() >= pins.len());
+    }
 }

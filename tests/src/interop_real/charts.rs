@@ -104,7 +104,8 @@ impl Helm<'_> {
         let rendered = Said::by(command.arg(&self.chart).arg("-f").arg(values)).text()?;
         let (ours, theirs) = (objects(&golden)?, objects(&rendered)?);
         for (one, other) in ours.iter().zip(&theirs) {
-            equal(&other.to_string(), &one.to_string())?;
+            let name = format!("{} {}", one["kind"], one["metadata"]["name"]);
+            same(&name, one, other)?;
         }
         equal(&theirs.len().to_string(), &ours.len().to_string())?;
         Ok(format!("{} objects", theirs.len()))
@@ -167,10 +168,27 @@ impl Helm<'_> {
     }
 }
 
-/// The objects of a rendering, in an order that both renderers have.
+/// The objects of a rendering, in an order that both renderers have: what is configured before what holds a sum of it.
 fn objects(text: &str) -> Result<Vec<Value>, String> {
     let mut found = yaml::documents(text)?;
     found.retain(|object| !object.is_null());
-    found.sort_by_key(|o| format!("{} {} {}", o["apiVersion"], o["kind"], o["metadata"]["name"]));
+    found.sort_by_key(|o| format!("{} {}", o["kind"], o["metadata"]["name"]));
     Ok(found)
+}
+
+/// The first place at which two renderings differ.
+fn same(place: &str, ours: &Value, theirs: &Value) -> Result<(), String> {
+    match (ours, theirs) {
+        (Value::Object(one), Value::Object(other))
+            if one.keys().all(|k| other.contains_key(k)) && one.len() == other.len() =>
+        {
+            one.iter().try_for_each(|(key, value)| same(&format!("{place}.{key}"), value, &other[key]))
+        }
+        (Value::Array(one), Value::Array(other)) if one.len() == other.len() => {
+            let mut pairs = one.iter().zip(other).enumerate();
+            pairs.try_for_each(|(n, (one, other))| same(&format!("{place}[{n}]"), one, other))
+        }
+        _ if ours == theirs => Ok(()),
+        _ => Err(format!("{place}:\nours {ours}\nHelm {theirs}")),
+    }
 }

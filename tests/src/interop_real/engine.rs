@@ -44,9 +44,11 @@ fn steps(report: &mut Report, dir: &Path, built: &Counterparts, world: &World) -
     let open = engine.pull(&unsigned).done(&[]).and_then(|_| engine.holds("default", &unsigned));
     report.step("THE TRAP: a folder without a verifier lets an unsigned image in", open);
     engine.forget("default", &unsigned);
+    report.step("trust-gate containerd-doctor finds it", engine.doctor().refused(&["problem"]).map(problems));
 
     let mut gate = launch(world)?;
     engine.install(&gate.dir.join("agent.sock"))?;
+    report.step("with the verifier installed the doctor finds nothing", engine.doctor().done(&["good"]));
     report.note(&format!("the verifier is in bin_dir; trust-gate containerd answers on {}", gate.address));
     let seen = engine.pull(&v1).done(&[]).and_then(|_| equal(&engine.holds("default", &v1)?, &world.v1.digest));
     report.step("ctr pulls a signed image", seen);
@@ -90,6 +92,7 @@ fn traps(report: &mut Report, dir: &Path, built: &Counterparts, world: &World, g
         let open = said.done(&[]).map(|_| String::new());
         report.step("THE TRAP: those of Kubernetes are not, they fall back to the old way", open);
     }
+    report.step("the doctor finds it", engine.doctor().refused(&["problem"]).map(problems));
     drop(engine);
     let one = ("max_verifiers = 10", "max_verifiers = 1");
     let engine = Engine::start(&dir.join("one-verifier"), built, world, one)?;
@@ -99,6 +102,7 @@ fn traps(report: &mut Report, dir: &Path, built: &Counterparts, world: &World, g
     fs::set_permissions(&first, fs::Permissions::from_mode(0o755))?;
     let open = engine.pull(&unsigned).done(&[]).map(|_| String::new());
     report.step("THE TRAP: max_verifiers = 1, and another verifier comes first by its name", open);
+    report.step("the doctor finds it", engine.doctor().refused(&["problem"]).map(problems));
     Ok(())
 }
 
@@ -150,6 +154,10 @@ fn launch(world: &World) -> io::Result<Gate> {
     Gate::start(&dir, "containerd")
 }
 
+fn problems(text: String) -> String {
+    text.lines().filter(|l| l.starts_with("problem")).collect::<Vec<_>>().join("\n")
+}
+
 /// What `ctr` says beside its warnings about the machine.
 fn error_line(text: &str) -> String {
     let lines = text.lines().filter(|l| !l.contains("level=warning") && !l.contains("elapsed"));
@@ -184,6 +192,14 @@ impl Engine {
         let engine = Self { socket: dir.join("c.sock"), verifiers, ctr, crictl, _process: process };
         soon(|| engine.ctr(&["version"]).done(&[])).map_err(io::Error::other)?;
         Ok(engine)
+    }
+
+    /// Whether it really asks, by our own look at its configuration.
+    fn doctor(&self) -> Said {
+        let config = self.socket.with_file_name("config.toml");
+        Said::by(
+            Command::new(crate::stack::built("trust-gate")).args(["containerd-doctor", "--containerd"]).arg(config),
+        )
     }
 
     fn ctr(&self, arguments: &[&str]) -> Said {

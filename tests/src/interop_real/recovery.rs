@@ -7,6 +7,7 @@ use std::fs;
 use std::io;
 use std::path::Path;
 use std::process::Command;
+use std::time::Duration;
 
 use super::admission::{SHOP, pod};
 use super::cluster::Cluster;
@@ -59,6 +60,8 @@ pub fn run(report: &mut Report, cluster: &Cluster, world: &World, hook: &mut Hoo
         }
         let first = here.first().copied().unwrap_or_default();
         let more = if here.len() > 1 { format!(" (and {} more)", here.len() - 1) } else { String::new() };
+        // kubectl restarts nothing twice within one second.
+        std::thread::sleep(Duration::from_millis(1_100));
         // Only the look at what ran meanwhile may find something.
         let outcome = match commands.contains("trust verify") {
             true => page.looks_through(&commands),

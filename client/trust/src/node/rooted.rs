@@ -6,6 +6,7 @@
 use std::collections::VecDeque;
 use std::ffi::OsString;
 use std::io::{ErrorKind, Read};
+use std::os::unix::fs::FileTypeExt;
 use std::path::{Component, Path, PathBuf};
 
 use crate::settings::paths;
@@ -39,6 +40,11 @@ impl Root {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(why(error)),
         };
+        let kind = file.metadata().map_err(why)?.file_type();
+        // A link to /dev/null is how a file is masked.
+        if !kind.is_file() && !kind.is_char_device() {
+            return Err(format!("{} is no file", path.display()));
+        }
         let mut bytes = Vec::new();
         file.take(MAX_BYTES.saturating_add(1)).read_to_end(&mut bytes).map_err(why)?;
         if u64::try_from(bytes.len()).is_ok_and(|n| n > MAX_BYTES) {
@@ -148,7 +154,7 @@ mod tests {
             assert_eq!(text(absent), Ok(None), "{absent}");
         }
         assert!(text("/etc/circle").unwrap_err().contains("circle"));
-        assert!(text("/etc/x").unwrap_err().contains("cannot be read"));
+        assert!(text("/etc/x").unwrap_err().contains("is no file"));
         assert_eq!(root.names(Path::new("/link/x")), Ok(Some(vec!["relative".to_owned()])));
         assert_eq!(root.is_folder(Path::new("/link/x")), Ok(true));
     }

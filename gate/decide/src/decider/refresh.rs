@@ -101,6 +101,12 @@ impl Decider {
         }
     }
 
+    /// Brings the audit log to the disk, and its head into the state folder: so that the next process goes on exactly there.
+    /// Waits no longer than this for a disk that hangs.
+    pub async fn settle(self: &Arc<Self>, at_most: Duration) {
+        let _ = tokio::time::timeout(at_most, self.follow_log()).await;
+    }
+
     /// The disk may hang: not on a thread that answers questions.
     async fn follow_log(self: &Arc<Self>) {
         let this = Arc::clone(self);

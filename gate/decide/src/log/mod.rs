@@ -170,9 +170,7 @@ impl Log {
             (Arc::clone(&inner.file), inner.head, inner.is_file)
         };
         if is_file {
-            // Before the head is kept: a head beyond what the disk has would refuse the next start.
-            file.sync_data().map_err(|e| failed(&self.path, e.kind()))?;
-            self.keep(head)?;
+            self.settle(&file, head)?;
         }
         let is_same = |a: &rustix::fs::Stat, b: &rustix::fs::Stat| (a.st_dev, a.st_ino) == (b.st_dev, b.st_ino);
         let (open_one, named) = (rustix::fs::fstat(&*file), rustix::fs::stat(&self.path));
@@ -183,6 +181,12 @@ impl Log {
         let mut inner = self.inner();
         *inner = Inner::on(new, inner.head, &self.path)?;
         Ok(())
+    }
+
+    /// Syncs the file, then keeps its head: one beyond what the disk has would refuse the next start.
+    fn settle(&self, file: &File, head: Head) -> Result<(), Problem> {
+        file.sync_data().map_err(|e| failed(&self.path, e.kind()))?;
+        self.keep(head)
     }
 
     fn inner(&self) -> MutexGuard<'_, Inner> {
@@ -199,6 +203,19 @@ impl Log {
             .and_then(|()| File::open(&new)?.sync_all())
             .and_then(|()| std::fs::rename(&new, &self.head_file))
             .map_err(|e| failed(&self.head_file, e.kind()))
+    }
+}
+
+impl Drop for Log {
+    /// The next process goes on exactly here, also in another file.
+    fn drop(&mut self) {
+        let (file, head, is_file) = {
+            let inner = self.inner();
+            (Arc::clone(&inner.file), inner.head, inner.is_file)
+        };
+        if is_file && let Err(problem) = self.settle(&file, head) {
+            tracing::warn!("{}", crate::answer::problem_line(&problem));
+        }
     }
 }
 

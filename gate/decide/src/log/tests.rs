@@ -117,6 +117,19 @@ fn a_log_that_was_moved_away_goes_on_under_its_name_also_after_a_restart() {
 }
 
 #[test]
+fn a_log_that_was_moved_away_between_two_processes_goes_on_where_the_first_one_ended() {
+    let folder = Folder::new();
+    let log = folder.open().unwrap();
+    log.write(&object(1)).unwrap();
+    log.write(&object(2)).unwrap();
+    drop(log);
+    std::fs::rename(folder.path("log"), folder.path("log.1")).unwrap();
+    folder.open().unwrap().write(&object(3)).unwrap();
+    let whole = folder.verified(&["log.1", "log"]).unwrap();
+    assert_eq!((whole.lines, whole.beside), (3, 0));
+}
+
+#[test]
 fn a_log_that_was_copied_and_cut_goes_on_with_its_chain() {
     let folder = Folder::new();
     let log = folder.open().unwrap();

@@ -284,6 +284,22 @@ fn tags_that_are_allowed_pass_only_if_they_are_verified_and_the_audit_says_that_
 }
 
 #[test]
+fn while_it_is_tried_out_a_verified_tag_in_a_pod_is_no_denial_that_nobody_would_meet() {
+    for mode in [Mode::Warn, Mode::Audit] {
+        for pin in [Pin::Workloads, Pin::Pods] {
+            let rules = Rules { mode, pin, ..Rules::default() };
+            let answer = judged(&review("CREATE", pod(SIGNED), Value::Null), Door::Validate, rules);
+            assert!(answer.allowed && answer.warnings.is_empty(), "{answer:?}");
+            assert_eq!((answer.audit["decision"].as_str(), answer.audit["unpinned"].as_str()), ("allow", "true"));
+        }
+        // Where nothing would pin it, it would be one.
+        let rules = Rules { mode, pin: Pin::Off, ..Rules::default() };
+        let answer = judged(&review("CREATE", pod(SIGNED), Value::Null), Door::Validate, rules);
+        assert!(answer.allowed && answer.audit["reasons"].contains("the tag alone"), "{answer:?}");
+    }
+}
+
+#[test]
 fn mode_audit_lets_pass_without_a_word_and_the_cluster_s_audit_says_why_it_would_not() {
     for recheck in [Recheck::Never, Recheck::Warn, Recheck::Always] {
         let rules = Rules { mode: Mode::Audit, recheck, ..Rules::default() };

@@ -103,7 +103,9 @@ pub fn answer(review: &Review, door: Door, rules: Rules, decider: &dyn Decides, 
         false => rules.mode,
     };
     let nothing = places.is_empty() && review.is_described();
-    let mut findings = look(review, &places, door, Rules { mode, ..rules }, decider, deadline);
+    // Where the door would pin if it enforced, a tag alone is no denial that anybody would meet.
+    let tags = if rules.mode != Mode::Enforce && rules.pin != Pin::Off { Tags::Allow } else { rules.tags };
+    let mut findings = look(review, &places, door, Rules { mode, tags, ..rules }, decider, deadline);
     if unchanged {
         // Many fields of what exists already cannot be changed; and it did not ask for it.
         findings.changes.clear();

@@ -147,3 +147,65 @@ fn member<'a>(object: &'a Map<String, Value>, name: &'static str) -> Result<Opti
 fn text<'a>(object: &'a Map<String, Value>, name: &'static str) -> Result<&'a str, EngineError> {
     member(object, name)?.and_then(Value::as_str).ok_or(EngineError::Answer(name))
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::UnixListener;
+
+    use super::*;
+
+    /// An engine that answers with these bytes, and then hangs or hangs up.
+    fn engine(dir: &Path, answer: Vec<u8>, hangs: bool) -> Engine {
+        let path = dir.join("engine.sock");
+        let listener = UnixListener::bind(&path).unwrap();
+        tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut head = [0; 4_096];
+            let count = stream.read(&mut head).await.unwrap();
+            let head = String::from_utf8_lossy(head.get(..count).unwrap()).into_owned();
+            assert!(head.starts_with("GET /images/app:v1/json HTTP/1.1\r\n"), "{head}");
+            let _ = stream.write_all(&answer).await;
+            if hangs {
+                std::future::pending::<()>().await;
+            }
+        });
+        Engine::at(&path)
+    }
+
+    async fn ask(answer: impl Into<Vec<u8>>, hangs: bool) -> Result<Option<Held>, EngineError> {
+        let dir = tempfile::tempdir().unwrap();
+        engine(dir.path(), answer.into(), hangs).image("app:v1").await
+    }
+
+    #[tokio::test]
+    async fn a_whole_answer_is_read_also_in_pieces_of_unknown_length() {
+        let body = r#"{"Id":"sha256:x","RepoDigests":["r.io/app@sha256:y"],"Size":1}"#;
+        let held = Held { id: "sha256:x".to_owned(), digests: vec!["r.io/app@sha256:y".to_owned()] };
+        let stated = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+        assert_eq!(ask(stated, true).await, Ok(Some(held.clone())));
+        let pieces =
+            format!("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n{:x}\r\n{body}\r\n0\r\n\r\n", body.len());
+        assert_eq!(ask(pieces, true).await, Ok(Some(held)));
+        let none = "HTTP/1.1 404 Not Found\r\nContent-Length: 2\r\n\r\n{}";
+        assert_eq!(ask(none, true).await, Ok(None));
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_is_cut_off_too_large_or_none_is_an_error() {
+        let begin = "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{\"Id\":\"x\",\"RepoDigests\":[]}";
+        assert!(ask(begin, false).await.is_err());
+        let piece = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1b\r\n{\"Id\":\"x\",\"RepoDigests\":[]}\r\n";
+        assert!(ask(piece, false).await.is_err());
+        let large = [b"HTTP/1.1 200 OK\r\nContent-Length: 5000000\r\n\r\n".to_vec(), vec![b' '; 5_000_000]].concat();
+        assert!(ask(large, true).await.is_err());
+        assert!(matches!(ask("nonsense\r\n\r\n", false).await, Err(EngineError::Away { .. })));
+        let away = Engine::at(Path::new("/nonexistent/engine.sock")).image("app:v1").await;
+        assert!(matches!(away, Err(EngineError::Away { .. })));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_engine_that_does_not_answer_is_not_waited_for() {
+        assert_eq!(ask("HTTP/1.1 200 OK\r\n", true).await, Err(EngineError::Late));
+    }
+}

@@ -253,7 +253,7 @@ fn act(sent: &Sent) -> Act {
     }
     let (mut path, query) = uri.split_once('?').unwrap_or((&uri, ""));
     if let Some(rest) = path.strip_prefix("http://") {
-        path = rest.find('/').map_or("/", |at| &rest[at..]);
+        path = rest.find('/').and_then(|at| rest.get(at..)).unwrap_or("/");
     }
     let Some(path) = percent(path, false) else { return Act::Nothing };
     if !path.starts_with('/') || path.contains("//") || path.split('/').any(|p| p == "." || p == "..") {
@@ -261,9 +261,9 @@ fn act(sent: &Sent) -> Act {
     }
     let mut path = path.as_str();
     if let Some(rest) = path.strip_prefix("/v") {
-        let end = rest.find('/').unwrap_or(rest.len());
-        if end > 0 && rest[..end].bytes().all(|b| b.is_ascii_digit() || b == b'.') {
-            path = &rest[end..];
+        let (version, after) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+        if !version.is_empty() && version.bytes().all(|b| b.is_ascii_digit() || b == b'.') {
+            path = after;
         }
     }
     let mut first = std::collections::BTreeMap::new();

@@ -79,7 +79,11 @@ impl Scene {
         let evil = [format!("registry.example.com/evil/app@{}", digest("evil"))];
         let twice = [evil[0].clone(), good.clone()];
         let engine = FakeEngine::default()
-            .image("id-app", &[&format!("{APP}:v1"), &short, &short[..12], "renamed:latest", "renamed"], &[good])
+            .image(
+                "id-app",
+                &[&format!("{APP}:v1"), &short, short.get(..12).unwrap(), "renamed:latest", "renamed"],
+                &[good],
+            )
             .image("id-evil", &["evil:v1", &format!("{APP}:stolen")], &evil)
             .image("id-twice", &["twice:v1"], &twice)
             .image("id-built", &["built:v1"], &[])

@@ -118,3 +118,30 @@ fn what_is_no_provider_request_is_refused() {
     let answer: Value = serde_json::from_slice(&Answer::failed(&"x").to_json(&question)).unwrap();
     assert_eq!((&answer["apiVersion"], &answer["response"]["systemError"]), (&json!(VERSIONS[1]), &json!("x")));
 }
+
+#[test]
+fn questions_that_are_deep_huge_or_cut_are_refused_and_never_panic() {
+    let head = format!(r#"{{"apiVersion":"{}","kind":"ProviderRequest","request":{{"keys":"#, VERSIONS[0]);
+    for body in [
+        format!("{head}{}{}}}}}", "[".repeat(100), "]".repeat(100)),
+        format!("{head}{}", "[".repeat(1_000_000)),
+        format!("{head}[{}1]}}}}", "\"a\",".repeat(10)),
+        format!("{head}[{}\"a\"]}}}}", "\"a\",".repeat(MAX_VALUES)),
+        format!("{head}[\"a\"]"),
+        format!("{head}[\"a\"]}}}} x"),
+        String::new(),
+        "null".to_owned(),
+        "[]".to_owned(),
+    ] {
+        assert!(Question::parse(body.as_bytes()).is_err(), "{:.80}", body);
+    }
+    assert!(Question::parse(b"\xff").is_err());
+    // What is not read may be anything.
+    let beside = format!(
+        r#"{{"x":{}{},"y":{{"a":1,"a":2}},{}"#,
+        "[".repeat(1_000),
+        "]".repeat(1_000),
+        head.strip_prefix('{').unwrap()
+    );
+    assert!(Question::parse(format!("{beside}[\"a\"]}}}}").as_bytes()).is_ok());
+}

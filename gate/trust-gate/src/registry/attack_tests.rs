@@ -246,6 +246,13 @@ async fn g19_manifests_and_blobs_are_not_to_be_had_by_each_others_route() {
     assert_eq!(world.manifest(APP, "v1").await.status, 200);
     assert_eq!(world.blob(APP, &signed).await.status, 404);
     assert_eq!(world.manifest(APP, Digest::of(&config)).await.status, 403);
+    // An upstream may fail at such a question: that opens nothing, and is no reason to try again.
+    let path = format!("/v2/{APP}/manifests/{}", Digest::of(b"a config"));
+    for status in [500, 401, 403, 418] {
+        world.upstream.lie(&path, Answer::Full(status, Vec::new(), Vec::new()));
+        let got = world.get(&path).await;
+        assert_eq!((got.status, got.code().as_str()), (403, "DENIED"), "{status}");
+    }
 }
 
 #[tokio::test]

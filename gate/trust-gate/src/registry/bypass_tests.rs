@@ -93,7 +93,7 @@ async fn g22_a_digest_in_another_spelling_is_refused() {
             format!("sha256:{}", hex.to_uppercase()),
             format!("SHA256:{hex}"),
             format!("sha512:{hex}"),
-            format!("sha256:{}", &hex[..63]),
+            format!("sha256:{}", hex.get(..63).unwrap()),
             format!("sha256:{hex}0"),
             format!("sha256:{hex}@sha256:{hex}"),
             format!("v1@sha256:{hex}"),

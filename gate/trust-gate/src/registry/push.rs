@@ -308,7 +308,8 @@ mod tests {
                 Some(Err(_)) => break true,
             }
         };
-        (feeding.abort(), pumping.abort());
+        feeding.abort();
+        pumping.abort();
         (count, cut)
     }
 

@@ -124,8 +124,9 @@ pub(crate) async fn look(permits: &Permits, name: &str, digest: &Digest, client:
     let document = match permits.content.glimpse(&client.upstream, name, digest).await {
         None => return Ok(()),
         Some(Ok(document)) => document,
-        Some(Err(error)) if error.is_about_the_content() => return Ok(()),
-        Some(Err(error)) => return Err(of_content(&error)),
+        Some(Err(error)) if may_pass_later(&error) => return Err(of_content(&error)),
+        // It stays what it is: not signed. (docker-registry answers with 500 if the digest is that of a config.)
+        Some(Err(_)) => return Ok(()),
     };
     let subject = document.artifact.as_ref().and_then(|artifact| artifact.subject);
     let is_of_use = match subject {
@@ -138,6 +139,16 @@ pub(crate) async fn look(permits: &Permits, name: &str, digest: &Digest, client:
         permits.reach.attach(name, digest, &subject);
     }
     Ok(())
+}
+
+/// Whether the upstream could not be asked at all.
+fn may_pass_later(error: &ContentError) -> bool {
+    match error {
+        ContentError::Upstream(error) => {
+            matches!(error.reason, Reason::Unreachable(_) | Reason::Timeout | Reason::RateLimited { .. })
+        }
+        ContentError::Document(_) => false,
+    }
 }
 
 fn runs() -> Refusal {

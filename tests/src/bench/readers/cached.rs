@@ -13,7 +13,7 @@ use trust_decide::{Decider, Mode, Question, SystemClock};
 use trust_policy::Action;
 
 use super::worker::Work;
-use crate::bench::admission::{decider_with, image, repositories};
+use crate::bench::signed::{decider, image, repositories};
 
 /// The question to a decider that has answered it before.
 pub struct Cached {
@@ -27,7 +27,7 @@ impl Cached {
         let runtime = super::ours::runtime()?;
         let (pay, policy) = repositories()?;
         let clock = Arc::new(SystemClock::new());
-        let decider = runtime.block_on(decider_with(state, &pay, &policy, clock, None))?;
+        let decider = runtime.block_on(decider(state, &pay, &policy, clock, None))?;
         Ok(Self { decider, image: image(7) })
     }
 }
