@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use trust_tests::stack::engine::{self, Engine, exchange};
@@ -123,7 +123,8 @@ fn what_is_signed_comes_and_runs_on_an_engine_and_nothing_else_does_however_it_i
     });
     let (pinned, collection) = (world.pinned(), world.scene.collection.clone());
 
-    // Pulls: by signed digest, and by nothing else.
+    // Pulls: by signed digest, and by nothing else. Who runs what is not here yet pulls, and is told what to pull.
+    world.denied(&["run", &format!("{collection}/app:v0"), "true"], &format!("pull {pinned}"));
     world.allowed(&["pull", "--quiet", &pinned]);
     world.denied(&["pull", &format!("{collection}/app:v0")], &format!("pull {pinned}"));
     world.denied(&["pull", &format!("{collection}/app:unsigned")], "not signed");
@@ -152,6 +153,8 @@ fn what_is_signed_comes_and_runs_on_an_engine_and_nothing_else_does_however_it_i
     world.allowed(&["commit", "old", "made:latest"]);
     world.denied(&["create", "made", "true"], "has no digest of a registry");
 
+    an_image_for_several_platforms_is_known_by_its_index(&world);
+
     // Archives, builds and plugins.
     let archive = world.dir.path().join("archive.tar");
     world.allowed(&["save", "--output", archive.to_str().unwrap(), "harmless"]);
@@ -173,6 +176,27 @@ fn what_is_signed_comes_and_runs_on_an_engine_and_nothing_else_does_however_it_i
     assert!(of_door >= 15, "{of_door} of {}", lines.len());
 
     a_dead_plugin_stops_everything(world);
+}
+
+fn an_image_for_several_platforms_is_known_by_its_index(world: &World) {
+    let index = images::index(&world.dir.path().join("index"), "index", &[]).unwrap();
+    let name = format!("{}/app", world.scene.collection);
+    images::push(&index, &format!("{name}:multi")).unwrap();
+    let pinned = format!("{name}@{}", index.digest);
+    world.denied(&["pull", &pinned], "not signed");
+    assert_exit(
+        &run(world.scene.alice.trust().args(["sign", &format!("{name}:multi@{}", index.digest)])).unwrap(),
+        0,
+        "sign",
+    );
+    let until = Instant::now() + Duration::from_secs(30);
+    while !world.docker(&["pull", "--quiet", &pinned]).status.success() {
+        assert!(Instant::now() < until, "the gate does not follow");
+        std::thread::sleep(Duration::from_millis(200));
+    }
+    world.allowed(&["tag", &pinned, "several:latest"]);
+    let container = world.allowed(&["create", "several", "true"]);
+    world.allowed(&["rm", &container]);
 }
 
 /// What the engine would read otherwise than somebody who only looks.
@@ -249,7 +273,7 @@ fn services_carry_a_signed_digest_and_tags_are_pulled_where_that_is_wanted() {
     let app = |tag: &str| format!("{}/app:{tag}", world.scene.collection);
     world.allowed(&["pull", "--quiet", &app("v0")]);
     world.denied(&["pull", &app("unsigned")], "not signed");
-    world.allowed(&["create", &app("v0"), "true"]);
+    world.allowed(&["create", "--name", "web", &app("v0"), "true"]);
 
     world.allowed(&["swarm", "init", "--advertise-addr", "127.0.0.1"]);
     let create = ["service", "create", "--detach", "--replicas", "0"];
@@ -261,6 +285,24 @@ fn services_carry_a_signed_digest_and_tags_are_pulled_where_that_is_wanted() {
     world.allowed(&["service", "update", "--detach", "--label-add", "x=y", "good"]);
     let plugin = json!({"Name": "p", "TaskTemplate": {"Runtime": "plugin", "PluginSpec": {"Remote": app("unsigned"), "Name": "p"}}});
     assert!(message(&world.post("/v1.41/services/create", &plugin.to_string())).contains("no plugins"));
+    what_is_revoked_does_not_start_any_more(&world);
+}
+
+fn what_is_revoked_does_not_start_any_more(world: &World) {
+    let start = || String::from_utf8_lossy(&world.docker(&["start", "web"]).stderr).into_owned();
+    // The engine tries; there is no such program in the image.
+    assert!(!start().contains("authorization denied"), "{}", start());
+    let (name, mut revoke) = (format!("{}/app", world.scene.collection), world.scene.alice.trust());
+    revoke.args(["revoke", &world.pinned(), "--reason", "a test", "--confirm", &name]);
+    assert_exit(&run(&mut revoke).unwrap(), 0, "revoke");
+    let until = Instant::now() + Duration::from_secs(30);
+    while !start().contains("authorization denied") {
+        assert!(Instant::now() < until, "{}", start());
+        std::thread::sleep(Duration::from_millis(200));
+    }
+    assert!(start().contains("revoked"), "{}", start());
+    world.denied(&["create", &world.pinned(), "true"], "revoked");
+    world.denied(&["pull", &world.pinned()], "revoked");
 }
 
 #[test]

@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
 # Builds the real counterparts of the gates, once, from public Go modules at the versions below: kube-apiserver, kubectl,
-# etcd, containerd with ctr and crictl, the distribution registry, a registry with the referrers API, helm. No cluster is
-# needed and nothing is installed.
+# etcd, containerd with ctr and crictl, the distribution registry, a registry with the referrers API, helm, Gatekeeper. No
+# cluster is needed and nothing is installed.
 #
 # Each program lands in FOLDER/bin/NAME-VERSION/NAME and stays; what the build needed (sources, Go's caches) is removed.
 # Go checks every module against the public checksum database (GOSUMDB). GOPROXY and GOFLAGS are the machine's.
 #
 # usage: tests/tools/interop.sh [NAME…]
-#        NAME: kube-apiserver kubectl etcd containerd ctr crictl registry referrers helm; default: all
+#        NAME: kube-apiserver kubectl etcd containerd ctr crictl registry referrers helm gatekeeper; default: all
 #        FOLDER is ${XDG_CACHE_HOME:-~/.cache}/trust-interop, JOBS (default: all processors) limits the compiler
 # out:   one line for each program: NAME VERSION PATH, or NAME VERSION - REASON where it could not be built
 # exit:  0 always when it ran to its end: what is not there is a line of its own · 2 usage
@@ -21,6 +21,7 @@ critools=v1.36.0
 distribution=v3.1.2
 containerregistry=v0.22.1
 helm=v3.22.0
+gatekeeper=v3.23.1
 
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/trust-interop
 mkdir -p "$cache/bin"
@@ -40,6 +41,7 @@ ctr $containerd github.com/containerd/containerd/v2 github.com/containerd/contai
 crictl $critools sigs.k8s.io/cri-tools sigs.k8s.io/cri-tools/cmd/crictl
 referrers $containerregistry github.com/google/go-containerregistry .
 helm $helm helm.sh/helm/v3 helm.sh/helm/v3/cmd/helm -X helm.sh/helm/v3/internal/version.version=$helm
+gatekeeper $gatekeeper github.com/open-policy-agent/gatekeeper/v3 github.com/open-policy-agent/gatekeeper/v3
 P
 }
 
@@ -92,6 +94,9 @@ compile() {
     fi
     go build -trimpath -p "${JOBS:-$(nproc)}" -ldflags "-s -w $*" -o "$work/$name" "$package" || return
     mkdir -p "$cache/bin/$name-$version"
+    # How it is installed: its kinds and its own webhooks.
+    [[ $name != gatekeeper ]] || install -m 644 "$(go list -m -f '{{.Dir}}' "$module")/deploy/gatekeeper.yaml" \
+        "$cache/bin/$name-$version/gatekeeper.yaml" || return
     mv "$work/$name" "$cache/bin/$name-$version/$name"
     # What it was built from, every module with its version and hash.
     go version -m "$cache/bin/$name-$version/$name" >"$cache/bin/$name-$version/modules"
@@ -125,7 +130,7 @@ while read -r name version module package flags; do
         started=$SECONDS
         # shellcheck disable=SC2086 # flags are words
         if ! (compile "$name" "$version" "$module" "$package" $flags) >"$log" 2>&1; then
-            echo "$name $version - not built: $(grep -v '^go: downloading' "$log" | tail -n 1) (all of it: $log)"
+            echo "$name $version - not built: $(grep -v '^go: downloading' "$log" | tail -n 1 | tr -d '\t') (all of it: $log)"
             continue
         fi
         echo "    built in $((SECONDS - started)) s" >&2

@@ -189,7 +189,8 @@ impl Decider {
             sources(pinned, connect).map_err(StartError::Settings)?;
         }
         crate::folder::check(&settings.state).map_err(StartError::State)?;
-        let log = settings.log.as_deref();
+        // In a state folder that is still to be made there is no log to look at.
+        let log = settings.log.as_deref().filter(|log| !log.starts_with(&settings.state) || settings.state.exists());
         log.map_or(Ok(()), |log| Log::check(log, &settings.state)).map_err(StartError::Log)
     }
 

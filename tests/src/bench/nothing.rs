@@ -124,10 +124,11 @@ pub fn serve(mut arguments: impl Iterator<Item = OsString>) -> io::Result<ExitCo
                     tokio::spawn(async move {
                         match acceptor {
                             None => proxy(stream, upstream).await,
-                            Some(acceptor) => match acceptor.accept(stream).await {
-                                Ok(stream) => proxy(stream, upstream).await,
-                                Err(_) => {}
-                            },
+                            Some(acceptor) => {
+                                if let Ok(stream) = acceptor.accept(stream).await {
+                                    proxy(stream, upstream).await;
+                                }
+                            }
                         }
                     });
                 }

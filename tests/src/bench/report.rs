@@ -65,6 +65,12 @@ pub fn megabytes(bytes: u64) -> String {
     format!("{}.{} MB", tenths / 10, tenths % 10)
 }
 
+/// What ran on the machine beside this in the last minute: the load average.
+pub fn load() -> String {
+    let text = fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    text.split(' ').next().unwrap_or_default().to_owned()
+}
+
 /// The machine and the build, in one line each.
 pub fn machine() -> String {
     let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
@@ -79,7 +85,7 @@ pub fn machine() -> String {
         field(&cpus, "model name"),
         field(&memory, "MemTotal"),
         read("/proc/sys/kernel/osrelease").trim(),
-        read("/proc/loadavg").split(' ').next().unwrap_or_default(),
+        load(),
         if cfg!(debug_assertions) { "debug (its figures mean nothing)" } else { "release" },
         env!("CARGO_PKG_VERSION"),
     )

@@ -117,7 +117,7 @@ impl Rig {
             ));
         }
         text.push_str("[environment]\nname = \"public-eu\"\ncloud = \"public\"\n\n");
-        text.push_str(&format!("[metrics]\nlisten = \"{metrics}\"\n\n[{section}]\nlisten = \"{listen}\"\n{door}"));
+        text.push_str(&format!("[metrics]\n{section} = \"{metrics}\"\n\n[{section}]\nlisten = \"{listen}\"\n{door}"));
         fs::write(dir.join("gate.toml"), text)?;
         let listen = listen.parse().map_err(io::Error::other)?;
         Ok(Prepared { dir, listen, metrics })

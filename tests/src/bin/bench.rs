@@ -54,13 +54,15 @@ fn main() -> io::Result<ExitCode> {
         "registry" => registry_gate::rows(&dir.path().join(name), rig::Sizes::FULL),
         _ => publication::rows(&dir.path().join(name)),
     };
-    let mut left_out = Vec::new();
+    let (mut left_out, mut loads) = (Vec::new(), Vec::new());
     for name in PARTS.into_iter().filter(|name| is_wanted(name)) {
+        loads.push(format!("{name} {}", report::load()));
         match measured(name) {
             Ok(rows) => rows.iter().for_each(|row| println!("{row}")),
             Err(error) => left_out.push(format!("left out: {name}: {error}")),
         }
     }
+    println!("\nLoad before each part: {}.", loads.join(", "));
     notes.iter().for_each(|line| println!("{line}"));
     left_out.iter().for_each(|line| println!("\n{line}"));
     Ok(if left_out.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })

@@ -22,7 +22,8 @@ pub fn pod(name: &str, image: &str) -> Value {
     })
 }
 
-fn deployment(name: &str, image: &str) -> Value {
+/// A Deployment of one container.
+pub fn deployment(name: &str, image: &str) -> Value {
     workload("apps/v1", "Deployment", name, image)
 }
 

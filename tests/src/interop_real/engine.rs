@@ -12,7 +12,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use super::counterparts::Counterparts;
-use super::hook::soon;
+use super::hook::{deploy, soon};
 use super::report::{Outcome, Report, Said, equal};
 use super::world::{REFRESH, World};
 use crate::stack::gate::{Gate, GateOptions};
@@ -183,7 +183,7 @@ impl Engine {
         }
         fs::write(host.join("hosts.toml"), format!("server = \"http://{}\"\n", world.stack.registry))?;
         let config = dir.join("config.toml");
-        fs::write(&config, configuration(dir).replacen(change.0, change.1, 1))?;
+        fs::write(&config, configuration(dir)?.replacen(change.0, change.1, 1))?;
         let mut command = Command::new(containerd);
         command.arg("--config").arg(&config).current_dir(dir).env_clear();
         command.env("PATH", std::env::var_os("PATH").unwrap_or_default());
@@ -253,24 +253,27 @@ impl Engine {
     }
 }
 
-fn configuration(dir: &Path) -> String {
+/// What deploy/containerd/config.toml says, with another `bin_dir`, and what a run of its own needs beside.
+fn configuration(dir: &Path) -> io::Result<String> {
+    let shipped = fs::read_to_string(deploy().join("containerd/config.toml"))?;
     let dir = dir.display();
-    format!(
+    let own = format!(
         r#"version = 3
 root = "{dir}/root"
 state = "{dir}/state"
 disabled_plugins = ["io.containerd.nri.v1.nri"]
-
+"#
+    );
+    let verifiers = format!("\"{dir}/image-verifier/bin\"");
+    let shipped = shipped.replacen("version = 3\n", &own, 1);
+    let shipped = shipped.replacen("\"/opt/containerd/image-verifier/bin\"", &verifiers, 1);
+    Ok(format!(
+        r#"{shipped}
 [grpc]
 address = "{dir}/c.sock"
 
 [ttrpc]
 address = "{dir}/c.ttrpc"
-
-[plugins."io.containerd.image-verifier.v1.bindir"]
-bin_dir = "{dir}/image-verifier/bin"
-max_verifiers = 10
-per_verifier_timeout = "10s"
 
 [plugins."io.containerd.internal.v1.opt"]
 path = "{dir}/opt"
@@ -290,5 +293,5 @@ platform = "linux/amd64"
 snapshotter = "native"
 differ = "walking"
 "#
-    )
+    ))
 }

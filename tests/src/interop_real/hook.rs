@@ -24,8 +24,8 @@ pub const SOON: Duration = Duration::from_secs(30);
 
 const KINDS: [&str; 2] = ["mutatingwebhookconfiguration", "validatingwebhookconfiguration"];
 
-/// What the gate is told of the kind of others that the steps define.
-const KIND: &str = "\n[[admission.kinds]]\ngroup = \"interop.example.com\"\nkind = \"Rollout\"\npod_specs = [\"spec.template.spec\"]\n";
+/// What the gate is told of the kind of others that the steps define, and that Gatekeeper asks as well.
+const KIND: &str = "\n[[admission.kinds]]\ngroup = \"interop.example.com\"\nkind = \"Rollout\"\npod_specs = [\"spec.template.spec\"]\n\n[admission.gatekeeper]\n";
 
 /// The folder with what is shipped.
 pub fn deploy() -> PathBuf {
@@ -40,10 +40,16 @@ pub struct Certificates {
 }
 
 impl Certificates {
-    /// `trust-gate certificates make`.
+    /// `trust-gate certificates make` for the gate's Service.
     pub fn make(folder: &Path) -> Result<Self, String> {
+        Self::make_for(folder, &["trust-gate.trust-gate.svc".to_owned(), "localhost".to_owned()])
+    }
+
+    /// The same for other names.
+    pub fn make_for(folder: &Path, names: &[String]) -> Result<Self, String> {
         let made = Self { folder: folder.to_owned() };
-        made.run(&["make", "--dns", "trust-gate.trust-gate.svc", "--dns", "localhost"]).done(&[])?;
+        let names = names.iter().flat_map(|name| ["--dns", name.as_str()]);
+        made.run(&std::iter::once("make").chain(names).collect::<Vec<_>>()).done(&[])?;
         Ok(made)
     }
 

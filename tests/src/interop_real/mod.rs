@@ -12,6 +12,7 @@ mod cluster;
 mod counterparts;
 mod disturbances;
 mod engine;
+mod gatekeeper;
 mod hook;
 mod image_review;
 mod recovery;
@@ -72,5 +73,6 @@ fn in_cluster(
     report.end_of_part(outcome);
     let outcome = image_review::run(report, &cluster, apiserver, world, &hook);
     report.end_of_part(outcome);
-    charts::run(report, built, &cluster, &hook)
+    charts::run(report, built, &cluster, &hook)?;
+    gatekeeper::run(report, built, &cluster, world, &mut hook)
 }

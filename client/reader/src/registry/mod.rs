@@ -32,6 +32,8 @@ pub use writes::{Place, WriteTo, Written};
 #[cfg(test)]
 mod auth_tests;
 #[cfg(test)]
+mod caller_tests;
+#[cfg(test)]
 mod fake_registry;
 #[cfg(test)]
 mod fetch_tests;

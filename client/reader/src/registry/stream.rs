@@ -77,9 +77,9 @@ pub struct Upstream {
     pub(super) caller: Option<Arc<Caller>>,
     scheme: Scheme,
     /// Canonical `HOST[:PORT]`.
-    pub(super) host: String,
+    pub(super) host: Arc<str>,
     /// `SCHEME://HOST[:PORT]`
-    pub(super) base: String,
+    pub(super) base: Arc<str>,
     redirect_hosts: Arc<BTreeSet<String>>,
     pub(super) answer: Duration,
     idle: Duration,
@@ -135,8 +135,8 @@ impl Upstream {
             client: Arc::new(client),
             caller: None,
             scheme,
-            host,
-            base,
+            host: host.into(),
+            base: base.into(),
             redirect_hosts: Arc::new(redirect_hosts),
             answer: options.answer,
             idle: options.idle,
@@ -227,7 +227,7 @@ impl Upstream {
             span: span.filter(|_| is_part),
             answer,
             idle: self.idle,
-            host: self.host.clone(),
+            host: self.host.to_string(),
             subject: format!("{path} blob {digest}"),
         })
     }
@@ -235,7 +235,7 @@ impl Upstream {
     pub(super) fn repository(&self, path: &str, subject: impl Fn() -> String) -> Result<Repository, RegistryError> {
         check_path(path).map_err(|error| Reason::Malformed(error.to_string()).of(&self.host, subject()))?;
         let base = format!("{}/v2/{path}", self.base);
-        Ok(Repository { host: self.host.clone(), scheme: self.scheme, path: path.to_owned(), base })
+        Ok(Repository { host: self.host.to_string(), scheme: self.scheme, path: path.to_owned(), base })
     }
 
     /// The head of the answer with a blob: 200, or 206 for exactly the span.
@@ -285,7 +285,7 @@ impl Upstream {
             return Err(Reason::RedirectRefused);
         }
         let host = host_of(&to);
-        if host != self.host && !self.redirect_hosts.contains(&host) {
+        if host != *self.host && !self.redirect_hosts.contains(&host) {
             return Err(Reason::RedirectRefused);
         }
         self.client.http.check(&to).map_err(|_| Reason::RedirectRefused)?;

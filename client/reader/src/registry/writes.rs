@@ -53,7 +53,8 @@ impl Place {
         });
         let kept: Vec<&str> = kept.collect();
         let state = kept.join("&");
-        let fits = state.len() <= MAX_STATE_LEN && state.bytes().all(|b| plain(b) || b"%+&".contains(&b));
+        let named = kept.iter().all(|pair| pair.split('=').next().unwrap_or_default().bytes().all(plain));
+        let fits = named && state.len() <= MAX_STATE_LEN && state.bytes().all(|b| plain(b) || b"%+&".contains(&b));
         (right && fits).then(|| Place { id: id.to_owned(), state })
     }
 
@@ -163,7 +164,7 @@ mod tests {
         for id in ["", ".", "..", "a/b", "a?b", "a#b", "a%2Fb", "a b", "a\n", "\u{e4}", &"a".repeat(MAX_ID_LEN + 1)] {
             assert_eq!(Place::new(id, ""), None, "{id:?}");
         }
-        for state in ["a#b", "a b", "a=\"", "a=/", "a\n", &"a".repeat(MAX_STATE_LEN + 1)] {
+        for state in ["%64igest=x", "a+b=c", "a#b", "a b", "a=\"", "a=/", "a\n", &"a".repeat(MAX_STATE_LEN + 1)] {
             assert_eq!(Place::new("id", state), None, "{state:?}");
         }
         let place = Place::new("id-1", "_state=a-b_c%3D&digest=sha256%3A00&mount=x&from=y&n=1").unwrap();

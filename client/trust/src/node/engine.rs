@@ -39,23 +39,27 @@ pub fn look(question: &Question) -> Vec<Finding> {
 
 fn of_file(question: &Question, path: &Path, mirrors: &[String]) -> Vec<Finding> {
     let file = path.display().to_string();
-    let advice = |host: &str, gate: &str| {
-        format!(
-            "call images by the gate's name ({gate}), or give the name {host} to the gate in DNS; registry-mirrors are none"
-        )
+    let advice = |host: &str, gate: Option<&str>| {
+        let gate = gate.map(|gate| format!(" ({gate})")).unwrap_or_default();
+        format!("call images by the gate's name{gate}, or give the name {host} to the gate in DNS; a mirror is no gate")
     };
     let mut findings = Vec::new();
     for name in &question.names {
         let of_hub = mirrors.iter().filter(|_| name.host == HUB);
         let places = of_hub.cloned().chain([name.host.clone()]).collect();
         let route = Route { name: format!("{}/…", name.host), places, file: file.clone() };
-        findings.push(route.finding(TOOL, question.gate.as_deref(), |gate| advice(&name.host, gate)));
+        findings.push(route.finding(TOOL, question.gate.as_deref(), |gate| advice(&name.host, Some(gate))));
     }
     if let Some(name) = question.names.iter().find(|name| name.host != HUB)
         && !mirrors.is_empty()
     {
         let found = format!("registry-mirrors serve Docker Hub's names alone, and no name of {} ({file})", name.host);
-        findings.push(Finding { tool: TOOL, state: State::Note, found, fix: advice(&name.host, "gate") });
+        findings.push(Finding {
+            tool: TOOL,
+            state: State::Note,
+            found,
+            fix: advice(&name.host, question.gate.as_deref()),
+        });
     }
     findings
 }

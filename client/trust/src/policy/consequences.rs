@@ -117,6 +117,23 @@ mod tests {
     }
 
     #[test]
+    fn a_rule_that_is_put_into_trial_is_named_and_one_that_begins_there_is_not() {
+        for mode in ["warn", "audit"] {
+            let trial = |id: &str| RULES.replace(&format!("@id(\"{id}\")"), &format!("@id(\"{id}\") @mode(\"{mode}\")"));
+            let told = |does: &str| format!("which {does}, does not decide any more: it is in trial (@mode {mode})");
+            assert_eq!(found(&trial("no"), VALUES), [format!("the rule no, {}", told("forbids"))]);
+            assert_eq!(found(&trial("all"), VALUES), [format!("the rule all, {}", told("permits"))]);
+            let new = "@id(\"new\") @mode(\"audit\") permit (principal, action, resource);";
+            assert_eq!(found(&format!("{RULES}{new}"), VALUES), [""; 0]);
+            // What leaves its trial decides from then on: a permit may open.
+            let tried = policy(&trial("all"), VALUES);
+            let decides = between(&tried, &policy(RULES, VALUES));
+            assert_eq!(decides, ["the rule all, which permits, is new: it may open what was closed"]);
+            assert_eq!(between(&policy(&trial("no"), VALUES), &policy(RULES, VALUES)), [""; 0], "it only closes");
+        }
+    }
+
+    #[test]
     fn what_is_only_said_of_a_rule_is_not_named() {
         let said =
             RULES.replace("@id(\"no\")", "@id(\"no\")\n@title(\"t\")\n@reason(\"r\")\n@contact(\"c\")\n// why\n");

@@ -376,6 +376,84 @@ async fn it_is_ready_only_while_it_can_decide_and_is_not_leaving() {
     );
 }
 
+/// A door that answers Gatekeeper and ImagePolicyWebhook too.
+fn with_other_doors(fake: Fake) -> Arc<Admission> {
+    let text = "listen = '127.0.0.1:0'\ncertificate = 'a'\nkey = 'b'\nimage_review = true\n[gatekeeper]\n";
+    Admission::configured(Arc::new(fake), &toml::from_str(text).unwrap())
+}
+
+async fn posted(door: &Arc<Admission>, path: &str, content_type: Option<&str>, body: Body) -> (StatusCode, Value) {
+    let mut request = Request::post(path);
+    if let Some(content_type) = content_type {
+        request = request.header(CONTENT_TYPE, content_type);
+    }
+    let response = door.router().oneshot(request.body(body).unwrap()).await.unwrap();
+    let status = response.status();
+    let body = to_bytes(response.into_body(), usize::MAX).await.unwrap();
+    (status, serde_json::from_slice(&body).unwrap_or_default())
+}
+
+fn provider_request(keys: &Value) -> String {
+    json!({"apiVersion": "externaldata.gatekeeper.sh/v1beta1", "kind": "ProviderRequest", "request": {"keys": keys}})
+        .to_string()
+}
+
+#[tokio::test]
+async fn questions_of_the_other_doors_that_are_oversized_malformed_or_of_another_type_are_failed_calls() {
+    let door = with_other_doors(Fake::default());
+    let json_type = Some("application/json");
+    let pod = json!({"apiVersion": "imagepolicy.k8s.io/v1alpha1", "kind": "ImageReview", "spec": {"containers": []}});
+    for (path, good) in
+        [("/gatekeeper/validate", provider_request(&json!([SIGNED]))), ("/imagereview", pod.to_string())]
+    {
+        assert_eq!(posted(&door, path, json_type, good.clone().into()).await.0, StatusCode::OK);
+        for (content_type, body, wanted) in [
+            (None, good.clone(), StatusCode::UNSUPPORTED_MEDIA_TYPE),
+            (Some("text/plain"), good.clone(), StatusCode::UNSUPPORTED_MEDIA_TYPE),
+            (json_type, String::new(), StatusCode::BAD_REQUEST),
+            (json_type, "[".repeat(1_000_000), StatusCode::BAD_REQUEST),
+            (json_type, good.replacen('{', "{\"kind\":\"x\",", 1), StatusCode::BAD_REQUEST),
+            (json_type, good.replacen("kind", "Kind", 1), StatusCode::BAD_REQUEST),
+            (json_type, created(SIGNED).to_string(), StatusCode::BAD_REQUEST),
+            (json_type, " ".repeat(MAX_REVIEW_LEN + 1), StatusCode::PAYLOAD_TOO_LARGE),
+        ] {
+            assert_eq!(posted(&door, path, content_type, body.clone().into()).await.0, wanted, "{path} {body:.60}");
+        }
+        // A question of the largest size is read.
+        let large = good.replacen('{', &format!("{{\"x\":\"{}\",", "y".repeat(MAX_REVIEW_LEN - good.len() - 100)), 1);
+        assert_eq!(posted(&door, path, json_type, large.into()).await.0, StatusCode::OK);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whatever_breaks_or_hangs_while_gatekeeper_waits_is_an_error_of_the_whole_and_never_a_value() {
+    let question = provider_request(&json!([SIGNED]));
+    for (fake, says) in [
+        (Fake { delay: Duration::from_secs(5), ..Fake::default() }, "no decision in time"),
+        (Fake { breaks: true, ..Fake::default() }, "the decision broke off"),
+    ] {
+        let door = with_other_doors(fake);
+        let (status, answer) =
+            posted(&door, "/gatekeeper/mutate", Some("application/json"), question.clone().into()).await;
+        assert_eq!(status, StatusCode::OK);
+        assert_eq!((&answer["response"]["systemError"], &answer["response"]["items"]), (&json!(says), &json!([])));
+    }
+    // Others have all turns: also then there is an answer in time.
+    let door = with_other_doors(Fake::default());
+    let _all = door.judging.acquire_many(u32::try_from(JUDGED_AT_ONCE).unwrap()).await.unwrap();
+    let (_, answer) = posted(&door, "/gatekeeper/mutate", Some("application/json"), question.into()).await;
+    assert!(!answer["response"]["systemError"].as_str().unwrap().is_empty(), "{answer}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_question_of_gatekeeper_that_does_not_come_is_given_up() {
+    let door = with_other_doors(Fake::default());
+    for path in ["/gatekeeper/validate", "/gatekeeper/mutate", "/imagereview"] {
+        let (status, _) = posted(&door, path, Some("application/json"), Body::from_stream(Never)).await;
+        assert_eq!(status, StatusCode::REQUEST_TIMEOUT, "{path}");
+    }
+}
+
 struct Pieces(std::collections::VecDeque<Result<Bytes, std::io::Error>>);
 
 impl futures_core::Stream for Pieces {

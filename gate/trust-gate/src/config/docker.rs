@@ -84,3 +84,19 @@ fn engine() -> PathBuf {
 const fn yes() -> bool {
     true
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_empty_section_is_the_safe_one_and_a_misspelt_member_is_none() {
+        let empty: DockerConfig = toml::from_str("").unwrap();
+        assert_eq!(format!("{empty:?}"), format!("{:?}", DockerConfig::default()));
+        assert!(empty.recheck_start && !empty.builds && !empty.plugins && !empty.swarm);
+        assert_eq!((empty.pull_by_tag, empty.mode), (PullByTag::Denied, Mode::Enforce));
+        assert!(toml::from_str::<DockerConfig>("recheck_starts = true").is_err());
+        let at = empty.complete(Path::new("/etc/trust-gate"));
+        assert_eq!(at.socket, socket());
+    }
+}

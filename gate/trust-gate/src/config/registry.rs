@@ -106,3 +106,34 @@ impl RegistryConfig {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(more: &str) -> Result<RegistryConfig, String> {
+        let text =
+            format!("listen = '127.0.0.1:0'\nupstream = 'https://up.example.com'\nhost = 'r.example.com'\n{more}");
+        let config: RegistryConfig = toml::from_str(&text).map_err(|error| error.to_string())?;
+        config.complete(Path::new("/etc/gate")).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn without_a_word_nothing_is_pushed_passed_on_or_listed() {
+        let config = read("").unwrap();
+        assert_eq!((config.push, config.login, config.catalog), (false, Login::Gate, false));
+        let config = read("push = true\nlogin = 'pass'\ncatalog = true").unwrap();
+        assert_eq!((config.push, config.login, config.catalog), (true, Login::Pass, true));
+        assert!(read("push = true").is_ok(), "a registry that lets everybody push");
+        assert!(read("auth = 'auth.json'").is_ok());
+    }
+
+    #[test]
+    fn nobody_pushes_with_the_gates_login_and_a_login_that_is_not_used_is_refused() {
+        let refused = read("push = true\nauth = 'auth.json'").unwrap_err();
+        assert!(refused.contains("registry.push") && refused.contains("login = \"pass\""), "{refused}");
+        let refused = read("login = 'pass'\nauth = 'auth.json'").unwrap_err();
+        assert!(refused.contains("registry.auth"), "{refused}");
+        assert!(read("login = 'Pass'").is_err());
+    }
+}

@@ -319,3 +319,29 @@ async fn a_broken_decider_denies() {
     let ready = http::Request::get("/readyz").body(axum::body::Body::empty()).unwrap();
     assert_eq!(router.oneshot(ready).await.unwrap().status(), 503);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_call_that_never_ends_is_denied_in_time() {
+    use axum::body::Body;
+    use tower::ServiceExt;
+    let scene = Scene::new();
+    let engine = super::engine::Engine::Fake(Arc::clone(&scene.engine));
+    let rules = Arc::clone(&scene.rules) as Arc<dyn crate::local::Rules>;
+    let router = super::door::router(&scene.config, rules, engine);
+    let (sender, body) = http_body_util::channel::Channel::<bytes::Bytes>::new(1);
+    let request = http::Request::post("/AuthZPlugin.AuthZReq").body(Body::new(body)).unwrap();
+    let answer = router.oneshot(request).await.unwrap();
+    let body = axum::body::to_bytes(answer.into_body(), 10_000).await.unwrap();
+    let said: Value = serde_json::from_slice(&body).unwrap();
+    assert_eq!(said["Allow"], false);
+    assert!(said["Msg"].as_str().unwrap().contains("no decision within"), "{said}");
+    drop(sender);
+}
+
+#[tokio::test]
+async fn a_call_that_is_larger_than_any_is_denied() {
+    let scene = Scene::new();
+    let mut large = call("POST", "/containers/create", Some(b"{}"));
+    large.resize(super::call::MAX_CALL + 1, b' ');
+    assert_denied(&scene.say(large).await, "larger than");
+}

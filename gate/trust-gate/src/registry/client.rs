@@ -69,7 +69,8 @@ impl Client {
 
     /// A denial of the gate's own is for those whom the upstream lets in: others hear the challenge.
     pub(crate) async fn may_hear(&self, refusal: Refusal) -> Refusal {
-        if self.is_own() && self.refused().is_none() {
+        let tells = matches!(refusal.status, StatusCode::FORBIDDEN | StatusCode::NOT_FOUND);
+        if tells && self.is_own() && self.refused().is_none() {
             // An upstream that cannot be asked changes no denial.
             let _ = self.upstream.ping().await;
         }

@@ -72,6 +72,14 @@ impl Cover {
     }
 }
 
+/// Which manifests are asked whether they hold a blob.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Holders {
+    Signed,
+    /// What refers to something signed.
+    Artifacts,
+}
+
 /// An allowed tag of a digest.
 struct Tagged {
     image: String,
@@ -243,11 +251,15 @@ impl Permits {
     /// The length of a blob that may be passed on.
     pub(crate) async fn blob(&self, name: &str, blob: &Digest, client: &Client) -> Result<u64, Refusal> {
         let whom = &*client.whom;
-        if let Ok(size) = self.blob_cover(name, blob, whom) {
+        if let Ok(size) = self.blob_cover(name, blob, Holders::Signed, whom) {
             return Ok(size);
         }
         self.walks.search(self, name, Target::Blob(*blob), client).await?;
-        match self.blob_cover(name, blob, whom) {
+        // What artifacts say of a blob counts only where no signed image holds it: they are not signed, and its length is in them.
+        let cover = self.blob_cover(name, blob, Holders::Signed, whom);
+        match cover
+            .or_else(|first| self.blob_cover(name, blob, Holders::Artifacts, whom).map_err(|other| first.or(other)))
+        {
             Ok(size) => Ok(size),
             Err(Some(denial)) => Err(self.denied(name, &blob.to_string(), &denial)),
             Err(None) => match self.rule(name, blob, whom, true) {
@@ -264,13 +276,16 @@ impl Permits {
     pub(crate) fn is_covered(&self, name: &str, target: &Target, whom: &str) -> bool {
         match target {
             Target::Manifest(digest) => matches!(self.cover(name, digest, None, whom), Cover::By { .. }),
-            Target::Blob(digest) => self.blob_cover(name, digest, whom).is_ok(),
+            Target::Blob(digest) => self.blob_cover(name, digest, Holders::Signed, whom).is_ok(),
         }
     }
 
-    fn blob_cover(&self, name: &str, blob: &Digest, whom: &str) -> Result<u64, Option<Box<Denial>>> {
+    fn blob_cover(&self, name: &str, blob: &Digest, holders: Holders, whom: &str) -> Result<u64, Option<Box<Denial>>> {
         let mut first = None;
         for (image, size) in self.reach.holders(name, blob) {
+            if self.reach.subjects(name, &image).is_empty() == (holders == Holders::Artifacts) {
+                continue;
+            }
             match self.cover(name, &image, Some(false), whom) {
                 Cover::By { .. } => return Ok(size),
                 Cover::Revoked(denial) | Cover::Denied(denial) => first = first.or(Some(denial)),

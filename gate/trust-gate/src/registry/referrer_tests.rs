@@ -144,6 +144,24 @@ async fn a_list_that_lies_adds_nothing() {
 }
 
 #[tokio::test]
+async fn an_artifact_that_lies_about_a_layer_of_a_signed_image_hides_nothing() {
+    let mut world = World::start().await;
+    let (image, _, layer) = world.image(APP, "signed");
+    world.fake.sign(APP, "v1", &image);
+    let mut lie = descriptor(SBOM, &layer);
+    lie["size"] = 1.into();
+    let body = json!({ "schemaVersion": 2, "mediaType": OCI_MANIFEST, "artifactType": SBOM,
+        "config": descriptor(EMPTY, b"{}"), "layers": [lie], "subject": descriptor(OCI_MANIFEST, &image) });
+    let body = serde_json::to_vec(&body).unwrap();
+    world.upstream.hold(APP, "manifests", &body);
+    for _ in 0..2 {
+        assert_eq!(world.manifest(APP, Digest::of(&body)).await.body, body, "the artifact first");
+        assert_eq!(world.blob(APP, &layer).await.body, layer);
+        world.restart().await;
+    }
+}
+
+#[tokio::test]
 async fn g32_tags_and_lists_of_referrers_carry_nothing_that_could_be_run() {
     let world = World::start().await;
     let (image, ..) = world.image(APP, "signed");

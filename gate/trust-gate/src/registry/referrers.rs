@@ -119,9 +119,12 @@ pub(crate) async fn by_tag(
 
 /// Notes what an artifact refers to, if this digest is one.
 pub(crate) async fn look(permits: &Permits, name: &str, digest: &Digest, client: &Client) -> Result<(), Refusal> {
-    // The semaphore is never closed.
-    let _place = permits.looks.0.acquire().await.ok();
-    let document = match permits.content.glimpse(&client.upstream, name, digest).await {
+    let glimpse = async {
+        // The semaphore is never closed.
+        let _place = permits.looks.0.acquire().await.ok();
+        permits.content.glimpse(&client.upstream, name, digest).await
+    };
+    let document = match glimpse.await {
         None => return Ok(()),
         Some(Ok(document)) => document,
         Some(Err(error)) if may_pass_later(&error) => return Err(of_content(&error)),
