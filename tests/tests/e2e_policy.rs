@@ -2,6 +2,8 @@
 
 #[path = "e2e_policy/races.rs"]
 mod races;
+#[path = "e2e_policy/trial.rs"]
+mod trial;
 
 use std::io::Write;
 use std::path::Path;

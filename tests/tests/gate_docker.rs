@@ -161,12 +161,16 @@ fn what_is_signed_comes_and_runs_on_an_engine_and_nothing_else_does_however_it_i
     world.denied(&["load", "--input", archive.to_str().unwrap()], "images from archives");
     world.denied(&["import", archive.to_str().unwrap(), "imported:latest"], "images from archives");
     assert!(message(&world.post_as("/v1.41/build?t=built", "application/x-tar", "")).contains("builds are off"));
+    for path in ["/v1.41/session", "/grpc"] {
+        assert!(message(&world.post_as(path, "text/plain", "")).contains("builds are off"), "{path}");
+    }
     assert!(message(&world.post("/v1.41/plugins/pull?remote=x", "[]")).contains("plugins are not installed"));
     assert!(message(&world.post("/v1.41/swarm/init", "{}")).contains("no swarm"));
 
     attacks(&world, &pinned);
     assert_eq!(world.containers(), before, "nothing was made of an image that is not signed");
 
+    many_ask_at_once(&world, &pinned);
     // Everything else goes on, and each decision is in the log.
     world.allowed(&["images"]);
     world.allowed(&["rm", "old"]);
@@ -197,6 +201,20 @@ fn an_image_for_several_platforms_is_known_by_its_index(world: &World) {
     world.allowed(&["tag", &pinned, "several:latest"]);
     let container = world.allowed(&["create", "several", "true"]);
     world.allowed(&["rm", &container]);
+}
+
+/// Each question makes the plugin ask the engine, which asks the plugin about that: nobody waits for himself.
+fn many_ask_at_once(world: &World, good: &str) {
+    let body = |image: &str| json!({"Image": image, "Cmd": ["true"]}).to_string();
+    std::thread::scope(|scope| {
+        for n in 0..40 {
+            let (image, wanted) = if n % 2 == 0 { (good, 201) } else { ("harmless", 403) };
+            scope.spawn(move || {
+                let answer = world.post("/v1.41/containers/create", &body(image));
+                assert_eq!(answer.status, wanted, "{n}: {}", String::from_utf8_lossy(&answer.body));
+            });
+        }
+    });
 }
 
 /// What the engine would read otherwise than somebody who only looks.

@@ -71,6 +71,51 @@ fn pull(address: &str, path: &str) -> (usize, Digest) {
     }
 }
 
+/// Asks for a blob and reads nothing of it.
+fn ask_and_wait(address: &str, path: &str) -> TcpStream {
+    let mut stream = TcpStream::connect(address).unwrap();
+    write!(stream, "GET {path} HTTP/1.1\r\nhost: {address}\r\n\r\n").unwrap();
+    stream
+}
+
+#[test]
+fn f12_hundreds_who_ask_and_do_not_read_or_send_half_a_head_take_little_and_hold_nobody_up() {
+    let world = World::start();
+    let layer = content();
+    let digest = Digest::of(&layer);
+    let manifest = publish(&world, &layer);
+    let gate = world.launch(&world.options("slow"));
+    assert!(comes(|| by(&gate, &manifest).status == 200));
+    let path = format!("/v2/demo/app/blobs/{digest}");
+    assert_eq!(pull(&gate.address, &path), (BLOB, digest));
+    let before = peak_of(gate.process.id());
+    let waiting: Vec<TcpStream> = (0..200).map(|_| ask_and_wait(&gate.address, &path)).collect();
+    // More than there are places, and none of them says what it wants.
+    let silent: Vec<TcpStream> = (0..1_500)
+        .map(|n| {
+            let mut stream = TcpStream::connect(&gate.address).unwrap();
+            let _ = stream.write_all(if n % 2 == 0 { b"GET /v2/ HT" } else { b"" });
+            stream
+        })
+        .collect();
+    for _ in 0..5 {
+        assert_eq!(by(&gate, &manifest).status, 200);
+    }
+    assert_eq!(pull(&gate.address, &path), (BLOB, digest));
+    let over = peak_of(gate.process.id()).saturating_sub(before);
+    println!("200 who do not read and 1500 who say nothing: {over} bytes over what it had");
+    assert!(over < ROOM, "{over}");
+    drop((waiting, silent));
+    // And a flood of those who ask and are gone.
+    for _ in 0..1_000 {
+        drop(ask_and_wait(&gate.address, &path));
+    }
+    assert_eq!(pull(&gate.address, &path), (BLOB, digest));
+    let over = peak_of(gate.process.id()).saturating_sub(before);
+    println!("and a thousand resets: {over} bytes over what it had");
+    assert!(over < ROOM, "{over}");
+}
+
 #[test]
 fn twenty_large_blobs_at_one_time_pass_in_constant_memory_down_and_up() {
     let world = World::start();

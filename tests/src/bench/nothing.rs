@@ -65,8 +65,8 @@ impl Nothing {
         Self::start(PROXY, dir, certificate)
     }
 
-    /// The command, which serves on a free port, or on `listen` if that file is in the folder.
-    pub(super) fn command(kind: &str, dir: &Path, certificate: Option<&Path>) -> io::Result<Command> {
+    /// The command, which serves on a free port, or where the file `listen` in the folder says.
+    fn command(kind: &str, dir: &Path, certificate: Option<&Path>) -> io::Result<Command> {
         for name in ["tls.crt", "tls.key"] {
             match certificate {
                 Some(from) => drop(fs::copy(from.join(name), dir.join(name))?),

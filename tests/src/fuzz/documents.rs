@@ -1,5 +1,6 @@
 //! What registries, clusters and people hand in: references, manifests, configurations, facts, workloads.
 
+use trust_image::workload::custom::{CustomKind, CustomKinds};
 use trust_image::{Digest, ImageConfig, ImageFacts, Manifest, Reference, json, workload};
 
 /// An image reference, and the target names that it makes.
@@ -75,5 +76,23 @@ pub fn workload(data: &[u8]) {
         let also = anywhere.expect("a known kind is searched the same way");
         assert_eq!(format!("{places:?}"), format!("{also:?}"), "two answers for one object");
         assert!(places.len() <= workload::MAX_PLACES);
+    }
+}
+
+/// A described path on the first line, an object of that kind on the rest.
+pub fn described_kind(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    let Some((path, object)) = text.split_once('\n') else { return };
+    let paths = [path.to_owned()];
+    let Ok(object) = json::parse(object.as_bytes()) else { return };
+    for (pod_specs, images) in [(&paths[..], &[][..]), (&[][..], &paths[..])] {
+        let Ok(kind) = CustomKind::new("example.com", "Thing", pod_specs, images) else { return };
+        let kinds = CustomKinds::new(vec![kind]).expect("one kind");
+        let Ok(places) = workload::images_with(&object, &kinds) else { continue };
+        for place in &places {
+            let there = object.pointer(&place.path.pointer()).and_then(serde_json::Value::as_str).unwrap_or_default();
+            assert_eq!(there, place.image, "{} is not what stands there", place.path);
+            assert_eq!(places.iter().filter(|other| other.path == place.path).count(), 1, "{} twice", place.path);
+        }
     }
 }

@@ -5,7 +5,9 @@ use trust::manifests::files::Input;
 use trust::manifests::pin::{Pins, pinned};
 use trust::manifests::scan;
 use trust::manifests::yaml::Tree;
+use trust_gate::admission::image_review::ImageReview;
 use trust_gate::admission::review::{Review, uid_of};
+use trust_gate::gatekeeper::{Answer, Question};
 
 /// A question of the Kubernetes API server.
 pub fn admission_review(data: &[u8]) {
@@ -18,6 +20,26 @@ pub fn admission_review(data: &[u8]) {
         assert_eq!(other["request"]["uid"].as_str(), Some(review.uid.as_str()));
     }
     let _ = (review.is_pod(), review.is_deletion());
+}
+
+/// A question of the API server's plugin ImagePolicyWebhook.
+pub fn image_review(data: &[u8]) {
+    let Ok(review) = ImageReview::parse(data) else { return };
+    let Ok(other) = serde_json::from_slice::<serde_json::Value>(data) else { return };
+    assert_eq!(other["kind"], "ImageReview");
+    let namespace = other["spec"]["namespace"].as_str().filter(|name| !name.is_empty());
+    assert_eq!(review.namespace.as_deref(), namespace, "another namespace is judged");
+}
+
+/// A question of Gatekeeper.
+pub fn provider_request(data: &[u8]) {
+    let Ok(question) = Question::parse(data) else { return };
+    let answer = Answer::failed(&"nothing is decided here").to_json(&question);
+    let answer: serde_json::Value = serde_json::from_slice(&answer).expect("an answer is JSON");
+    assert_eq!(answer["response"]["items"], serde_json::json!([]));
+    if let Ok(other) = serde_json::from_slice::<serde_json::Value>(data) {
+        assert_eq!(other["apiVersion"], answer["apiVersion"], "the answer is of another version");
+    }
 }
 
 /// A manifest file.

@@ -16,7 +16,7 @@ pub fn nodes(world: &mut World) {
     let (ops, registry) = (world.ops.clone(), world.registry.address().to_owned());
     let around =
         format!("[[registry]]\nlocation = \"{registry}\"\n[[registry.mirror]]\nlocation = \"gate.example.com\"\n");
-    let says = ["E6001", "containers", "around the gate", "no [[registry.mirror]]"];
+    let says = ["✗ containers", "around the gate", "no [[registry.mirror]]"];
 
     let own = ops.home.join(".config/containers/registries.conf");
     write(&own, &around);

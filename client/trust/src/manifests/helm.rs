@@ -56,16 +56,14 @@ pub fn template(problem: Problem) -> Problem {
 
 /// The line with the first `{{ … }}` that only Helm fills in, from 1.
 pub fn first_action(text: &str) -> Option<usize> {
-    let mut rest = text;
-    while let Some((_, behind)) = rest.split_once("{{") {
-        let (action, more) = behind.split_once("}}").unwrap_or((behind, ""));
-        if is_of_helm(action) {
-            let before = text.len().saturating_sub(behind.len());
-            let lines = text.get(..before).unwrap_or_default().bytes().filter(|b| *b == b'\n').count();
-            return Some(lines.saturating_add(1));
+    let mut line = 1_usize;
+    // Each byte is looked at once: an action ends where the next one begins, if it does not end before.
+    for (n, part) in text.split("{{").enumerate() {
+        let action = part.split_once("}}").map_or(part, |(action, _)| action);
+        if n > 0 && is_of_helm(action) {
+            return Some(line);
         }
-        // `{{{` begins one character later as well.
-        rest = if action.starts_with('{') { behind } else { more };
+        line = line.saturating_add(part.bytes().filter(|b| *b == b'\n').count());
     }
     None
 }
