@@ -2,7 +2,8 @@
 //! certificate that changes and whose authority is rotated, the deadline, and the other doors on the same address.
 
 use std::fs;
-use std::net::{SocketAddr, TcpListener};
+use std::io::Write;
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
@@ -366,23 +367,73 @@ fn the_program_makes_certificates_that_openssl_believes_too_and_says_what_to_do_
     assert_eq!(code, Some(3));
 }
 
+/// A gate as a process on this folder, and where it listens.
+fn started(dir: &Path) -> (Process, String) {
+    fs::write(dir.join("gate.toml"), configuration(dir)).unwrap();
+    let ready = dir.join("ready");
+    let mut command = Command::new(built("trust-gate"));
+    command.arg("admission").arg("--config").arg(dir.join("gate.toml")).arg("--ready-file").arg(&ready);
+    let mut process = Process::start("trust-gate", &mut command, &dir.join("gate.log")).unwrap();
+    let address = wait_for_file(&mut process, &ready).unwrap();
+    (process, address.trim().to_owned())
+}
+
 #[test]
 fn a_certificate_that_is_about_to_end_is_in_the_log_of_a_gate_that_serves() {
     let dir = tempfile::tempdir().unwrap();
     let names = ["localhost".to_owned()];
     Folder::take(dir.path()).unwrap().make(&names, 5, SystemTime::now()).unwrap();
-    fs::write(dir.path().join("gate.toml"), configuration(dir.path())).unwrap();
-    let (ready, log) = (dir.path().join("ready"), dir.path().join("gate.log"));
-    let mut command = Command::new(built("trust-gate"));
-    command.arg("admission").arg("--config").arg(dir.path().join("gate.toml")).arg("--ready-file").arg(&ready);
-    let mut process = Process::start("trust-gate", &mut command, &log).unwrap();
-    wait_for_file(&mut process, &ready).unwrap();
-    let said = || fs::read_to_string(&log).unwrap();
+    let _gate = started(dir.path());
+    let said = || fs::read_to_string(dir.path().join("gate.log")).unwrap();
     until("nothing is said of the end", || said().contains("the certificate ends in 4 days and 23 hours"));
     // A new one is taken and said to be; its own end is far.
     Folder::look(dir.path()).renew(100, SystemTime::now()).unwrap();
     until("the new one is not taken", || said().contains("the certificate was changed"));
     assert_eq!(said().matches("the certificate ends in").count(), 1, "{}", said());
+}
+
+#[test]
+fn a_gate_whose_certificate_has_expired_says_so_reaches_nobody_and_takes_a_new_one_without_a_restart() {
+    let dir = tempfile::tempdir().unwrap();
+    let names = ["localhost".to_owned()];
+    let ten_days_ago = SystemTime::now() - Duration::from_secs(10 * 86_400);
+    Folder::take(dir.path()).unwrap().make(&names, 5, ten_days_ago).unwrap();
+    let (_gate, address) = started(dir.path());
+    let said = || fs::read_to_string(dir.path().join("gate.log")).unwrap();
+    until("nothing is said of the end", || said().contains("the certificate has expired"));
+    let asked =
+        review("CREATE", &object("", "Pod", &json!({"containers": [{"image": "x"}]})), &Value::Null).to_string();
+    let ask = || post(&address, &dir.path().join("authority.crt"), "/validate", asked.as_bytes());
+    assert!(ask().is_err(), "an expired certificate is believed");
+    Folder::look(dir.path()).renew(100, SystemTime::now()).unwrap();
+    until("the new one is not served", || ask().is_ok_and(|answer| answer.status == 200));
+}
+
+#[test]
+fn a_flood_of_connections_that_are_reset_and_of_handshakes_that_stop_keeps_nobody_out() {
+    let door = Door::open(Fake::default());
+    let spec = json!({"containers": [{"image": "signed.example.com/a:1"}]});
+    let asked = review("CREATE", &object("apps", "Deployment", &spec), &Value::Null);
+    let connect = || TcpStream::connect(door.address).unwrap();
+    // Half a record of a handshake, and nothing more.
+    let stopped: Vec<TcpStream> = (0..300)
+        .map(|_| {
+            let mut socket = connect();
+            socket.write_all(&[22, 3, 1, 2]).unwrap();
+            socket
+        })
+        .collect();
+    for round in 0..20 {
+        for n in 0..50 {
+            let mut socket = connect();
+            // Some say a little before.
+            let _ = socket.write_all(&[22, 3, 1][..n % 4]);
+            // Closed with what is called a linger of nothing: a reset.
+            rustix::net::sockopt::set_socket_linger(&socket, Some(Duration::ZERO)).unwrap();
+        }
+        assert_eq!(door.ask("/mutate?timeout=5s", &asked)["allowed"], true, "round {round}");
+    }
+    drop(stopped);
 }
 
 #[test]

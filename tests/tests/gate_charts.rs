@@ -169,7 +169,7 @@ fn check_webhooks(objects: &[Value], facts: &Facts<'_>) {
         assert_eq!(webhook["failurePolicy"], facts.failure);
         assert_eq!(webhook["timeoutSeconds"], facts.timeout);
         assert_eq!(webhook["matchPolicy"], "Equivalent");
-        let reinvoked = (kind == "MutatingWebhookConfiguration").then(|| json!("IfNeeded")).unwrap_or_default();
+        let reinvoked = if kind == "MutatingWebhookConfiguration" { json!("IfNeeded") } else { Value::Null };
         assert_eq!(webhook["reinvocationPolicy"], reinvoked);
         let by_name = json!({"matchExpressions": [{"key": "kubernetes.io/metadata.name", "operator": "NotIn", "values": facts.excluded}]});
         assert_eq!(webhook["namespaceSelector"], by_name, "the server sets this label alone");
@@ -410,7 +410,7 @@ fn values_that_would_install_something_else_than_meant_are_refused_by_the_schema
         assert!(errors.is_empty(), "{name}: {errors:?}");
     }
     assert!(!validator.is_valid(chart.values()), "image, policy and collections have to be said");
-    let good = chart.with(&values()[0].1);
+    let good = chart.with(&values().into_iter().find(|(name, _)| name == "warn").unwrap().1);
     for (pointer, value) in [
         ("/replicas", json!(1)),
         ("/gate/mode", json!("Enforce")),
@@ -421,6 +421,15 @@ fn values_that_would_install_something_else_than_meant_are_refused_by_the_schema
         ("/gate/collections/pay/fingerprint", json!("00")),
         ("/gate/collections/pay/server", json!("http://trust.example.com")),
         ("/gate/environment", json!({"name": "x", "cloud": "hybrid"})),
+        ("/gate/environment", json!({"name": "x"})),
+        ("/gate/environment", json!({})),
+        ("/gate/namespaces", json!({"shop": "x"})),
+        ("/gate/tags", json!("allow")),
+        ("/gate/kinds", json!([{"group": "a.io", "versions": ["v1"], "resource": "things", "kind": "Thing"}])),
+        (
+            "/gate/kinds",
+            json!([{"group": "a.io", "versions": [], "resource": "things", "kind": "Thing", "images": ["x"]}]),
+        ),
         ("/image/reference", json!("registry.example.com/trust/trust-gate:latest")),
         ("/webhook/failurePolicy", json!("fail")),
         ("/webhook/timeoutSeconds", json!(60)),
@@ -431,6 +440,9 @@ fn values_that_would_install_something_else_than_meant_are_refused_by_the_schema
         *bad.pointer_mut(pointer).unwrap_or_else(|| panic!("{pointer}")) = value.clone();
         assert!(!validator.is_valid(&bad), "{pointer} {value}");
     }
+    let mut bad = good.clone();
+    bad["gate"].as_object_mut().unwrap().remove("environment");
+    assert!(!validator.is_valid(&bad), "nothing says where the cluster is");
     for pointer in ["", "/gate", "/webhook", "/certificate", "/image", "/networkPolicy"] {
         let mut bad = good.clone();
         bad.pointer_mut(pointer).unwrap().as_object_mut().unwrap().insert("moed".to_owned(), json!("x"));

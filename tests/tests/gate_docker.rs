@@ -365,3 +365,62 @@ fn the_shipped_files_for_an_engine_are_read() {
     assert!(unit.contains("ExecStart=/usr/local/bin/trust-gate docker --config /etc/trust-gate/gate.toml\n"));
     assert!(unit.contains("RuntimeDirectory=docker/plugins\n") && config.state == Path::new("/var/lib/trust-gate"));
 }
+
+/// A call as an engine sends it, and what the plugin says.
+fn say(gate: &Gate, method: &str, uri: &str) -> Value {
+    let headers = json!({"Content-Length": "0", "Content-Type": "text/plain"});
+    let call = json!({"RequestMethod": method, "RequestUri": uri, "RequestHeaders": headers}).to_string();
+    let length = call.len();
+    let head = format!("POST /AuthZPlugin.AuthZReq HTTP/1.1\r\nHost: \r\nContent-Length: {length}\r\n\r\n{call}");
+    let answer = exchange(Path::new(&gate.address), head.as_bytes()).unwrap();
+    assert_eq!(answer.status, 200);
+    answer.json()
+}
+
+/// Two doors of one node, with one configuration and one state folder.
+#[test]
+fn a_policy_decides_at_both_doors_of_a_machine_and_its_rule_is_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let scene = Scene::start(dir.path(), "rules", Options::default());
+    let (collection, policy) = (scene.collection.clone(), format!("{}/policy", scene.stack.registry));
+    scene.stack.create(&scene.alice, &policy).unwrap();
+    let rules = dir.path().join("policy");
+    let rules = rules.to_str().unwrap();
+    assert_exit(&run(scene.alice.trust().args(["policy", "init", rules])).unwrap(), 0, "policy init");
+    let publish = ["policy", "publish", rules, &policy, "--yes"];
+    assert_exit(&run(scene.alice.trust().args(publish)).unwrap(), 0, "policy publish");
+    let publish = |name: &str, label: &str| {
+        let image = images::single(&dir.path().join(name), name, &[("com.example.data", label)]).unwrap();
+        let reference = format!("{collection}/app:{name}");
+        images::push(&image, &reference).unwrap();
+        let sign = run(scene.alice.trust().args(["sign", &format!("{reference}@{}", image.digest)])).unwrap();
+        assert_exit(&sign, 0, "sign");
+        image
+    };
+    let (open, payroll) = (publish("open", "public"), publish("payroll", "PII"));
+
+    let sockets = [dir.path().join("docker/trustgate.sock"), dir.path().join("containerd/gate.sock")];
+    let [docker, containerd] = sockets.each_ref().map(|socket| socket.display());
+    let section = format!("\n[docker]\nsocket = '{docker}'\n[containerd]\nsocket = '{containerd}'\n");
+    let options = GateOptions::new("node", &scene.stack, &[&collection, &policy]);
+    let options = GateOptions { registry: section, policy: Some(policy), ..options };
+    let docker = Gate::launch(&scene.stack, &scene.alice, "docker", &options).unwrap();
+    let containerd = Gate::start(&docker.dir, "containerd").unwrap();
+    let pull = |image: &Image| {
+        let name = collection.replace('/', "%2F");
+        say(&docker, "POST", &format!("/v1.41/images/create?fromImage={name}%2Fapp&tag={}", image.digest))
+    };
+    let verify = |name: &str, image: &Image| {
+        let question = format!("{collection}/app:{name}\n{}\n", image.digest);
+        let head = format!("POST /containerd/verify HTTP/1.1\r\nHost: x\r\nContent-Length: {}\r\n\r\n", question.len());
+        exchange(Path::new(&containerd.address), (head + &question).as_bytes()).unwrap()
+    };
+    assert_eq!(pull(&open), json!({"Allow": true, "Msg": "", "Err": ""}));
+    assert_eq!(verify("open", &open).status, 200);
+    let said = pull(&payroll);
+    let message = said["Msg"].as_str().unwrap();
+    assert!(said["Allow"] == false && message.contains("PII") && message.contains("com.example.data"), "{said}");
+    let answer = verify("payroll", &payroll);
+    let text = String::from_utf8_lossy(&answer.body).into_owned();
+    assert!(answer.status == 403 && text.contains("PII") && text.contains("com.example.data"), "{text}");
+}

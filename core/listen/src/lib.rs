@@ -352,6 +352,31 @@ mod tests {
         (client, tokio::spawn(alone(stream, router, graceful.watcher())))
     }
 
+    #[tokio::test]
+    async fn on_a_local_socket_users_who_may_not_speak_get_no_answer_and_the_others_go_on() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("door.sock");
+        let me = std::os::unix::fs::MetadataExt::uid(&std::fs::metadata(dir.path()).unwrap());
+        for (users, is_answered) in [(vec![me], true), (vec![me.wrapping_add(1)], false), (Vec::new(), false)] {
+            let listener = UnixListener::bind(&path).unwrap();
+            let router = Router::new().route("/", get(|| async { "secret" }));
+            let (tell, told) = tokio::sync::oneshot::channel::<()>();
+            let door =
+                tokio::spawn(async move { serve_local(listener, &users, router, async { drop(told.await) }).await });
+            for _ in 0..3 {
+                let mut client = UnixStream::connect(&path).await.unwrap();
+                let _ = client.write_all(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await;
+                let mut answer = Vec::new();
+                let _ = client.read_to_end(&mut answer).await;
+                assert_eq!(answer.ends_with(b"secret"), is_answered);
+                assert_eq!(answer.is_empty(), !is_answered);
+            }
+            drop(tell);
+            door.await.unwrap();
+            std::fs::remove_file(&path).unwrap();
+        }
+    }
+
     #[tokio::test(start_paused = true)]
     async fn a_client_that_takes_an_answer_byte_by_byte_loses_its_place() {
         let graceful = GracefulShutdown::new();

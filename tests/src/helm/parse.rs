@@ -34,8 +34,11 @@ enum Token {
     Assign,
 }
 
-/// The body of a template and what it defines.
-pub(super) fn template(text: &str) -> Result<(Vec<Node>, BTreeMap<String, Vec<Node>>), String> {
+/// The body of a template, and the bodies that it defines.
+pub(super) type Template = (Vec<Node>, BTreeMap<String, Vec<Node>>);
+
+/// Reads a template.
+pub(super) fn template(text: &str) -> Result<Template, String> {
     let mut pieces = pieces(text)?;
     pieces.reverse();
     let mut defines = BTreeMap::new();
@@ -168,7 +171,7 @@ fn tokens(text: &str) -> Result<Vec<Token>, String> {
 #[derive(Debug)]
 enum End {
     Text,
-    End,
+    Closed,
     Else(Vec<Token>),
 }
 
@@ -183,7 +186,7 @@ fn nodes(pieces: &mut Vec<Piece>, defines: &mut BTreeMap<String, Vec<Node>>) -> 
             Piece::Action(tokens) => tokens,
         };
         match tokens.split_first() {
-            Some((Token::Word(word), [])) if word == "end" => return Ok((all, End::End)),
+            Some((Token::Word(word), [])) if word == "end" => return Ok((all, End::Closed)),
             Some((Token::Word(word), rest)) if word == "else" => return Ok((all, End::Else(rest.to_vec()))),
             Some((Token::Word(word), rest)) if word == "if" => all.push(conditional(rest, pieces, defines)?),
             Some((Token::Word(word), rest)) if word == "range" => {
@@ -197,14 +200,14 @@ fn nodes(pieces: &mut Vec<Piece>, defines: &mut BTreeMap<String, Vec<Node>>) -> 
                 };
                 let over = expression(over)?;
                 let (body, end) = nodes(pieces, defines)?;
-                if !matches!(end, End::End) {
+                if !matches!(end, End::Closed) {
                     return Err("a range with another end than `end` is not known".to_owned());
                 }
                 all.push(Node::Range { names, over, body });
             }
             Some((Token::Word(word), [Token::Literal(Value::String(name))])) if word == "define" => {
                 let (body, end) = nodes(pieces, defines)?;
-                if !matches!(end, End::End) || defines.insert(name.clone(), body).is_some() {
+                if !matches!(end, End::Closed) || defines.insert(name.clone(), body).is_some() {
                     return Err(format!("define {name:?} does not end, or is there twice"));
                 }
             }
@@ -230,13 +233,13 @@ fn conditional(
         let (body, end) = nodes(pieces, defines)?;
         branches.push((condition, body));
         match end {
-            End::End => return Ok(Node::If(branches, Vec::new())),
+            End::Closed => return Ok(Node::If(branches, Vec::new())),
             End::Text => return Err("an if without an end".to_owned()),
             End::Else(rest) => match rest.split_first() {
                 None => {
                     let (last, end) = nodes(pieces, defines)?;
                     return match end {
-                        End::End => Ok(Node::If(branches, last)),
+                        End::Closed => Ok(Node::If(branches, last)),
                         _ => Err("an else without an end".to_owned()),
                     };
                 }

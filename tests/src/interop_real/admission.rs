@@ -74,6 +74,8 @@ pub fn run(report: &mut Report, cluster: &Cluster, world: &World) -> io::Result<
     report.step("an unsigned Deployment is there before the gate", cluster.create(&old).done(&["created"]));
     let mut hook = Hook::install(report, cluster, world)?;
     report.step("the webhooks are registered; only caBundle is filled in", hook.register(cluster));
+    let shown = || hook.probe(cluster).done(&["Warning: would be denied"]);
+    report.step("the second command of that step warns, as the page says it must", soon(shown));
     let looking = || probe(cluster, world).done(&["Warning: would be denied", "not signed"]);
     report.step("looking only (mode warn): allowed, and people are warned", soon(looking));
     hook.set_mode("warn", "enforce")?;

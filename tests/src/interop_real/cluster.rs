@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use super::report::{Outcome, Said};
-use crate::stack::{Process, free_port, write_private};
+use crate::stack::{Process, free_port, target_dir, write_private};
 
 /// How long the API server may take until it is ready.
 const READY: Duration = Duration::from_secs(180);
@@ -100,10 +100,23 @@ impl Cluster {
     /// Where a command finds this cluster, and `kubectl` on its PATH.
     pub fn environment(&self, command: &mut Command) {
         let path = std::env::var_os("PATH").unwrap_or_default();
-        let mut paths = vec![self.kubectl.parent().map(Path::to_path_buf).unwrap_or_default()];
+        let mut paths = vec![self.kubectl.parent().map(Path::to_path_buf).unwrap_or_default(), target_dir()];
         paths.extend(std::env::split_paths(&path));
         command.env_clear().env("PATH", std::env::join_paths(paths).unwrap_or(path)).env("HOME", &self.dir);
         command.env("KUBECONFIG", self.dir.join("kubeconfig"));
+    }
+
+    /// Runs what a page says, in this folder, with our programs and `kubectl` on PATH.
+    pub fn shell(&self, folder: &Path, commands: &str) -> Said {
+        Said::by(&mut self.bash(folder, commands))
+    }
+
+    /// The command of [`Self::shell`].
+    pub fn bash(&self, folder: &Path, commands: &str) -> Command {
+        let mut command = Command::new("bash");
+        self.environment(&mut command);
+        command.args(["-euo", "pipefail", "-c", commands]).current_dir(folder);
+        command
     }
 
     /// Runs kubectl.

@@ -15,6 +15,7 @@ use super::admission::{SHOP, deployment, pod};
 use super::cluster::Cluster;
 use super::counterparts::Counterparts;
 use super::hook::{Certificates, Hook, deploy, soon};
+use super::recovery::blocks;
 use super::report::{Outcome, Report, Said, equal};
 use super::world::World;
 use crate::stack::{Process, free_port};
@@ -45,16 +46,14 @@ pub fn run(
     let manifest = program.with_file_name("gatekeeper.yaml");
     let mut apply = cluster.command();
     let said = Said::by(apply.args(["apply", "--server-side", "-f"]).arg(&manifest));
-    report.step("its own manifests", said.done(&["created", SERVICE]).map(|_| String::new()));
+    report.step("its own manifests", said.done(&["serverside-applied", SERVICE]).map(|_| String::new()));
     let mut process = Some(start(cluster, hook, &program)?);
     report.step("its webhooks get caBundle and Fail", registered(cluster));
-    report.step("deploy/gatekeeper: the providers, with the gate's authority", providers(cluster, hook));
-    for file in ["20-template.yaml", "30-constraint.yaml", "40-assign.yaml"] {
-        let apply = || {
-            let mut command = cluster.command();
-            Said::by(command.arg("apply").arg("-f").arg(deploy().join("gatekeeper").join(file))).done(&[])
-        };
-        report.step(&format!("deploy/gatekeeper: {file}"), soon(apply));
+    for commands in page(cluster, hook)? {
+        let first = commands.lines().next().unwrap_or_default().to_owned();
+        let more = commands.lines().count().saturating_sub(1);
+        let said = cluster.shell(&cluster.dir.join("gatekeeper/page"), &commands);
+        report.step(&format!("{first} (and {more} more)"), said.done(&[]));
     }
     questions(report, cluster, world);
     if let Some(gate) = &mut hook.gate {
@@ -108,10 +107,6 @@ fn questions(report: &mut Report, cluster: &Cluster, world: &World) {
         "an unsigned image volume: denied",
         cluster.create(&volume).refused(&["denied", "[trusted-images]", "not signed"]),
     );
-    let mut none = deployment("none", &v1);
-    none["spec"]["template"]["spec"]["containers"] = json!([{ "name": "app" }]);
-    let said = cluster.with("create", &none, &["--validate=false"]);
-    report.step("a container without an image: denied", said.refused(&[]));
     let made = cluster.create(&pod("debugged", &v1)).done(&["created"]);
     let said =
         cluster.kubectl(&["-n", SHOP, "debug", "pod/debugged", &format!("--image={unsigned}"), "--attach=false"]);
@@ -126,7 +121,7 @@ fn start(cluster: &Cluster, hook: &Hook, program: &Path) -> io::Result<Process> 
     let dir = cluster.dir.join("gatekeeper");
     fs::create_dir_all(&dir)?;
     let names = [format!("{SERVICE}.{NAMESPACE}.svc")];
-    Certificates::make_for(&folder(cluster), &names).map_err(io::Error::other)?;
+    Certificates::make(&folder(cluster), &names).map_err(io::Error::other)?;
     let address =
         cluster.stored(NAMESPACE, &format!("service/{SERVICE}"), ".spec.clusterIP").map_err(io::Error::other)?;
     let hosts = dir.join("hosts");
@@ -171,10 +166,14 @@ fn registered(cluster: &Cluster) -> Outcome {
     Ok(String::new())
 }
 
-fn providers(cluster: &Cluster, hook: &Hook) -> Outcome {
-    let shipped = fs::read_to_string(deploy().join("gatekeeper/10-providers.yaml")).map_err(|e| e.to_string())?;
-    let filled = shipped.replace("caBundle: \"\"", &format!("caBundle: {}", hook.certificates.bundle()?));
-    let file = cluster.dir.join("providers.yaml");
-    fs::write(&file, filled).map_err(|e| e.to_string())?;
-    soon(|| Said::by(cluster.command().arg("apply").arg("-f").arg(&file)).done(&[]))
+/// The commands of deploy/gatekeeper/README.md, and a folder where they can be run as they stand.
+fn page(cluster: &Cluster, hook: &Hook) -> io::Result<Vec<String>> {
+    let (shipped, here) = (deploy().join("gatekeeper"), cluster.dir.join("gatekeeper/page"));
+    fs::create_dir_all(&here)?;
+    for entry in fs::read_dir(&shipped)? {
+        let entry = entry?;
+        fs::copy(entry.path(), here.join(entry.file_name()))?;
+    }
+    std::os::unix::fs::symlink(&hook.certificates.folder, here.join("certificates"))?;
+    Ok(blocks(&fs::read_to_string(shipped.join("README.md"))?))
 }

@@ -14,6 +14,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::cluster::Cluster;
+use super::recovery::{blocks, without_nodes};
 use super::report::{Outcome, Report, Said};
 use super::world::{REFRESH, World};
 use crate::stack::built;
@@ -40,13 +41,8 @@ pub struct Certificates {
 }
 
 impl Certificates {
-    /// `trust-gate certificates make` for the gate's Service.
-    pub fn make(folder: &Path) -> Result<Self, String> {
-        Self::make_for(folder, &["trust-gate.trust-gate.svc".to_owned(), "localhost".to_owned()])
-    }
-
-    /// The same for other names.
-    pub fn make_for(folder: &Path, names: &[String]) -> Result<Self, String> {
+    /// `trust-gate certificates make` for these names.
+    pub fn make(folder: &Path, names: &[String]) -> Result<Self, String> {
         let made = Self { folder: folder.to_owned() };
         let names = names.iter().flat_map(|name| ["--dns", name.as_str()]);
         made.run(&std::iter::once("make").chain(names).collect::<Vec<_>>()).done(&[])?;
@@ -75,6 +71,8 @@ impl Certificates {
 pub struct Hook {
     /// Its folder.
     pub dir: PathBuf,
+    /// The commands that register the webhooks.
+    webhooks: String,
     /// Its certificate.
     pub certificates: Certificates,
     /// The address of its Service.
@@ -88,25 +86,34 @@ pub struct Hook {
 }
 
 impl Hook {
-    /// Applies the manifests but the webhooks, and starts the gate at the Service's address.
+    /// Installs the gate as deploy/kubernetes/README.md says, up to the webhooks, and starts it at the Service's address.
     pub fn install(report: &mut Report, cluster: &Cluster, world: &World) -> io::Result<Self> {
-        for file in manifests()? {
-            let name = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            if name.contains("webhooks") {
-                continue;
-            }
-            let mut apply = cluster.command();
-            apply.arg("apply").arg("-f").arg(&file);
-            report.step(&format!("kubectl apply -f {name}"), Said::by(&mut apply).done(&[]));
-        }
-        let address =
-            cluster.stored("trust-gate", "service/trust-gate", ".spec.clusterIP").map_err(io::Error::other)?;
         let options = GateOptions {
             refresh: REFRESH.to_owned(),
             mode: "warn".to_owned(),
             ..GateOptions::new("kubernetes", &world.stack, &[&world.collection])
         };
         let dir = Gate::prepare(&world.stack, &world.operator, &options)?;
+        let shipped = deploy().join("kubernetes");
+        for entry in fs::read_dir(&shipped)? {
+            let entry = entry?;
+            fs::copy(entry.path(), dir.join(entry.file_name()))?;
+        }
+        for root in ["pay.root.json", "policy.root.json"] {
+            fs::copy(dir.join("0.root.json"), dir.join(root))?;
+        }
+        let mut webhooks = String::new();
+        for block in blocks(&fs::read_to_string(shipped.join("README.md"))?) {
+            if block.contains("50-webhooks.yaml") {
+                webhooks = block;
+                break;
+            }
+            let commands = without_nodes(report, &block);
+            let first = commands.lines().next().unwrap_or_default().to_owned();
+            report.step(&first, cluster.shell(&dir, &commands).done(&[]));
+        }
+        let address =
+            cluster.stored("trust-gate", "service/trust-gate", ".spec.clusterIP").map_err(io::Error::other)?;
         let config = dir.join("gate.toml");
         let text = fs::read_to_string(&config)?;
         let listens = format!("[admission]\nlisten = \"{address}:443\"\nimage_review = true");
@@ -115,13 +122,12 @@ impl Hook {
             .replacen("\"tls.crt\"", "\"certificates/tls.crt\"", 1)
             .replacen("\"tls.key\"", "\"certificates/tls.key\"", 1);
         fs::write(&config, format!("{text}{KIND}"))?;
-        let certificates = Certificates::make(&dir.join("certificates"));
-        report.step("trust-gate certificates make", certificates.clone().map(|_| String::new()));
-        let certificates = certificates.map_err(io::Error::other)?;
-        let mut hook = Self { dir, address, certificates, gate: None, validate: String::new(), mutate: String::new() };
+        let certificates = Certificates { folder: dir.join("certificates") };
+        let (validate, mutate) = (String::new(), String::new());
+        let mut hook = Self { dir, address, certificates, webhooks, gate: None, validate, mutate };
         hook.start()?;
-        report
-            .note(&format!("trust-gate admission listens on {}:443, the address of service/trust-gate", hook.address));
+        let at = format!("{}:443, the address of service/trust-gate", hook.address);
+        report.note(&format!("trust-gate admission listens on {at}"));
         Ok(hook)
     }
 
@@ -143,16 +149,20 @@ impl Hook {
         Ok(())
     }
 
-    /// Registers the webhooks as README.md step 5 does.
+    /// Registers the webhooks by the first command of README.md step 5.
     pub fn register(&mut self, cluster: &Cluster) -> Outcome {
-        let text = fs::read_to_string(deploy().join("kubernetes/50-webhooks.yaml")).map_err(|e| e.to_string())?;
-        let filled = format!("caBundle: {}", self.certificates.bundle()?);
-        let file = cluster.dir.join("webhooks.yaml");
-        fs::write(&file, text.replace("caBundle: \"\"", &filled)).map_err(|e| e.to_string())?;
-        let said = Said::by(cluster.command().arg("apply").arg("-f").arg(&file)).done(&[])?;
+        let file = "50-webhooks.yaml";
+        fs::copy(deploy().join("kubernetes").join(file), self.dir.join(file)).map_err(|e| e.to_string())?;
+        let command = self.webhooks.lines().next().unwrap_or("false");
+        let said = cluster.shell(&self.dir, command).done(&["trust-gate"])?;
         self.mutate = names(cluster, KINDS[0])?.first().cloned().unwrap_or_default();
         self.validate = names(cluster, KINDS[1])?.first().cloned().unwrap_or_default();
         Ok(said)
+    }
+
+    /// The second command of that step, which shows that the gate is asked.
+    pub fn probe(&self, cluster: &Cluster) -> Said {
+        cluster.shell(&self.dir, self.webhooks.lines().nth(1).unwrap_or("false"))
     }
 
     /// Sets a member of every webhook of both configurations.
@@ -189,19 +199,6 @@ impl Hook {
     pub fn calls(&self, cluster: &Cluster) -> (u64, u64) {
         (cluster.calls(&self.mutate), cluster.calls(&self.validate))
     }
-}
-
-/// The shipped manifests, in their order.
-pub fn manifests() -> io::Result<Vec<PathBuf>> {
-    let mut files = Vec::new();
-    for entry in fs::read_dir(deploy().join("kubernetes"))? {
-        let path = entry?.path();
-        if path.extension().is_some_and(|e| e == "yaml") {
-            files.push(path);
-        }
-    }
-    files.sort();
-    Ok(files)
 }
 
 fn names(cluster: &Cluster, kind: &str) -> Result<Vec<String>, String> {

@@ -6,7 +6,6 @@
 use std::fs;
 use std::io;
 use std::path::Path;
-use std::process::Command;
 use std::time::Duration;
 
 use super::admission::{SHOP, pod};
@@ -14,7 +13,6 @@ use super::cluster::Cluster;
 use super::hook::{Hook, deploy, soon};
 use super::report::{Outcome, Report, Said, equal};
 use super::world::World;
-use crate::stack::target_dir;
 
 /// Commands that wait for a Pod that runs, or ask one.
 const OF_A_NODE: [&str; 5] = [" logs ", "port-forward", "/readyz", "rollout status", "\"mode\":\"warn\""];
@@ -31,8 +29,10 @@ pub fn run(report: &mut Report, cluster: &Cluster, world: &World, hook: &mut Hoo
     if let Some(gate) = &mut hook.gate {
         gate.process.kill();
     }
-    let filled = cluster.dir.join("webhooks.yaml");
-    fs::copy(&filled, hook.dir.join("50-webhooks.yaml"))?;
+    // "The file with your caBundle in it."
+    let shipped = fs::read_to_string(deploy().join("kubernetes/50-webhooks.yaml"))?;
+    let bundle = hook.certificates.bundle().map_err(io::Error::other)?;
+    fs::write(hook.dir.join("50-webhooks.yaml"), shipped.replace("caBundle: \"\"", &format!("caBundle: {bundle}")))?;
     // What the page changes back and forth.
     let enforcing = fs::read_to_string(deploy().join("kubernetes/20-config.yaml"))?;
     let file = cluster.dir.join("enforcing.yaml");
@@ -49,17 +49,13 @@ pub fn run(report: &mut Report, cluster: &Cluster, world: &World, hook: &mut Hoo
     let mut ran = Vec::new();
     for block in blocks(&text) {
         let page = Page { cluster, world, hook };
-        let (here, elsewhere): (Vec<&str>, Vec<&str>) =
-            block.lines().partition(|line| !OF_A_NODE.iter().any(|word| line.contains(word)));
-        for line in elsewhere {
-            report.note(&format!("needs a node, not run: {line}"));
-        }
-        let commands = here.join("\n");
-        if commands.trim().is_empty() {
+        let commands = without_nodes(report, &block);
+        if commands.is_empty() {
             continue;
         }
-        let first = here.first().copied().unwrap_or_default();
-        let more = if here.len() > 1 { format!(" (and {} more)", here.len() - 1) } else { String::new() };
+        let first = commands.lines().next().unwrap_or_default();
+        let more = commands.lines().count().saturating_sub(1);
+        let more = if more > 0 { format!(" (and {more} more)") } else { String::new() };
         // kubectl restarts nothing twice within one second.
         std::thread::sleep(Duration::from_millis(1_100));
         // Only the look at what ran meanwhile may find something.
@@ -71,7 +67,10 @@ pub fn run(report: &mut Report, cluster: &Cluster, world: &World, hook: &mut Hoo
         page.did(report, &commands);
         ran.push(commands.clone());
         if commands.contains("kubectl delete") {
+            let file = hook.dir.join("50-webhooks.yaml");
+            let filled = fs::read_to_string(&file)?;
             report.step("registered again, for the rest of the page", hook.register(cluster).map(|_| String::new()));
+            fs::write(&file, filled)?;
         }
     }
     let all = ran.concat();
@@ -90,20 +89,12 @@ pub fn run(report: &mut Report, cluster: &Cluster, world: &World, hook: &mut Hoo
 impl Page<'_> {
     /// Where the operator stands: `certificates` and `50-webhooks.yaml` lie there.
     fn run(&self, commands: &str) -> Said {
-        let mut command = Command::new("bash");
-        self.world.operator.environment(&mut command);
-        let mut paths = vec![target_dir()];
-        let mut cluster = Command::new("true");
-        self.cluster.environment(&mut cluster);
-        for (name, value) in cluster.get_envs() {
-            match (name.to_str(), value) {
-                (Some("PATH"), Some(value)) => paths.extend(std::env::split_paths(value)),
-                (Some("KUBECONFIG"), Some(value)) => _ = command.env(name, value),
-                _ => {}
-            }
+        let mut command = self.cluster.bash(&self.hook.dir, commands);
+        let home = &self.world.operator.home;
+        for (name, folder) in [("CONFIG", "config"), ("DATA", "data"), ("STATE", "state"), ("CACHE", "cache")] {
+            command.env(format!("XDG_{name}_HOME"), home.join(folder));
         }
-        command.env("PATH", std::env::join_paths(paths).unwrap_or_default());
-        Said::by(command.args(["-euo", "pipefail", "-c", commands]).current_dir(&self.hook.dir))
+        Said::by(&mut command)
     }
 
     /// The Pods that run are read, and each image has an answer.
@@ -168,8 +159,17 @@ impl Page<'_> {
     }
 }
 
+/// A block without the commands that need a node, which are named.
+pub fn without_nodes(report: &Report, block: &str) -> String {
+    let needs = |line: &&str| OF_A_NODE.iter().any(|word| line.contains(word));
+    for line in block.lines().filter(needs) {
+        report.note(&format!("needs a node, not run: {line}"));
+    }
+    block.lines().filter(|line| !needs(line)).collect::<Vec<_>>().join("\n")
+}
+
 /// The blocks of commands of a page.
-fn blocks(text: &str) -> Vec<String> {
+pub fn blocks(text: &str) -> Vec<String> {
     let mut found = Vec::new();
     let mut block: Option<String> = None;
     for line in text.lines() {

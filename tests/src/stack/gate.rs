@@ -159,8 +159,13 @@ pub fn certificate(dir: &Path) -> io::Result<()> {
     write_private(&dir.join("tls.key"), made.signing_key.serialize_pem().as_bytes())
 }
 
-/// One POST of JSON over TLS, on a connection of its own.
+/// One POST of JSON over TLS to `localhost`, on a connection of its own.
 pub fn post(address: &str, ca: &Path, path: &str, body: &[u8]) -> io::Result<HttpAnswer> {
+    post_to(address, "localhost", ca, path, body)
+}
+
+/// The same, for a gate that is called by another name.
+pub fn post_to(address: &str, name: &str, ca: &Path, path: &str, body: &[u8]) -> io::Result<HttpAnswer> {
     let mut roots = rustls::RootCertStore::empty();
     roots.add(CertificateDer::from_pem_file(ca).map_err(io::Error::other)?).map_err(io::Error::other)?;
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
@@ -169,7 +174,7 @@ pub fn post(address: &str, ca: &Path, path: &str, body: &[u8]) -> io::Result<Htt
         .map_err(io::Error::other)?
         .with_root_certificates(roots)
         .with_no_client_auth();
-    let name = ServerName::try_from("localhost").map_err(io::Error::other)?;
+    let name = ServerName::try_from(name.to_owned()).map_err(io::Error::other)?;
     let connection = rustls::ClientConnection::new(Arc::new(config), name).map_err(io::Error::other)?;
     let socket = TcpStream::connect(address)?;
     socket.set_read_timeout(Some(Duration::from_secs(30)))?;

@@ -195,7 +195,7 @@ fn doctor_of_a_node(book: &mut Book) {
     let conf = "etc/containers/registries.conf";
     let entry = format!("[[registry]]\nprefix = \"{registry}\"\n");
     let mirror = "[[registry.mirror]]\nlocation = \"gate.example.com\"\n";
-    write(&ops, &format!("around/{conf}"), &format!("{entry}{mirror}"));
+    write(&ops, &format!("around/{conf}"), &format!("{entry}location = \"{registry}\"\n{mirror}"));
     write(&ops, &format!("around/{hosts}"), "[host.\"https://gate.example.com\"]\n");
     write(&ops, "around/etc/docker/daemon.json", "{\"registry-mirrors\": [\"https://gate.example.com\"]}\n");
     let registry_behind = book.world.stack.registry.clone();

@@ -140,3 +140,52 @@ async fn what_is_written_goes_with_its_headers_and_no_login_of_the_gate() {
     let put = seen.iter().find(|request| request.method == "PUT").unwrap();
     assert_eq!(put.path, format!("/v2/team/app/blobs/uploads/1?_state=x&digest={digest}"));
 }
+
+#[tokio::test]
+async fn a_large_blob_comes_as_any_other_by_a_connection_of_its_own() {
+    let content = b"content of a layer".repeat(100_000);
+    let digest = Digest::of(&content);
+    let held = content.clone();
+    let registry =
+        FakeRegistry::start(move |request| match (request.path.rsplit('/').next(), request.header("range")) {
+            (_, Some(_)) => {
+                Answer::Full(206, vec![("Content-Range", format!("bytes 5-9/{}", held.len()))], held[5..10].to_vec())
+            }
+            (Some("away"), _) => with(307, "Location", "http://elsewhere.example.com/"),
+            (Some(name), _) if name == digest.to_string() => ok(held.clone()),
+            _ => Answer::Drip,
+        })
+        .await;
+    let upstream = upstream(&registry, AuthSources::none());
+    let read = async |digest: &Digest, span| {
+        let mut blob = upstream.large_blob("team/app", digest, span).await?;
+        let (mut bytes, mut longest) = (Vec::new(), 0);
+        while let Some(chunk) = blob.chunk().await? {
+            longest = longest.max(chunk.len());
+            bytes.extend_from_slice(&chunk);
+        }
+        Ok::<_, super::RegistryError>((bytes, longest))
+    };
+    let (bytes, longest) = read(&digest, None).await.unwrap();
+    assert!(bytes == content && longest <= 64 * 1024, "{longest}");
+    let (part, _) = read(&digest, Some(super::Span { first: 5, last: 9 })).await.unwrap();
+    assert_eq!(part, content[5..10]);
+    assert_eq!(registry.seen().iter().filter(|request| request.header("host") == Some(&registry.host())).count(), 2);
+    let short = UpstreamOptions {
+        whole: Duration::from_millis(300),
+        ..UpstreamOptions::at(&format!("http://{}", registry.host()))
+    };
+    let short = Upstream::new(short).unwrap();
+    let mut drip = short.large_blob("team/app", &Digest::of(b"x"), None).await.unwrap();
+    let end = loop {
+        match drip.chunk().await {
+            Ok(Some(_)) => {}
+            Ok(None) => break None,
+            Err(error) => break Some(error.reason),
+        }
+    };
+    assert_eq!(end, Some(Reason::Timeout), "one that drips for ever ends");
+    let nobody = Upstream::new(UpstreamOptions::at("http://127.0.0.1:1")).unwrap();
+    let reason = nobody.large_blob("team/app", &digest, None).await.unwrap_err().reason;
+    assert_eq!(reason, Reason::Unreachable("connection refused"));
+}

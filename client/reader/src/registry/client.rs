@@ -65,6 +65,15 @@ pub struct RegistryClient {
     pub(crate) inspect_timeout: Duration,
 }
 
+/// The connection for a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Way {
+    /// One that is kept for others.
+    Kept,
+    /// One of its own, for a large answer.
+    Own,
+}
+
 #[derive(Clone)]
 pub(super) struct Token {
     header: HeaderValue,
@@ -242,9 +251,21 @@ impl RegistryClient {
         url: &Url,
         headers: HeaderMap,
     ) -> Result<(Response, bool), Reason> {
+        self.ask_by(Way::Kept, repository, method, url, headers).await
+    }
+
+    /// The same, by a connection of this kind.
+    pub(super) async fn ask_by(
+        &self,
+        way: Way,
+        repository: &Repository,
+        method: Method,
+        url: &Url,
+        headers: HeaderMap,
+    ) -> Result<(Response, bool), Reason> {
         let known = self.known_token(repository);
         let mut credentials_sent = known.as_ref().is_some_and(|token| token.with_credentials);
-        let answer = self.send(method.clone(), url, with(&headers, known)).await?;
+        let answer = self.send_by(way, method.clone(), url, with(&headers, known)).await?;
         if answer.status() != StatusCode::UNAUTHORIZED {
             return Ok((answer, credentials_sent));
         }
@@ -257,7 +278,7 @@ impl RegistryClient {
             token::answer(&self.http, repository.scheme, &repository.path, &challenges, credentials.as_ref()).await?;
         let token = Token { header: grant.header, until: grant.until, with_credentials: grant.with_credentials };
         credentials_sent = token.with_credentials;
-        let answer = self.send(method, url, with(&headers, Some(token.clone()))).await?;
+        let answer = self.send_by(way, method, url, with(&headers, Some(token.clone()))).await?;
         if answer.status() == StatusCode::UNAUTHORIZED {
             return Err(Reason::Unauthorized { credentials_sent });
         }
@@ -266,7 +287,21 @@ impl RegistryClient {
     }
 
     pub(super) async fn send(&self, method: Method, url: &Url, headers: HeaderMap) -> Result<Response, Reason> {
-        match self.http.send(method, url, headers).await {
+        self.send_by(Way::Kept, method, url, headers).await
+    }
+
+    pub(super) async fn send_by(
+        &self,
+        way: Way,
+        method: Method,
+        url: &Url,
+        headers: HeaderMap,
+    ) -> Result<Response, Reason> {
+        let answer = match way {
+            Way::Kept => self.http.send(method, url, headers).await,
+            Way::Own => self.http.send_direct(method, url, headers).await,
+        };
+        match answer {
             // Said so that the reader of the message finds the flag.
             Err(Reason::Unreachable(NOT_TLS)) => Err(Reason::InsecureRefused(super::http::host_of(url))),
             other => other,

@@ -131,7 +131,7 @@ impl Reason {
     }
 }
 
-fn of_source(error: &(dyn std::error::Error + 'static)) -> Option<Reason> {
+pub(crate) fn of_source(error: &(dyn std::error::Error + 'static)) -> Option<Reason> {
     if let Some(tls) = error.downcast_ref::<rustls::Error>() {
         return Some(match tls {
             rustls::Error::InvalidCertificate(why) => Reason::Certificate(why.to_string()),

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use reqwest::header::{HeaderMap, RETRY_AFTER};
 use reqwest::{Client, Method, Response, StatusCode, Url};
+use tokio_rustls::TlsConnector;
 
 use super::error::{NOT_TLS, Reason};
 use crate::tls::{self, TlsOptions};
@@ -35,13 +36,15 @@ impl Scheme {
 
 /// Connections to registries and token servers.
 pub(crate) struct Http {
-    tls: TlsOptions,
+    pub(super) tls: TlsOptions,
     plain_hosts: BTreeSet<String>,
-    timeout: Duration,
+    pub(super) timeout: Duration,
     connect_timeout: Duration,
     plain: OnceLock<Client>,
     secure: OnceLock<Client>,
     secure_local: OnceLock<Client>,
+    /// For connections with one answer.
+    pub(super) direct: OnceLock<TlsConnector>,
     probed: Mutex<HashMap<String, Scheme>>,
 }
 
@@ -61,6 +64,7 @@ impl Http {
             plain: OnceLock::new(),
             secure: OnceLock::new(),
             secure_local: OnceLock::new(),
+            direct: OnceLock::new(),
             probed,
         }
     }

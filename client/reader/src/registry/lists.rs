@@ -9,7 +9,7 @@ use reqwest::{Method, StatusCode};
 use trust_image::Digest;
 use trust_image::reference::check_tag;
 
-use super::client::{manifest_headers, url};
+use super::client::{Way, manifest_headers, url};
 use super::error::{Reason, RegistryError};
 use super::http::refusal;
 use super::stream::Upstream;
@@ -62,7 +62,7 @@ impl Upstream {
         let repository = self.repository(if path.is_empty() { "v2" } else { path }, || rest.to_owned())?;
         let exchange = async {
             let url = url(&format!("{}{rest}", self.base))?;
-            let (answer, credentials_sent) = self.ask(&repository, method, &url, manifest_headers()).await?;
+            let (answer, credentials_sent) = self.ask(Way::Kept, &repository, method, &url, manifest_headers()).await?;
             match answer.status() {
                 StatusCode::OK => Ok(()),
                 other => Err(refusal(other, answer.headers(), credentials_sent)),

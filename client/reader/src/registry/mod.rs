@@ -11,6 +11,7 @@ mod auth_file;
 mod caller;
 mod challenge;
 mod client;
+mod direct;
 mod error;
 mod helper;
 mod http;

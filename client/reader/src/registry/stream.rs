@@ -9,7 +9,7 @@
 use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use reqwest::header::{
@@ -23,7 +23,7 @@ use trust_image::reference::{canonical_domain, check_path};
 use super::auth_file::AuthSources;
 use super::caller::Caller;
 use super::client::{
-    RegistryClient, RegistryOptions, Repository, compare, limit, manifest_headers, same_origin, url, with,
+    RegistryClient, RegistryOptions, Repository, Way, compare, limit, manifest_headers, same_origin, url, with,
 };
 use super::error::{Reason, RegistryError};
 use super::http::{Scheme, host_of, is_this_machine, refusal};
@@ -181,7 +181,7 @@ impl Upstream {
         mut headers: HeaderMap,
     ) -> Result<Vec<u8>, Reason> {
         headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
-        let (answer, credentials_sent) = self.ask(repository, Method::GET, url, headers).await?;
+        let (answer, credentials_sent) = self.ask(Way::Kept, repository, Method::GET, url, headers).await?;
         if answer.status() != StatusCode::OK {
             return Err(refusal(answer.status(), answer.headers(), credentials_sent));
         }
@@ -198,20 +198,23 @@ impl Upstream {
     /// gate's.
     pub(super) async fn ask(
         &self,
+        way: Way,
         repository: &Repository,
         method: Method,
         url: &Url,
         headers: HeaderMap,
     ) -> Result<(Response, bool), Reason> {
-        let Some(caller) = &self.caller else { return self.client.ask(repository, method, url, headers).await };
-        let answer = self.client.send(method, url, caller.with(&headers)).await?;
+        let Some(caller) = &self.caller else {
+            return self.client.ask_by(way, repository, method, url, headers).await;
+        };
+        let answer = self.client.send_by(way, method, url, caller.with(&headers)).await?;
         caller.hear(&answer);
         Ok((answer, caller.has_login()))
     }
 
     /// Whether the blob is there, and its length if the registry states it. Nothing of this is proven.
     pub async fn head_blob(&self, path: &str, digest: &Digest) -> Result<Option<u64>, RegistryError> {
-        let answer = self.open(path, digest, Method::HEAD, None).await?;
+        let answer = self.open(Way::Kept, path, digest, Method::HEAD, None).await?;
         // The length of an answer without a body is in the header alone.
         let stated = answer.headers().get(reqwest::header::CONTENT_LENGTH);
         Ok(stated.and_then(|value| value.to_str().ok()).and_then(|text| text.parse().ok()))
@@ -219,7 +222,16 @@ impl Upstream {
 
     /// Opens the blob, or a part of it. The registry may answer a request for a part with the whole: [`Blob::span`] says it.
     pub async fn blob(&self, path: &str, digest: &Digest, span: Option<Span>) -> Result<Blob, RegistryError> {
-        let answer = self.open(path, digest, Method::GET, span).await?;
+        self.blob_by(Way::Kept, path, digest, span).await
+    }
+
+    /// The same for a large one: it has a connection of its own and takes little memory, however slowly it is read.
+    pub async fn large_blob(&self, path: &str, digest: &Digest, span: Option<Span>) -> Result<Blob, RegistryError> {
+        self.blob_by(Way::Own, path, digest, span).await
+    }
+
+    async fn blob_by(&self, way: Way, path: &str, digest: &Digest, span: Option<Span>) -> Result<Blob, RegistryError> {
+        let answer = self.open(way, path, digest, Method::GET, span).await?;
         let is_part = answer.status() == StatusCode::PARTIAL_CONTENT;
         let chunked = answer.headers().contains_key(TRANSFER_ENCODING);
         Ok(Blob {
@@ -227,6 +239,7 @@ impl Upstream {
             span: span.filter(|_| is_part),
             answer,
             idle: self.idle,
+            until: Instant::now().checked_add(self.client.http.timeout),
             host: self.host.to_string(),
             subject: format!("{path} blob {digest}"),
         })
@@ -241,6 +254,7 @@ impl Upstream {
     /// The head of the answer with a blob: 200, or 206 for exactly the span.
     async fn open(
         &self,
+        way: Way,
         path: &str,
         digest: &Digest,
         method: Method,
@@ -256,7 +270,8 @@ impl Upstream {
                 headers.insert(RANGE, value.map_err(|_| Reason::Malformed("a range".to_owned()))?);
             }
             let mut url = asked.clone();
-            let (mut answer, credentials_sent) = self.ask(&repository, method.clone(), &url, headers.clone()).await?;
+            let (mut answer, credentials_sent) =
+                self.ask(way, &repository, method.clone(), &url, headers.clone()).await?;
             for _ in 0..MAX_REDIRECTS {
                 if !answer.status().is_redirection() {
                     break;
@@ -264,7 +279,7 @@ impl Upstream {
                 url = self.redirected(&url, answer.headers())?;
                 let own = self.caller.is_none() && same_origin(&url, &asked);
                 let token = self.client.known_token(&repository).filter(|_| own);
-                answer = self.client.send(method.clone(), &url, with(&headers, token)).await?;
+                answer = self.client.send_by(way, method.clone(), &url, with(&headers, token)).await?;
             }
             match (answer.status(), span) {
                 (StatusCode::OK, _) => {}
@@ -317,6 +332,8 @@ pub struct Blob {
     length: Option<u64>,
     span: Option<Span>,
     idle: Duration,
+    /// When it must have come as a whole.
+    until: Option<Instant>,
     host: String,
     subject: String,
 }
@@ -340,7 +357,8 @@ impl Blob {
 
     /// The next bytes; `None` at the end.
     pub async fn chunk(&mut self) -> Result<Option<Bytes>, RegistryError> {
-        let next = tokio::time::timeout(self.idle, self.answer.chunk()).await;
+        let left = self.until.map_or(self.idle, |until| until.saturating_duration_since(Instant::now()));
+        let next = tokio::time::timeout(self.idle.min(left), self.answer.chunk()).await;
         let next = next.map_err(|_| Reason::Timeout).and_then(|got| got.map_err(|error| Reason::of_http(&error)));
         next.map_err(|reason| reason.of(&self.host, self.subject.clone()))
     }

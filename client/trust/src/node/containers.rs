@@ -117,6 +117,10 @@ fn entry(one: &Table, file: &str) -> Result<(String, Entry), String> {
     if prefix.is_empty() && location.is_empty() {
         return Err("a [[registry]] has neither prefix nor location".to_owned());
     }
+    // The tools refuse such a file, and pull nothing.
+    if location.is_empty() && !prefix.starts_with("*.") {
+        return Err(format!("the [[registry]] of {prefix} has no location"));
+    }
     let is_blocked = match member(one, "blocked")? {
         None => false,
         Some(Value::Boolean(blocked)) => *blocked,
@@ -161,8 +165,7 @@ fn routes(entries: &Entries, name: &Name, gate: Option<&str>) -> Vec<Finding> {
 fn route(name: &str, prefix: &str, entry: &Entry, gate: Option<&str>) -> Finding {
     // What follows a wildcard stays as it is; else the location takes the prefix's place.
     let host = name.split('/').next().unwrap_or_default();
-    let own =
-        if entry.location.is_empty() { if prefix.starts_with("*.") { host } else { prefix } } else { &entry.location };
+    let own = if entry.location.is_empty() { host } else { &entry.location };
     let places = match entry.is_blocked {
         true => Vec::new(),
         false => entry.mirrors.iter().cloned().chain([own.to_owned()]).collect(),

@@ -48,7 +48,6 @@ fn a_mirror_of_containers_tools_is_a_way_around_and_a_rewritten_place_is_none() 
     for text in [
         mirror.to_owned(),
         mirror.replace("prefix = \"registry.example.com\"\n", ""),
-        mirror.replace("location = \"registry.example.com\"\n", ""),
         mirror.replace("[[registry]]", "[[Registry]]").replace("[[registry.mirror]]", "[[Registry.Mirror]]"),
         mirror.replace("prefix = \"registry.example.com\"", "prefix = \"*.example.com\""),
         mirror.replace("prefix = \"registry.example.com\"", "prefix = \"registry.example.com/pay/api\""),
@@ -101,6 +100,8 @@ fn drop_ins_and_files_of_users_count_as_the_tools_read_them() {
         (vec![(CONF, "registry = 5")], State::Unknown),
         (vec![(CONF, "[[registry]]\nblocked = \"no\"\nlocation = \"a\"")], State::Unknown),
         (vec![(CONF, "[[registry]]\ninsecure = true")], State::Unknown),
+        (vec![(CONF, "[[registry]]\nprefix = \"registry.example.com\"")], State::Unknown),
+        (vec![(CONF, "[[registry]]\nprefix = \"*.example.com\"")], State::Fine),
         (vec![(drop_in, "\u{0}")], State::Unknown),
     ] {
         let (state, said) = Node::new(&files).worst("containers", NAME);

@@ -52,13 +52,28 @@ fn annotations_that_say_verified_or_exempt_are_not_believed() {
         ("trust", "verified"),
         ("trust.example.com/policy", "prod@7"),
         ("admission.trust/skip", "true"),
-        ("kubernetes.io/config.mirror", "d41d8cd98f00b204e9800998ecf8427e"),
         ("kubernetes.io/config.source", "file"),
         ("x.image-policy.k8s.io/break-glass", "inc-7"),
         ("alpha.image-policy.k8s.io/failed-open", "true"),
     ] {
         gains_nothing(metadata("annotations", json!({name: value})));
     }
+}
+
+#[test]
+fn a_pod_that_says_it_mirrors_a_static_one_is_denied_and_the_denial_does_not_pretend_to_stop_it() {
+    let clean = review("CREATE", pod(BAD), Value::Null);
+    let mut mirror = clean.clone();
+    mirror["request"]["object"]["metadata"]["annotations"] = json!({"kubernetes.io/config.mirror": "d41d8cd98f00b204"});
+    for door in [Door::Mutate, Door::Validate] {
+        let (with, without) = (judged(&mirror, door, Rules::default()), judged(&clean, door, Rules::default()));
+        assert!(!with.allowed && with.message.starts_with(&without.message), "{with:?}");
+        assert!(with.message.ends_with("which its node runs all the same: remove it there"), "{}", with.message);
+    }
+    let mut signed = mirror;
+    signed["request"]["object"]["spec"]["containers"][0]["image"] = json!(format!("{SIGNED}@{}", digest(SIGNED)));
+    let answer = judged(&signed, Door::Validate, Rules::default());
+    assert!(answer.allowed && answer.warnings.is_empty(), "{answer:?}");
 }
 
 #[test]

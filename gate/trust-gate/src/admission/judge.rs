@@ -70,6 +70,8 @@ struct Findings {
     digests: Vec<Digest>,
     /// Whether a Pod keeps a tag without digest.
     unpinned: bool,
+    /// Whether a denial would not stop what the object shows.
+    mirror: bool,
     environment: String,
     policy: Option<String>,
 }
@@ -110,6 +112,7 @@ pub fn answer(review: &Review, door: Door, rules: Rules, decider: &dyn Decides, 
         // Many fields of what exists already cannot be changed; and it did not ask for it.
         findings.changes.clear();
     }
+    findings.mirror = review.is_mirror();
     if nothing {
         let text =
             format!("nothing stands on the paths of {} that the gate looks at; its Pods are decided on", review.kind);
@@ -241,7 +244,12 @@ impl Findings {
         }
     }
 
-    fn answer(self, mode: Mode) -> Answer {
+    fn answer(mut self, mode: Mode) -> Answer {
+        if self.mirror
+            && let Some(last) = self.failures.last_mut()
+        {
+            last.push_str("; this Pod shows a static one, which its node runs all the same: remove it there");
+        }
         let decision = match (self.failures.is_empty(), mode) {
             (true, _) => "allow",
             (false, Mode::Enforce) => "deny",

@@ -134,6 +134,19 @@ fn the_namespace_comes_from_the_request_and_never_from_the_object() {
 }
 
 #[test]
+fn what_was_converted_is_judged_as_it_is_stored_and_the_log_knows_what_was_sent() {
+    let mut asked = review("CREATE", object("apps", "Deployment", &with_image("containers", BAD)), Value::Null);
+    asked["request"]["requestKind"] = json!({"group": "extensions", "version": "v1beta1", "kind": "DeploymentOld"});
+    let read = Review::parse(asked.to_string().as_bytes()).unwrap();
+    assert_eq!((read.kind.as_str(), read.sent_as.as_str()), ("Deployment", "DeploymentOld"));
+    assert!(!judged(&asked, Door::Validate, Rules::default(), &Fake::default()).allowed);
+    for other in [json!(null), json!("x"), json!({"kind": 5}), json!([])] {
+        asked["request"]["requestKind"] = other;
+        assert_eq!(Review::parse(asked.to_string().as_bytes()).unwrap().sent_as, "");
+    }
+}
+
+#[test]
 fn an_unknown_kind_and_an_object_without_containers_are_denied() {
     let ours = json!({"apiVersion": "example.com/v1", "kind": "Rollout", "spec": {}});
     let answer = judged(&review("CREATE", ours, Value::Null), Door::Validate, Rules::default(), &Fake::default());

@@ -232,7 +232,7 @@ async fn reviewed(
         let answer = judge::answer(&review, way, worker.rules, worker.decider.as_ref(), deadline.into_std());
         if !answer.allowed {
             tracing::info!(
-                operation = ?review.operation, kind = review.kind, name = review.name,
+                operation = ?review.operation, kind = review.kind, sent_as = review.sent_as, name = review.name,
                 namespace = review.namespace.as_deref().unwrap_or_default(), user = review.user,
                 dry_run = review.dry_run, "denied: {}", answer.message
             );

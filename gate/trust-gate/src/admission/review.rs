@@ -25,6 +25,8 @@ const MAX_WORD_LEN: usize = 512;
 
 const API_VERSION: &str = "admission.k8s.io/v1";
 const KIND: &str = "AdmissionReview";
+/// The annotation of a Pod that a node makes to show one that it runs already.
+const MIRROR: &str = "kubernetes.io/config.mirror";
 
 /// The members that a decision reads, of a review, its request and its objects. Nothing else is kept of them.
 const READ: &[&str] = &[
@@ -33,6 +35,7 @@ const READ: &[&str] = &[
     "request",
     "uid",
     "operation",
+    "requestKind",
     "group",
     "version",
     "dryRun",
@@ -45,6 +48,8 @@ const READ: &[&str] = &[
     "oldObject",
     "metadata",
     "deletionTimestamp",
+    "annotations",
+    MIRROR,
     "items",
     "spec",
     "template",
@@ -105,6 +110,8 @@ pub struct Review {
     pub group: String,
     /// Kind of the object.
     pub kind: String,
+    /// Kind in which it was sent, before the API server converted it; for the log.
+    pub sent_as: String,
     /// The name, empty if it is still to be made.
     pub name: String,
     /// The namespace; `None` for what stands in none.
@@ -168,6 +175,9 @@ impl Review {
             Some(Value::Bool(dry_run)) => *dry_run,
             Some(_) => return Err(ReviewError::Member("request.dryRun")),
         };
+        // For the log alone: whatever else stands there is nothing.
+        let sent_as = request.get("requestKind").and_then(|of| of.get("kind")).and_then(Value::as_str);
+        let sent_as = sent_as.unwrap_or_default().chars().take(MAX_WORD_LEN).collect();
         let optional = |name, place| word(&request, name, place).map(|w| w.unwrap_or_default().to_owned());
         let name = optional("name", "request.name")?;
         let namespace = Some(optional("namespace", "request.namespace")?).filter(|name| !name.is_empty());
@@ -191,7 +201,21 @@ impl Review {
             }
         }
         let kinds = Arc::clone(kinds);
-        Ok(Self { uid, operation, group, kind, name, namespace, subresource, user, dry_run, object, old_object, kinds })
+        Ok(Self {
+            uid,
+            operation,
+            group,
+            kind,
+            sent_as,
+            name,
+            namespace,
+            subresource,
+            user,
+            dry_run,
+            object,
+            old_object,
+            kinds,
+        })
     }
 
     /// Every place of an image in the object.
@@ -212,6 +236,12 @@ impl Review {
     /// Whether the object is a Pod, which is what runs.
     pub fn is_pod(&self) -> bool {
         self.group.is_empty() && self.kind == "Pod"
+    }
+
+    /// Whether the object says of itself that it shows a static Pod. Not to be believed; a denial says more with it.
+    pub fn is_mirror(&self) -> bool {
+        let annotations = self.object.get("metadata").and_then(|metadata| metadata.get("annotations"));
+        self.is_pod() && annotations.and_then(|annotations| annotations.get(MIRROR)).is_some()
     }
 
     /// Whether the object was on its way out before this request. `deletionTimestamp` in the new object alone may have been

@@ -2,9 +2,10 @@
 //!
 //! containerd allows everything if the folder is absent or empty, passes over what comes after the first few files, and, for
 //! Kubernetes, pulls without asking at all once some unrelated setting makes it fall back. None of this shows. Invariant: what
-//! cannot be read is a problem, and never passed over. Deliberately absent: changing anything, and files that the configuration
-//! imports: they are named.
+//! cannot be read is a problem, and never passed over. Deliberately absent: changing anything, and patterns of imports beyond one `*`: they
+//! are a problem.
 
+use std::collections::{BTreeSet, VecDeque};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -23,6 +24,8 @@ const BIN_DIR: &str = "/opt/containerd/image-verifier/bin";
 const MAX_VERIFIERS: i64 = 10;
 /// The verifier's own time, and some to start.
 const MIN_TIMEOUT: Duration = Duration::from_secs(4);
+/// Files that one configuration imports, directly or through others.
+const MAX_FILES: usize = 100;
 /// The largest configuration, in bytes.
 const MAX_CONFIG: u64 = 1024 * 1024;
 
@@ -92,23 +95,102 @@ pub(crate) fn run(command: &Doctor) -> Result<(), Failure> {
 /// Looks at a configuration of containerd, and at what it names. Files must belong to `owner`.
 pub fn examine(config: &Path, owner: u32) -> Vec<Finding> {
     let mut found = Vec::new();
-    let table = match read(config) {
-        Ok(Some(table)) => table,
-        Ok(None) => {
-            found.push(Finding::Note(format!("{} is not there: containerd runs with its defaults", config.display())));
-            Table::from_iter([("version".to_owned(), Value::Integer(3))])
-        }
-        Err(why) => return vec![problem(format!("{}: {why}", config.display()))],
+    let tables = with_imports(config, &mut found);
+    let before = found.len();
+    for (path, table) in &tables {
+        settings(path, table, &mut found);
+    }
+    if found.len() == before {
+        found.push(good("nothing makes the pulls of Kubernetes fall back to the old way (containerd 2.1 and newer)"));
+    }
+    // Of files that say the same, containerd takes the last one.
+    let last = |name: &str| tables.iter().rev().find_map(|(_, table)| section(table, VERIFIERS)?.get(name));
+    let folder = match last("bin_dir") {
+        None => Some(BIN_DIR),
+        Some(folder) => folder.as_str(),
     };
-    settings(&table, &mut found);
-    let folder = PathBuf::from(text(&table, VERIFIERS, "bin_dir").unwrap_or(BIN_DIR));
-    let most =
-        section(&table, VERIFIERS).and_then(|s| s.get("max_verifiers")).map_or(Some(MAX_VERIFIERS), Value::as_integer);
-    match most {
-        Some(most) => verifiers(&folder, most, owner, &mut found),
-        None => found.push(problem("max_verifiers is no number")),
+    let most = last("max_verifiers").map_or(Some(MAX_VERIFIERS), Value::as_integer);
+    match (folder, most) {
+        (Some(folder), Some(most)) => verifiers(Path::new(folder), most, owner, &mut found),
+        _ => found.push(problem("bin_dir is no text, or max_verifiers is no number")),
     }
     found
+}
+
+/// The configuration, and all that it imports, in the order in which containerd reads them.
+fn with_imports(config: &Path, found: &mut Vec<Finding>) -> Vec<(PathBuf, Table)> {
+    let mut tables: Vec<(PathBuf, Table)> = Vec::new();
+    let mut waiting = VecDeque::from([config.to_owned()]);
+    let mut seen = BTreeSet::new();
+    while let Some(path) = waiting.pop_front() {
+        // Each file once, however it is reached; of one that is not there the reading tells.
+        if !seen.insert(std::fs::canonicalize(&path).unwrap_or_else(|_| path.clone())) {
+            continue;
+        }
+        if tables.len() >= MAX_FILES {
+            found.push(problem(format!("more than {MAX_FILES} files are imported: not all were looked at")));
+            break;
+        }
+        let table = match read(&path) {
+            Ok(Some(table)) => table,
+            Ok(None) if tables.is_empty() => {
+                found
+                    .push(Finding::Note(format!("{} is not there: containerd runs with its defaults", path.display())));
+                Table::from_iter([("version".to_owned(), Value::Integer(3))])
+            }
+            Ok(None) => {
+                found.push(problem(format!("{} is imported, and is not there", path.display())));
+                continue;
+            }
+            Err(why) => {
+                found.push(problem(format!("{}: {why}", path.display())));
+                continue;
+            }
+        };
+        for import in table.get("imports").and_then(Value::as_array).into_iter().flatten() {
+            match import.as_str().map(|import| matching(&path.parent().unwrap_or(Path::new("/")).join(import))) {
+                Some(Ok(files)) => waiting.extend(files),
+                _ => found
+                    .push(problem(format!("the import {import} cannot be followed: look for the same settings there"))),
+            }
+        }
+        tables.push((path, table));
+    }
+    tables
+}
+
+/// The files that a path means, which may have one `*` in its last part.
+fn matching(pattern: &Path) -> io::Result<Vec<PathBuf>> {
+    let invalid = || io::Error::from(io::ErrorKind::InvalidInput);
+    let (folder, name) = (pattern.parent().ok_or_else(invalid)?, pattern.file_name().ok_or_else(invalid)?);
+    let name = name.to_str().ok_or_else(invalid)?;
+    let is_pattern = |text: &str| text.contains(['*', '?', '[', '\\']);
+    if folder.to_str().is_none_or(is_pattern) {
+        return Err(invalid());
+    }
+    let Some((before, after)) = name.split_once('*') else {
+        return if is_pattern(name) { Err(invalid()) } else { Ok(vec![pattern.to_owned()]) };
+    };
+    if is_pattern(before) || is_pattern(after) {
+        return Err(invalid());
+    }
+    let entries = match std::fs::read_dir(folder) {
+        Ok(entries) => entries,
+        // Nothing matches.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(error),
+    };
+    let mut files = Vec::new();
+    for entry in entries {
+        let name = entry?.file_name();
+        let fits =
+            |name: &str| name.len() >= before.len() + after.len() && name.starts_with(before) && name.ends_with(after);
+        if name.to_str().is_some_and(fits) {
+            files.push(folder.join(name));
+        }
+    }
+    files.sort();
+    Ok(files)
 }
 
 /// Whether nothing is wrong.
@@ -135,24 +217,17 @@ fn section<'t>(table: &'t Table, plugin: &str) -> Option<&'t Table> {
     table.get("plugins")?.as_table()?.get(plugin)?.as_table()
 }
 
-fn text<'t>(table: &'t Table, plugin: &str, name: &str) -> Option<&'t str> {
-    section(table, plugin)?.get(name)?.as_str()
-}
-
-/// What stands in the file itself.
-fn settings(table: &Table, found: &mut Vec<Finding>) {
+/// What stands in one file.
+fn settings(path: &Path, table: &Table, found: &mut Vec<Finding>) {
+    let path = path.display();
     let version = table.get("version").and_then(Value::as_integer);
     if !matches!(version, Some(2 | 3)) {
-        found.push(problem("the configuration's version is neither 2 nor 3: such a containerd has no image verifiers"));
-    }
-    for import in table.get("imports").and_then(Value::as_array).into_iter().flatten() {
-        found.push(Finding::Note(format!(
-            "it imports {import}, which is not looked at here: look for the same settings there"
-        )));
+        found
+            .push(problem(format!("{path}: its version is neither 2 nor 3: such a containerd has no image verifiers")));
     }
     let disabled = table.get("disabled_plugins").and_then(Value::as_array).into_iter().flatten();
     for plugin in disabled.filter_map(Value::as_str).filter(|name| [VERIFIERS, TRANSFER].contains(name)) {
-        found.push(problem(format!("disabled_plugins holds {plugin}: no verifier is asked")));
+        found.push(problem(format!("{path}: disabled_plugins holds {plugin}: no verifier is asked")));
     }
     let timeout = section(table, VERIFIERS).and_then(|s| s.get("per_verifier_timeout"));
     if let Some(timeout) = timeout
@@ -160,21 +235,17 @@ fn settings(table: &Table, found: &mut Vec<Finding>) {
     {
         let wanted = MIN_TIMEOUT.as_secs();
         found.push(problem(format!(
-            "per_verifier_timeout = {timeout} is below {wanted}s: a slow answer has no reason then"
+            "{path}: per_verifier_timeout = {timeout} is below {wanted}s: a slow answer has no reason then"
         )));
     }
-    let before = found.len();
-    falls_back(table, found);
-    if found.len() == before {
-        found.push(good("nothing makes the pulls of Kubernetes fall back to the old way (containerd 2.1 and newer)"));
-    }
+    falls_back(&path, table, found);
 }
 
 /// The settings with which containerd pulls for Kubernetes without the transfer service, and so without verifiers.
-fn falls_back(table: &Table, found: &mut Vec<Finding>) {
+fn falls_back(path: &dyn std::fmt::Display, table: &Table, found: &mut Vec<Finding>) {
     let mut push = |name: &str| {
         found.push(problem(format!(
-            "{name}: with it containerd pulls for Kubernetes without asking any verifier; remove it"
+            "{path}: {name}: with it containerd pulls for Kubernetes without asking any verifier; remove it"
         )));
     };
     for (plugin, inner) in [(IMAGES, None), (CRI, None), (CRI, Some("containerd"))] {
@@ -438,7 +509,30 @@ mod tests {
         node.assert_problem(&format!("disabled_plugins = ['{TRANSFER}']\n\n"), "no verifier is asked");
         node.assert_problem("per_verifier_timeout = '500ms'", "below 4s");
         node.assert_problem("per_verifier_timeout = 'soon'", "below 4s");
-        let found = node.examine("imports = ['/etc/containerd/conf.d/*.toml']\n\n");
-        assert!(found.iter().any(|f| matches!(f, Finding::Note(text) if text.contains("conf.d"))), "{found:?}");
+    }
+
+    #[test]
+    fn what_is_imported_is_looked_at_too() {
+        let node = Node::new();
+        let folder = node.dir.path().join("conf.d");
+        let imports = "imports = ['conf.d/*.toml']\n\n";
+        assert!(is_good(&node.examine(imports)), "a pattern that nothing matches: {:?}", node.examine(imports));
+        std::fs::create_dir(&folder).unwrap();
+        std::fs::write(folder.join("note.txt"), "no configuration").unwrap();
+        assert!(is_good(&node.examine(imports)));
+        std::fs::write(folder.join("a.toml"), "version = 3\nimports = ['../last.toml', '../config.toml']\n").unwrap();
+        node.assert_problem(imports, "is imported, and is not there");
+        let last = node.dir.path().join("last.toml");
+        std::fs::write(&last, "version = 3\n[plugins.'io.containerd.cri.v1.images']\nuse_local_image_pull = true\n")
+            .unwrap();
+        node.assert_problem(imports, "last.toml: use_local_image_pull");
+        std::fs::write(&last, format!("version = 3\n[plugins.'{VERIFIERS}']\nbin_dir = '/nonexistent'\n")).unwrap();
+        node.assert_problem(imports, "without this folder");
+        std::fs::write(&last, "not TOML").unwrap();
+        node.assert_problem(imports, "last.toml");
+        for import in ["/etc/*/x.toml", "/etc/[a-z].toml", "/etc/a*b*.toml", "/etc/x?.toml"] {
+            node.assert_problem(&format!("imports = ['{import}']\n\n"), "cannot be followed");
+        }
+        node.assert_problem("imports = [7]\n\n", "cannot be followed");
     }
 }

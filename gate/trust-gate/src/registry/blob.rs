@@ -21,8 +21,13 @@ use super::client::Client;
 use super::permit::{Permits, of_upstream};
 use super::reply::{CONTENT_DIGEST, Refusal, empty, header_of};
 
-/// Chunks that wait for a client.
-const AHEAD: usize = 2;
+/// Pieces that wait for a client.
+const AHEAD: usize = 1;
+/// The longest piece, in bytes. What is read at one time from the upstream can be much longer; in pieces, a client that does not
+/// read keeps one such chunk in memory and not one for each place on the way.
+const PIECE: usize = 64 * 1024;
+/// What is longer than this is worth a connection of its own, in bytes.
+const LARGE: u64 = 1024 * 1024;
 /// The longest `Range` that is read, in bytes.
 const MAX_RANGE: usize = 64;
 
@@ -93,7 +98,12 @@ pub(crate) async fn answer(
         }
         return Ok(sized(span, size, digest));
     }
-    let blob = upstream.blob(name, digest, span).await.map_err(missing)?;
+    let expected = span.map_or(size, |span| span.last - span.first + 1);
+    let blob = match expected > LARGE {
+        true => upstream.large_blob(name, digest, span).await,
+        false => upstream.blob(name, digest, span).await,
+    };
+    let blob = blob.map_err(missing)?;
     // A registry may answer with the whole where a part was asked for.
     let span = blob.span();
     let length = span.map_or(size, |span| span.last - span.first + 1);
@@ -125,17 +135,21 @@ async fn pass(
     mut sender: Sender<Bytes, Cut>,
 ) -> Result<(), Cut> {
     let mut check = Check::new(length, expected);
-    let cut = loop {
+    let cut = 'all: loop {
         match blob.chunk().await {
-            Ok(Some(chunk)) => match check.take(chunk) {
-                Ok(Some(ready)) if !ready.is_empty() => {
-                    if sender.send_data(ready).await.is_err() {
-                        return Err(Cut::Gone);
+            Ok(Some(mut chunk)) => {
+                while !chunk.is_empty() {
+                    match check.take(chunk.split_to(chunk.len().min(PIECE))) {
+                        Ok(Some(ready)) if !ready.is_empty() => {
+                            if sender.send_data(ready).await.is_err() {
+                                return Err(Cut::Gone);
+                            }
+                        }
+                        Ok(_) => {}
+                        Err(cut) => break 'all cut,
                     }
                 }
-                Ok(_) => {}
-                Err(cut) => break cut,
-            },
+            }
             Ok(None) => match check.end() {
                 Ok(last) => {
                     return match last.is_empty() || sender.send_data(last).await.is_ok() {
