@@ -193,11 +193,7 @@ fn an_image_for_several_platforms_is_known_by_its_index(world: &World) {
         0,
         "sign",
     );
-    let until = Instant::now() + Duration::from_secs(30);
-    while !world.docker(&["pull", "--quiet", &pinned]).status.success() {
-        assert!(Instant::now() < until, "the gate does not follow");
-        std::thread::sleep(Duration::from_millis(200));
-    }
+    soon("the gate follows", || world.docker(&["pull", "--quiet", &pinned]).status.success());
     world.allowed(&["tag", &pinned, "several:latest"]);
     let container = world.allowed(&["create", "several", "true"]);
     world.allowed(&["rm", &container]);
@@ -313,11 +309,7 @@ fn what_is_revoked_does_not_start_any_more(world: &World) {
     let (name, mut revoke) = (format!("{}/app", world.scene.collection), world.scene.alice.trust());
     revoke.args(["revoke", &world.pinned(), "--reason", "a test", "--confirm", &name]);
     assert_exit(&run(&mut revoke).unwrap(), 0, "revoke");
-    let until = Instant::now() + Duration::from_secs(30);
-    while !start().contains("authorization denied") {
-        assert!(Instant::now() < until, "{}", start());
-        std::thread::sleep(Duration::from_millis(200));
-    }
+    soon("the gate follows", || start().contains("authorization denied"));
     assert!(start().contains("revoked"), "{}", start());
     world.denied(&["create", &world.pinned(), "true"], "revoked");
     world.denied(&["pull", &world.pinned()], "revoked");
@@ -363,6 +355,7 @@ fn the_shipped_files_for_an_engine_are_read() {
     assert_eq!(daemon["authorization-plugins"], json!([name]));
     let unit = std::fs::read_to_string(folder.join("trust-gate-docker.service")).unwrap();
     assert!(unit.contains("ExecStart=/usr/local/bin/trust-gate docker --config /etc/trust-gate/gate.toml\n"));
+    assert!(unit.contains("until test -S /run/docker/plugins/trustgate.sock;"));
     assert!(unit.contains("RuntimeDirectory=docker/plugins\n") && config.state == Path::new("/var/lib/trust-gate"));
 }
 
@@ -423,4 +416,26 @@ fn a_policy_decides_at_both_doors_of_a_machine_and_its_rule_is_named() {
     let answer = verify("payroll", &payroll);
     let text = String::from_utf8_lossy(&answer.body).into_owned();
     assert!(answer.status == 403 && text.contains("PII") && text.contains("com.example.data"), "{text}");
+
+    // The same socket, another configuration: first a bad one, which changes nothing, then one that only warns.
+    let file = docker.dir.join("gate.toml");
+    let text = std::fs::read_to_string(&file).unwrap();
+    std::fs::write(&file, text.replace("[docker]", "[docker]\nmodus = 'warn'")).unwrap();
+    docker.process.signal("HUP");
+    soon("the bad one is told", || std::fs::read_to_string(docker.dir.join("docker.log")).unwrap().contains("modus"));
+    assert_eq!(pull(&payroll)["Allow"], false);
+    std::fs::write(&file, text.replace("[docker]", "[docker]\nmode = 'warn'")).unwrap();
+    docker.process.signal("HUP");
+    soon("the good one is in force", || pull(&payroll)["Allow"] == true);
+    assert_eq!(verify("payroll", &payroll).status, 403, "the other door has not read it");
+}
+
+/// Asks until it is so.
+#[track_caller]
+fn soon(what: &str, is_so: impl Fn() -> bool) {
+    let until = Instant::now() + Duration::from_secs(30);
+    while !is_so() {
+        assert!(Instant::now() < until, "{what}");
+        std::thread::sleep(Duration::from_millis(100));
+    }
 }

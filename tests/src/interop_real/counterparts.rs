@@ -59,3 +59,22 @@ impl Counterparts {
         there.map(|(name, c)| format!("{name} {}", c.version)).collect::<Vec<_>>().join(", ")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_not_built_is_named_with_its_reason_and_never_passed_over() {
+        let dir = tempfile::tempdir().unwrap();
+        let list = dir.path().join("built");
+        fs::write(&list, "etcd v3 /cache/etcd\nhelm v3 - not built: no such module (log)\nbroken\n").unwrap();
+        let built = Counterparts::read(&list).unwrap();
+        assert_eq!(built.program("etcd"), Ok(PathBuf::from("/cache/etcd")));
+        assert_eq!(built.program("helm"), Err("helm: not built: no such module (log)".to_owned()));
+        assert_eq!(built.programs(["etcd"]), Ok([PathBuf::from("/cache/etcd")]));
+        let missing = built.programs(["etcd", "helm", "ctr"]).unwrap_err();
+        assert_eq!(missing, "helm: not built: no such module (log); ctr: it is not in the list of what was built");
+        assert_eq!(built.versions(), "etcd v3");
+    }
+}

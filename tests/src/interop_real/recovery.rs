@@ -185,3 +185,26 @@ pub fn blocks(text: &str) -> Vec<String> {
     }
     found
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_commands_of_a_page_are_its_blocks_of_shell_and_what_needs_a_node_is_left_out_by_name() {
+        let page =
+            "text\n```sh\nkubectl apply -f a\nkubectl -n x logs y\n```\n```toml\nmode = \"warn\"\n```\n```sh\nb\n```\n";
+        let blocks = blocks(page);
+        assert_eq!(blocks, ["kubectl apply -f a\nkubectl -n x logs y\n", "b\n"]);
+        assert_eq!(without_nodes(&Report::default(), &blocks[0]), "kubectl apply -f a");
+    }
+
+    #[test]
+    fn the_pages_that_are_run_have_commands() {
+        let docs = deploy().join("../docs/recovery.md");
+        for page in [docs, deploy().join("kubernetes/README.md"), deploy().join("gatekeeper/README.md")] {
+            let text = fs::read_to_string(&page).unwrap();
+            assert!(!blocks(&text).is_empty(), "{}", page.display());
+        }
+    }
+}

@@ -162,3 +162,36 @@ impl Said {
 pub fn equal(found: &str, wanted: &str) -> Outcome {
     if found == wanted { Ok(found.to_owned()) } else { Err(format!("found  {found}\nwanted {wanted}")) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn said(passed: bool, text: &str) -> Said {
+        Said { passed, out: text.to_owned(), err: String::new() }
+    }
+
+    #[test]
+    fn a_step_holds_only_if_the_command_ended_as_it_must_and_said_what_it_must() {
+        assert!(said(true, "created").done(&["created"]).is_ok());
+        assert!(said(true, "created").done(&["denied"]).is_err());
+        assert!(said(false, "created").done(&["created"]).is_err());
+        assert!(said(false, "denied").refused(&["denied"]).is_ok());
+        assert!(said(true, "denied").refused(&["denied"]).is_err(), "what passed was not refused");
+        assert!(said(false, "no such host").refused(&["denied"]).is_err(), "refused for another reason");
+        assert!(!Said::by(&mut Command::new("/nonexistent/program")).passed);
+    }
+
+    #[test]
+    fn a_run_ends_well_only_if_every_step_held_and_nothing_was_absent() {
+        let mut report = Report::default();
+        assert!(report.step("one", Ok(String::new())) && report.close());
+        report.absent("helm", "not built");
+        assert!(!report.close());
+        let mut report = Report::default();
+        assert!(!report.check("one", false) && !report.close());
+        let mut report = Report::default();
+        report.end_of_part(Err(io::Error::other("it broke off")));
+        assert!(!report.close());
+    }
+}

@@ -76,8 +76,11 @@ async fn verify(body: Body, rules: Arc<dyn Rules>, mode: Mode) -> Response {
     }
     match judged {
         Ok(why) => allow(&digest, &why),
-        Err(why) if mode == Mode::Enforce => deny(&why),
-        Err(why) => allow(&digest, &format!("would be denied: {why}")),
+        Err(why) => match mode {
+            Mode::Enforce => deny(&why),
+            Mode::Warn => allow(&digest, &format!("would be denied: {why}")),
+            Mode::Audit => allow(&digest, ""),
+        },
     }
 }
 
@@ -229,11 +232,11 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_door_that_only_warns_says_what_it_would_deny() {
-        for mode in [Mode::Warn, Mode::Audit] {
+    async fn a_door_that_only_warns_says_what_it_would_deny_and_one_that_audits_says_nothing() {
+        for (mode, reason) in [(Mode::Warn, "would be denied: "), (Mode::Audit, "\n")] {
             let (status, text) = ask(&signed(), mode, format!("{APP}:v3\n{}\n", digest("one"))).await;
             assert_eq!(status, 200);
-            assert!(text.starts_with(&format!("allow {}\nwould be denied: ", digest("one"))), "{text}");
+            assert!(text.starts_with(&format!("allow {}\n{reason}", digest("one"))), "{text}");
         }
     }
 }

@@ -84,8 +84,14 @@ impl Door {
         drop(bytes);
         let judged = self.judge.judge(&call).await;
         if let Err(Denied(why)) = &judged {
-            let uri: String = call.uri.chars().take(200).collect();
-            tracing::info!(method = sentence(&call.method), uri = sentence(&uri), user = call.whom(), "denied: {why}");
+            // Without the query: a build has its arguments there.
+            let path: String = call.uri.split('?').next().unwrap_or_default().chars().take(200).collect();
+            tracing::info!(
+                method = sentence(&call.method),
+                path = sentence(&path),
+                user = call.whom(),
+                "denied: {why}"
+            );
         }
         judged
     }
