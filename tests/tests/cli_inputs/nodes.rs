@@ -27,9 +27,13 @@ pub fn nodes(world: &mut World) {
     world.refused("no file of mirrors", &ops, &["doctor"], 0, &["healthy"]);
     let given = ops.home.join("given.conf");
     write(&given, &around);
-    let run = world.run_with(&ops, &["doctor"], |c| drop(c.env("CONTAINERS_REGISTRIES_CONF", &given)));
+    let run = world.run_with(&ops, &["doctor"], |c| {
+        c.env("CONTAINERS_REGISTRIES_CONF", &given);
+    });
     world.expect("a file of mirrors in a variable", &run, 60, &says);
-    let run = world.run_with(&ops, &["doctor"], |c| drop(c.env("CONTAINERS_REGISTRIES_CONF", "/nowhere/x")));
+    let run = world.run_with(&ops, &["doctor"], |c| {
+        c.env("CONTAINERS_REGISTRIES_CONF", "/nowhere/x");
+    });
     world.expect("a file in a variable that is not there", &run, 0, &["! containers", "unknown: ", "warnings: 1"]);
 
     // What is not understood is unknown: a warning where nobody asked for it, a problem where somebody did.

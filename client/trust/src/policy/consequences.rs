@@ -119,7 +119,8 @@ mod tests {
     #[test]
     fn a_rule_that_is_put_into_trial_is_named_and_one_that_begins_there_is_not() {
         for mode in ["warn", "audit"] {
-            let trial = |id: &str| RULES.replace(&format!("@id(\"{id}\")"), &format!("@id(\"{id}\") @mode(\"{mode}\")"));
+            let trial =
+                |id: &str| RULES.replace(&format!("@id(\"{id}\")"), &format!("@id(\"{id}\") @mode(\"{mode}\")"));
             let told = |does: &str| format!("which {does}, does not decide any more: it is in trial (@mode {mode})");
             assert_eq!(found(&trial("no"), VALUES), [format!("the rule no, {}", told("forbids"))]);
             assert_eq!(found(&trial("all"), VALUES), [format!("the rule all, {}", told("permits"))]);

@@ -64,9 +64,9 @@ pub enum Broken {
     )]
     Short {
         /// Where it ends.
-        found: Head,
+        found: String,
         /// What must be in it.
-        wanted: Head,
+        wanted: String,
     },
     /// It holds no line.
     #[error("there is no line in it")]
@@ -140,7 +140,7 @@ pub fn verify<R: BufRead>(files: impl IntoIterator<Item = (String, R)>, wanted: 
     let whole = check.whole.ok_or(Broken::Empty)?;
     // What stands before the first file cannot be missed here.
     match missing.into_iter().find(|head| head.seq >= whole.first) {
-        Some(wanted) => Err(Broken::Short { found: whole.head, wanted }),
+        Some(wanted) => Err(Broken::Short { found: whole.head.to_string(), wanted: wanted.to_string() }),
         None => Ok(whole),
     }
 }
