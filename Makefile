@@ -56,7 +56,7 @@ conformance: ## the public TUF conformance suite, ten times in a row: TUF_CONFOR
 interop: ## the gates against kube-apiserver, containerd, registries and helm, built from Go modules (docs/interop.md)
 	@echo "==> tools"
 	@tests/tools/fetch.sh
-	@echo "==> counterparts (built once; a quarter of an hour and 8 GB on the way)"
+	@echo "==> counterparts (built once: half an hour, and 8 GB on the way)"
 	@mkdir -p target/interop
 	@tests/tools/interop.sh >target/interop/built
 	@echo "==> build"

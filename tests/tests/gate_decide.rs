@@ -486,6 +486,7 @@ async fn what_a_start_would_fail_on_is_found_without_one() {
     };
     assert_eq!(check(&|_| ()), Ok(()));
     let (exit, text) = check(&|s| s.log = Some(dir.path().join("none/log"))).unwrap_err();
+    assert!(text.contains("of the audit log is not there") && text.contains("install -d"), "{text}");
     assert!(exit == 35 && text.contains("none/log"), "{text}");
     let (exit, text) = check(&|s| s.state = dir.path().join("file/state")).unwrap_err();
     assert!(exit == 35 && text.contains("file/state cannot be used"), "{text}");

@@ -1,13 +1,15 @@
-//! Large layers from a registry with TLS: its certificate is looked at as in every other connection.
+//! TLS on both sides of the registry gate: its own certificate, also while it changes, and that of a registry that gives large layers.
 
-use std::collections::BTreeSet;
+mod gate_registry_world;
+
 use std::fs;
 
 use axum::Router;
+use gate_registry_world::{World, comes};
 use trust_image::Digest;
 use trust_reader::registry::{Reason, Upstream, UpstreamOptions};
 use trust_reader::tls::TlsOptions;
-use trust_tests::stack::gate::certificate;
+use trust_tests::stack::gate::{GateOptions, certificate};
 
 #[tokio::test]
 async fn a_large_blob_comes_over_tls_from_the_registry_that_was_meant_alone() {
@@ -23,7 +25,7 @@ async fn a_large_blob_comes_over_tls_from_the_registry_that_was_meant_alone() {
     let tls = trust_listen::tls(&dir.path().join("tls.crt"), &dir.path().join("tls.key")).unwrap();
     let served = tokio::spawn(trust_listen::serve(listener, Some(tls), router, std::future::pending()));
     let upstream = |address: &str, ca: &std::path::Path| {
-        let tls = TlsOptions { ca_files: BTreeSet::from([ca.join("tls.crt")]).into_iter().collect() };
+        let tls = TlsOptions { ca_files: vec![ca.join("tls.crt")] };
         Upstream::new(UpstreamOptions { tls, ..UpstreamOptions::at(address) }).unwrap()
     };
     for host in ["127.0.0.1", "localhost"] {
@@ -41,4 +43,30 @@ async fn a_large_blob_comes_over_tls_from_the_registry_that_was_meant_alone() {
     let plain = upstream(&format!("http://127.0.0.1:{port}"), dir.path()).large_blob("a/b", &digest, None).await;
     assert!(plain.is_err(), "no plain HTTP to a port that speaks TLS");
     served.abort();
+}
+
+#[test]
+fn f13_half_a_new_certificate_leaves_the_old_pair_in_force_and_the_whole_one_is_taken() {
+    let world = World::start();
+    let registry = "certificate = \"tls.crt\"\nkey = \"tls.key\"\n".to_owned();
+    let gate = world.launch(&GateOptions { registry, ..world.options("tls") });
+    let (old, new) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    fs::copy(gate.dir.join("tls.crt"), old.path().join("tls.crt")).unwrap();
+    certificate(new.path()).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let digest = Digest::parse(&world.scene.image.digest).unwrap();
+    // A client of its own each time, that believes this certificate alone.
+    let pulls = |folder: &std::path::Path| {
+        let tls = TlsOptions { ca_files: vec![folder.join("tls.crt")] };
+        let options = UpstreamOptions { tls, ..UpstreamOptions::at(&format!("https://{}", gate.address)) };
+        runtime.block_on(async { Upstream::new(options).unwrap().manifest("demo/app", &digest).await.is_ok() })
+    };
+    assert!(pulls(old.path()) && !pulls(new.path()));
+    // The new chain without its key: the files are looked at each two seconds.
+    fs::copy(new.path().join("tls.crt"), gate.dir.join("tls.crt")).unwrap();
+    std::thread::sleep(std::time::Duration::from_secs(3));
+    assert!(pulls(old.path()) && !pulls(new.path()), "the old pair is in force");
+    fs::copy(new.path().join("tls.key"), gate.dir.join("tls.key")).unwrap();
+    assert!(comes(|| pulls(new.path())), "the whole pair is taken");
+    assert!(!pulls(old.path()));
 }

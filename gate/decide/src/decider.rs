@@ -38,7 +38,7 @@ use crate::transport::AnyTransport;
 use cache::{Basis, Caches, Decided, DecisionKey, Verification, VerificationKey};
 
 /// How many of what a decider has done.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Counters {
     /// Allows given.
     pub allowed: u64,
@@ -67,7 +67,9 @@ pub struct Decider {
     caches: Caches,
     allowed: AtomicU64,
     denied: AtomicU64,
-    counts: Counts,
+    counts: Arc<Counts>,
+    /// What was verified and evaluated by the decider before this one.
+    carried: Counters,
 }
 
 #[derive(Debug)]
@@ -178,7 +180,16 @@ fn tag_alone(question: &Question<'_>, allowed: &Allowed) -> Denied {
 impl Decider {
     /// Starts over HTTP: reads the stored states, then asks the servers.
     pub async fn start(settings: Settings, clock: Arc<dyn Clock>) -> Result<Arc<Self>, StartError> {
-        Self::start_on(settings, clock, connect).await
+        Self::started(settings, clock, connect, None).await
+    }
+
+    /// The same in the place of another one: what that one has counted is counted on.
+    pub async fn start_after(
+        before: &Self,
+        settings: Settings,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Arc<Self>, StartError> {
+        Self::started(settings, clock, connect, Some(before)).await
     }
 
     /// Whether a start with these settings would find files, folders and addresses that can be used. Asks no server and
@@ -199,6 +210,15 @@ impl Decider {
         settings: Settings,
         clock: Arc<dyn Clock>,
         connect: impl Fn(&Pinned) -> Result<AnyTransport, Problem>,
+    ) -> Result<Arc<Self>, StartError> {
+        Self::started(settings, clock, connect, None).await
+    }
+
+    async fn started(
+        settings: Settings,
+        clock: Arc<dyn Clock>,
+        connect: impl Fn(&Pinned) -> Result<AnyTransport, Problem>,
+        before: Option<&Self>,
     ) -> Result<Arc<Self>, StartError> {
         settings.check()?;
         let policy_name = match &settings.policy {
@@ -232,7 +252,8 @@ impl Decider {
             caches: Caches::default(),
             allowed: AtomicU64::new(0),
             denied: AtomicU64::new(0),
-            counts: Counts::default(),
+            counts: before.map(|before| Arc::clone(&before.counts)).unwrap_or_default(),
+            carried: before.map(Self::counters).unwrap_or_default(),
         });
         decider.load().await?;
         Ok(decider)
@@ -479,11 +500,12 @@ impl Decider {
     /// How many of what was done since the start.
     pub fn counters(&self) -> Counters {
         let (verifications, evaluations) = self.caches.counts();
+        let carried = self.carried;
         Counters {
-            allowed: self.allowed.load(Ordering::Relaxed),
-            denied: self.denied.load(Ordering::Relaxed),
-            verifications,
-            evaluations,
+            allowed: self.allowed.load(Ordering::Relaxed).saturating_add(carried.allowed),
+            denied: self.denied.load(Ordering::Relaxed).saturating_add(carried.denied),
+            verifications: verifications.saturating_add(carried.verifications),
+            evaluations: evaluations.saturating_add(carried.evaluations),
         }
     }
 
@@ -504,6 +526,7 @@ impl Decider {
                     name: collection.name().to_owned(),
                     refreshed: loaded.as_ref().map(|loaded| loaded.view.refreshed()),
                     expires: loaded.as_ref().map(|loaded| loaded.view.expires()),
+                    usable: matches!((&loaded, &now), (Some(loaded), Ok(now)) if self.usable_until(loaded, *now).is_some()),
                     problem: collection.problem().map(|problem| (*problem).clone()),
                 }
             })

@@ -31,6 +31,8 @@ pub struct CollectionHealth {
     pub refreshed: Option<UtcTime>,
     /// When its first top-level file expires.
     pub expires: Option<UtcTime>,
+    /// Whether its images can be decided on now: neither expired nor without a refresh for too long.
+    pub usable: bool,
     /// What the last refresh failed with.
     pub problem: Option<Problem>,
 }
@@ -62,6 +64,7 @@ impl Health {
                 "name": c.name,
                 "refreshed": time(&c.refreshed),
                 "expires": time(&c.expires),
+                "usable": c.usable,
                 "problem": problem(&c.problem),
             })
         };

@@ -73,13 +73,14 @@ pub(crate) fn run(command: Audit) -> Result<(), Failure> {
 fn told(whole: &Whole) -> String {
     let [allowed, denied, warned, audited] = whole.answers;
     let (from, to) = &whole.times;
+    let what = if whole.first > 1 { "this part of the log is whole" } else { "the log is whole" };
     let mut text = format!(
-        "the log is whole: {} lines, {from} to {to}\n  answers  {allowed} allowed, {denied} denied, {warned} warned, \
+        "{what}: {} lines, {from} to {to}\n  answers  {allowed} allowed, {denied} denied, {warned} warned, \
          {audited} in audit\n  head     {}\n",
         whole.lines, whole.head
     );
     if whole.first > 1 {
-        text.push_str(&format!("  begins   with line {}: what was written before is in earlier files\n", whole.first));
+        text.push_str(&format!("  begins   with line {}: what was written before is in files that were not given, or is gone\n", whole.first));
     }
     if whole.torn > 0 {
         text.push_str(&format!("  torn     {} incomplete lines, of answers that were not given\n", whole.torn));

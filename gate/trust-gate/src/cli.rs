@@ -167,10 +167,10 @@ pub enum LogFormat {
 /// Runs a command.
 pub async fn run(cli: Cli) -> Result<(), Failure> {
     match cli.command {
-        Command::Admission(serve) => serve::run::<KubernetesDoor>(serve).await,
-        Command::Registry(serve) => serve::run::<RegistryDoor>(serve).await,
-        Command::Docker(serve) => serve::run::<DockerDoor>(serve).await,
-        Command::Containerd(serve) => serve::run::<ContainerdDoor>(serve).await,
+        Command::Admission(serve) => serve::run::<KubernetesDoor>(serve, cli.log_format).await,
+        Command::Registry(serve) => serve::run::<RegistryDoor>(serve, cli.log_format).await,
+        Command::Docker(serve) => serve::run::<DockerDoor>(serve, cli.log_format).await,
+        Command::Containerd(serve) => serve::run::<ContainerdDoor>(serve, cli.log_format).await,
         Command::ContainerdDoctor(command) => doctor::run(&command),
         Command::Audit(command) => audit::run(command),
         Command::Certificates(command) => Ok(run_certificates(&command)?),

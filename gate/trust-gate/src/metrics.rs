@@ -120,7 +120,12 @@ impl Page {
     fn trust(&mut self, decider: &Decider) {
         let health = decider.health();
         let ready = u64::from(health.ready && health.problem.is_none());
-        self.one("trust_gate_ready", "gauge", "1: the door can decide.", ready);
+        self.one(
+            "trust_gate_ready",
+            "gauge",
+            "1: the door answers; whether what it rests on is fresh enough is told by collection.",
+            ready,
+        );
         let told = [
             ("refreshed", "When the last refresh that succeeded began."),
             ("expires", "When the first of the top-level files expires."),
@@ -134,6 +139,15 @@ impl Page {
                     self.line(&name, &[("collection", &collection.name)], time.unix());
                 }
             }
+        }
+        let name = "trust_gate_collection_usable";
+        self.head(
+            name,
+            "gauge",
+            "1: its images can be decided on; 0: expired, or too long without a refresh, and all are denied.",
+        );
+        for collection in &health.collections {
+            self.line(name, &[("collection", &collection.name)], u64::from(collection.usable));
         }
         let name = "trust_gate_collection_failing";
         self.head(name, "gauge", "1: the last refresh failed.");

@@ -24,7 +24,7 @@ use trust_listen::Certificate;
 use trust_tuf::UtcTime;
 use trust_tuf::trusted::RootStage;
 
-use crate::cli::{Failure, Serve};
+use crate::cli::{Failure, LogFormat, Serve};
 use crate::config::{Config, MetricsConfig};
 use crate::local::LocalSocket;
 use crate::metrics::{self, Reloads};
@@ -95,8 +95,16 @@ impl Drop for Generation {
 
 impl Generation {
     /// `ended` hears of a refresh that ends by itself: without it nothing would be followed any more.
-    async fn make<D: Door>(config: Config, ended: &mpsc::UnboundedSender<()>) -> Result<Self, Failure> {
-        let decider = Decider::start(start::settings(&config), Arc::new(SystemClock::new())).await?;
+    async fn make<D: Door>(
+        config: Config,
+        before: Option<&Decider>,
+        ended: &mpsc::UnboundedSender<()>,
+    ) -> Result<Self, Failure> {
+        let (settings, clock) = (start::settings(&config), Arc::new(SystemClock::new()));
+        let decider = match before {
+            Some(before) => Decider::start_after(before, settings, clock).await?,
+            None => Decider::start(settings, clock).await?,
+        };
         let made = D::make(&config, Arc::clone(&decider))?;
         let (of, ended) = (Arc::clone(&decider), ended.clone());
         let refresh = tokio::spawn(async move { of.run(std::future::pending::<()>()).await });
@@ -142,8 +150,13 @@ impl Found {
                 "{what} is another one: that takes a restart, and nothing is changed now"
             )))
         };
-        if self.place != *place {
-            return fixed("the address of the door, or the path of its certificate or key,");
+        match (&self.place, place) {
+            (Place::Tcp { listen, .. }, Place::Tcp { listen: before, .. }) if listen != before => {
+                return fixed("`listen` of the door");
+            }
+            (new, before) if new == before => {}
+            (Place::Tcp { .. }, Place::Tcp { .. }) => return fixed("the path of `certificate` or `key`"),
+            _ => return fixed("`socket` of the door"),
         }
         if self.config.state != before.state {
             return fixed("`state`");
@@ -156,7 +169,7 @@ impl Found {
 }
 
 /// Runs a door, or only looks whether it could run.
-pub(crate) async fn run<D: Door>(serve: Serve) -> Result<(), Failure> {
+pub(crate) async fn run<D: Door>(serve: Serve, log: LogFormat) -> Result<(), Failure> {
     let hangups = signal(SignalKind::hangup()).map_err(Failure::local)?;
     let found = Found::look::<D>(&serve.config)?;
     if serve.check_config {
@@ -172,9 +185,9 @@ pub(crate) async fn run<D: Door>(serve: Serve) -> Result<(), Failure> {
         None => None,
     };
     let (ended, mut has_ended) = mpsc::unbounded_channel();
-    let current = Generation::make::<D>(found.config, &ended).await?;
+    let current = Generation::make::<D>(found.config, None, &ended).await?;
     let current = Arc::new(ArcSwap::from_pointee(current));
-    bound.tell(serve.ready_file.as_deref())?;
+    bound.tell(log, serve.ready_file.as_deref())?;
     let (tell, told) = watch::channel(false);
     tokio::spawn(async move {
         stopped().await;
@@ -213,8 +226,9 @@ async fn reload<D: Door>(
     while hangups.recv().await.is_some() {
         let next = async {
             let found = Found::look::<D>(path)?;
-            found.follows(&current.load().config, place)?;
-            Generation::make::<D>(found.config, ended).await
+            let before = current.load_full();
+            found.follows(&before.config, place)?;
+            Generation::make::<D>(found.config, Some(&before.decider), ended).await
         };
         match next.await {
             Ok(generation) => {
@@ -257,7 +271,7 @@ impl Bound {
     }
 
     /// People and scripts wait for exactly this line; it is no log line. Who connects before it is served waits.
-    fn tell(&self, ready_file: Option<&Path>) -> Result<(), Failure> {
+    fn tell(&self, log: LogFormat, ready_file: Option<&Path>) -> Result<(), Failure> {
         let (shown, address) = match &self.socket {
             Socket::Tcp(listener) => {
                 let address = listener.local_addr().map_err(Failure::local)?;
@@ -268,7 +282,10 @@ impl Bound {
                 (format!("unix://{}", socket.path().display()), socket.path().display().to_string())
             }
         };
-        writeln!(io::stderr(), "listening on {shown}").map_err(Failure::local)?;
+        match log {
+            LogFormat::Text => writeln!(io::stderr(), "listening on {shown}").map_err(Failure::local)?,
+            LogFormat::Json => tracing::info!(address = shown, "listening"),
+        }
         ready_file.map_or(Ok(()), |path| write_whole(path, &address))
     }
 

@@ -5,6 +5,7 @@
 
 use std::fs;
 use std::io;
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -13,6 +14,7 @@ use serde_json::{Value, json};
 use super::cluster::Cluster;
 use super::counterparts::Counterparts;
 use super::hook::{Hook, deploy, soon};
+use super::recovery::{blocks, fenced};
 use super::report::{Outcome, Report, Said, equal};
 use crate::helm::yaml;
 
@@ -55,6 +57,7 @@ pub fn run(report: &mut Report, built: &Counterparts, cluster: &Cluster, hook: &
         let applied = || helm.dry_run(&values);
         report.step(&format!("helm template, and all of it valid at the API server, {name}"), soon(applied));
     }
+    helm.page(report, hook)?;
     helm.release(report)
 }
 
@@ -130,6 +133,35 @@ impl Helm<'_> {
             Some(warning) if said.passed => Err(warning.to_owned()),
             _ => said.done(&["server dry run"]),
         }
+    }
+
+    /// The install command of the chart's own page, with the values that it shows; what the manifests made makes room.
+    fn page(&self, report: &mut Report, hook: &Hook) -> io::Result<()> {
+        let here = self.cluster.dir.join("helm-page");
+        fs::create_dir_all(here.join("bin"))?;
+        symlink(deploy(), here.join("deploy"))?;
+        symlink(&self.program, here.join("bin/helm"))?;
+        symlink(&hook.certificates.folder, here.join("certificates"))?;
+        for root in ["pay.root.json", "policy.root.json"] {
+            fs::copy(hook.dir.join(root), here.join(root))?;
+        }
+        let readme = fs::read_to_string(self.chart.join("README.md"))?;
+        let shown = fenced(&readme, "```yaml").into_iter().next().unwrap_or_default();
+        fs::write(here.join("values.yaml"), shown.replace('…', &"0".repeat(64)))?;
+        let kinds = "statefulset,configmap,service,serviceaccount,poddisruptionbudget,networkpolicy";
+        let room = self.cluster.kubectl(&["-n", "trust-gate", "delete", kinds, "--all"]);
+        report.step("what the manifests made makes room", room.done(&["deleted"]).map(|_| String::new()));
+        let install = blocks(&readme).into_iter().find(|block| block.contains("helm upgrade --install"));
+        let commands = format!("PATH=$PWD/bin:$PATH\n{}", install.unwrap_or_else(|| "false".to_owned()));
+        let said = self.cluster.shell(&here, &commands);
+        report.step("the install command of the chart's page", said.done(&["STATUS: deployed"]));
+        let path = "jsonpath={.data.pay\\.root\\.json}";
+        let stored = self.cluster.kubectl(&["-n", "trust-gate", "get", "configmap/trust-gate-roots", "-o", path]).out;
+        let root = fs::read_to_string(hook.dir.join("pay.root.json"))?;
+        report.check("→ the stored root is the file, to the byte", !root.is_empty() && stored == root);
+        let said = Said::by(&mut self.command(&["uninstall", "trust-gate", "-n", "trust-gate"]));
+        report.step("helm uninstall", said.done(&["uninstalled"]));
+        Ok(())
     }
 
     fn release(&self, report: &mut Report) -> io::Result<()> {

@@ -22,11 +22,14 @@ mod world;
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use cluster::Cluster;
 use counterparts::Counterparts;
-use report::Report;
+use report::{Report, Said};
 use world::World;
+
+use crate::stack::built;
 
 /// Runs every part below `dir`; whether everything was there and held.
 pub fn run(dir: &Path, list: &Path) -> io::Result<bool> {
@@ -39,6 +42,7 @@ pub fn run(dir: &Path, list: &Path) -> io::Result<bool> {
     kubernetes(&mut report, dir, &built, &world);
     registries::run(&mut report, dir, &built, &world);
     engine::run(&mut report, dir, &built, &world);
+    audit_logs(&mut report, &world);
     let well = report.close();
     if !well {
         // The stack takes its folder with it: what the gates said stays.
@@ -75,4 +79,16 @@ fn in_cluster(
     report.end_of_part(outcome);
     charts::run(report, built, &cluster, &hook)?;
     gatekeeper::run(report, built, &cluster, world, &mut hook)
+}
+
+/// What each gate decided is in a log that is whole, though some were killed in the middle of their work.
+fn audit_logs(report: &mut Report, world: &World) {
+    report.part("The audit logs of the gates, after all that");
+    let gates = std::fs::read_dir(world.stack.dir.join("gates")).into_iter().flatten().flatten();
+    for gate in gates.map(|entry| entry.path()).filter(|gate| gate.join("decisions.log").exists()) {
+        let mut verify = Command::new(built("trust-gate"));
+        verify.args(["audit", "verify", "--config"]).arg(gate.join("gate.toml"));
+        let name = gate.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        report.step(&format!("trust-gate audit verify, the gate {name}"), Said::by(&mut verify).done(&[]));
+    }
 }

@@ -170,14 +170,24 @@ pub fn without_nodes(report: &Report, block: &str) -> String {
 
 /// The blocks of commands of a page.
 pub fn blocks(text: &str) -> Vec<String> {
+    fenced(text, "```sh")
+}
+
+/// The blocks of a page that begin so; in lists they are indented.
+pub fn fenced(text: &str, begins: &str) -> Vec<String> {
     let mut found = Vec::new();
     let mut block: Option<String> = None;
+    let mut indent = "";
     for line in text.lines() {
-        match (&mut block, line) {
-            (None, "```sh") => block = Some(String::new()),
-            (Some(_), "```") => found.extend(block.take()),
-            (Some(block), line) => {
-                block.push_str(line);
+        let bare = line.trim_start();
+        match &mut block {
+            None if bare == begins => {
+                indent = line.strip_suffix(bare).unwrap_or("");
+                block = Some(String::new());
+            }
+            Some(_) if bare == "```" => found.extend(block.take()),
+            Some(block) => {
+                block.push_str(line.strip_prefix(indent).unwrap_or(line));
                 block.push('\n');
             }
             _ => {}
@@ -197,12 +207,18 @@ mod tests {
         let blocks = blocks(page);
         assert_eq!(blocks, ["kubectl apply -f a\nkubectl -n x logs y\n", "b\n"]);
         assert_eq!(without_nodes(&Report::default(), &blocks[0]), "kubectl apply -f a");
+        assert_eq!(fenced("1. a\n\n   ```yaml\n   b:\n     c: 1\n   ```\n", "```yaml"), ["b:\n  c: 1\n"]);
     }
 
     #[test]
     fn the_pages_that_are_run_have_commands() {
         let docs = deploy().join("../docs/recovery.md");
-        for page in [docs, deploy().join("kubernetes/README.md"), deploy().join("gatekeeper/README.md")] {
+        for page in [
+            docs,
+            deploy().join("kubernetes/README.md"),
+            deploy().join("gatekeeper/README.md"),
+            deploy().join("helm/trust-gate/README.md"),
+        ] {
             let text = fs::read_to_string(&page).unwrap();
             assert!(!blocks(&text).is_empty(), "{}", page.display());
         }

@@ -133,7 +133,13 @@ impl Log {
         let stored = stored(&head_file)?;
         let inner = Inner::on(open(path)?, Head::NOTHING, path)?;
         let inner = match inner.head {
-            Head::NOTHING => Inner { head: stored, ..inner },
+            Head::NOTHING => {
+                if inner.is_file && stored.seq > 0 {
+                    let (path, last) = (path.display(), stored.seq);
+                    tracing::warn!(%path, last, "the audit log begins anew: what was written up to that line is in files that were moved away, or lost");
+                }
+                Inner { head: stored, ..inner }
+            }
             found => {
                 reaches(path, found, stored)?;
                 inner
@@ -180,6 +186,8 @@ impl Log {
         let new = open(&self.path)?;
         let mut inner = self.inner();
         *inner = Inner::on(new, inner.head, &self.path)?;
+        let (path, last) = (self.path.display(), inner.head.seq);
+        tracing::warn!(%path, last, "the audit log was moved away, or removed: it begins anew after that line");
         Ok(())
     }
 

@@ -22,8 +22,22 @@ pub(super) fn look(path: &Path) -> Result<Option<File>, Problem> {
     }
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let writable = rustix::fs::access(folder, Access::WRITE_OK | Access::EXEC_OK);
-    writable.map_err(|errno| failed(path, std::io::Error::from(errno).kind()).fact("folder", folder.display()))?;
+    writable.map_err(|errno| closed(path, std::io::Error::from(errno).kind()))?;
     Ok(None)
+}
+
+/// Why there is no log to write to.
+fn closed(path: &Path, kind: ErrorKind) -> Problem {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new(".")).display();
+    let problem = failed(path, kind).cause("a gate writes each decision there, and nothing passes that is not in it");
+    match kind {
+        ErrorKind::NotFound => problem
+            .headline(format!("the folder {folder} of the audit log is not there"))
+            .remedy([format!("make it, for the user that the gate runs as: install -d -m 0700 -o USER {folder}")]),
+        kind => problem
+            .headline(format!("the audit log {} cannot be opened: {kind}", path.display()))
+            .remedy([format!("let the user that the gate runs as write in {folder}")]),
+    }
 }
 
 /// Opens a regular file or a character device.
@@ -42,7 +56,7 @@ fn opened(path: &Path, more: OFlags, mode: rustix::fs::Mode) -> Result<File, Pro
             .fact("path", path.display())
             .fact("found", format!("{found}; the log is a regular file or a character device"))
     };
-    let io = |errno: rustix::io::Errno| failed(path, std::io::Error::from(errno).kind());
+    let io = |errno: rustix::io::Errno| closed(path, std::io::Error::from(errno).kind());
     let is_fit = |kind| matches!(kind, FileType::RegularFile | FileType::CharacterDevice);
     let kind_of = |stat: &rustix::fs::Stat| FileType::from_raw_mode(stat.st_mode);
     let file = match rustix::fs::open(path, flags, mode) {

@@ -175,7 +175,12 @@ impl Config {
         let text = std::str::from_utf8(&bytes).map_err(|_| syntax("not UTF-8".to_owned()))?;
         let file: File = toml::from_str(text).map_err(|error| syntax(with_suggestion(&error)))?;
         let folder = path.parent().unwrap_or(Path::new(""));
-        file.complete(folder)
+        file.complete(folder).map_err(|error| match error {
+            ConfigError::Value { member, why } => {
+                ConfigError::Value { member: format!("{}: {member}", path.display()), why }
+            }
+            other => other,
+        })
     }
 
     /// The section of this door.

@@ -93,6 +93,22 @@ async fn g39_what_one_may_not_see_does_not_hide_it_from_another() {
 }
 
 #[tokio::test]
+async fn who_is_not_let_in_makes_the_gate_ask_little() {
+    let world = world().await;
+    for n in 0..60 {
+        let (image, ..) = world.image(APP, &format!("image {n}"));
+        world.fake.sign(APP, &format!("v{n}"), &image);
+    }
+    for unknown in ["blobs", "manifests"] {
+        let path = format!("/v2/{APP}/{unknown}/{}", Digest::of(b"unknown"));
+        let before = world.upstream.asked().len();
+        assert_eq!(as_(&world, "GET", &path, None).await.status, 401);
+        let asked = world.upstream.asked().len() - before;
+        assert!(asked <= 20, "{unknown}: {asked}");
+    }
+}
+
+#[tokio::test]
 async fn g26_a_login_of_a_client_goes_to_no_redirect_target() {
     let world = world().await;
     let (signed, _, layer) = world.image(APP, "signed");

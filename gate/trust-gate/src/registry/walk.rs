@@ -146,7 +146,11 @@ async fn walk(permits: &Permits, name: &str, signed: &Signed, target: Target, cl
             }
             // What the upstream does not have, or nobody may read, leads nowhere.
             Ok((_, Err(error))) if error.is_about_the_content() => {}
-            Ok((_, Err(error))) => trouble = trouble.or_else(|| Some(of_content(&error))),
+            // Who is not let in there once is not let in a second time.
+            Ok((_, Err(error))) => match client.refused() {
+                Some(refusal) => return Err(refusal),
+                None => trouble = trouble.or_else(|| Some(of_content(&error))),
+            },
             Err(_) => trouble = trouble.or_else(|| Some(not_yet())),
         }
     }
