@@ -387,7 +387,23 @@ fn a_step_decides_by_the_policy_that_the_pipeline_names() {
             );
         }
     }
-    given.remove("environment");
+    // A policy that would not be asked, and an environment that nothing is decided about.
+    let mut half = given.clone();
+    half.remove("environment");
+    for (name, ended) in checkout.both(&half) {
+        assert_eq!(ended.exit, 2, "{name}: {}", ended.log);
+        let needed = if name == "github" { "give environment" } else { "give VERIFY_ENVIRONMENT" };
+        assert!(ended.log.contains(needed), "{name}: {}", ended.log);
+        assert!(!ended.log.contains("images verified"), "{name}: {}", ended.log);
+    }
+    let mut half = given.clone();
+    half.insert("environment", "private.toml".to_owned());
+    half.remove("policy");
+    for (name, ended) in checkout.both(&half) {
+        assert_ne!(ended.exit, 0, "{name}: {}", ended.log);
+        assert!(!ended.log.contains("images verified"), "{name}: {}", ended.log);
+    }
+    given.insert("environment", "private.toml".to_owned());
     given.insert("policy", "registry.example.com/other".to_owned());
     for (name, ended) in checkout.both(&given) {
         assert_eq!(ended.exit, 10, "{name}: a policy that nobody pinned: {}", ended.log);

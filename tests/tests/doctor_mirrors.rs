@@ -42,7 +42,10 @@ fn doctor_names_each_way_around_a_gate_that_a_real_client_takes() {
         ),
         ("blocked", entry(&format!("blocked = true\n{here}{mirror}")), false),
     ] {
-        let path = dir.path().join("registries.conf");
+        // What is installed on this machine does not matter.
+        let node = dir.path().join("node");
+        let path = node.join("etc/containers/registries.conf");
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(&path, &conf).unwrap();
         let mut skopeo = std::process::Command::new(tool("skopeo").expect("skopeo: run tests/tools/fetch.sh"));
         skopeo.args(["--insecure-policy", "--registries-conf"]).arg(&path).args([
@@ -56,7 +59,7 @@ fn doctor_names_each_way_around_a_gate_that_a_real_client_takes() {
         assert_eq!(pulled.status.success(), around, "{what}: skopeo: {said}\n{conf}");
 
         let mut doctor = scene.reader.trust();
-        doctor.args(["doctor", "--gate", &gate]).env("CONTAINERS_REGISTRIES_CONF", &path);
+        doctor.args(["doctor", "--gate", &gate, "--node-root"]).arg(&node);
         let told = run(&mut doctor).unwrap();
         let said = String::from_utf8_lossy(&told.stdout).into_owned();
         assert_eq!(told.status.code(), Some(if around { 60 } else { 0 }), "{what}: {said}\n{conf}");

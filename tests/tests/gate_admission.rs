@@ -369,7 +369,11 @@ fn the_program_makes_certificates_that_openssl_believes_too_and_says_what_to_do_
 
 /// A gate as a process on this folder, and where it listens.
 fn started(dir: &Path) -> (Process, String) {
-    fs::write(dir.join("gate.toml"), configuration(dir)).unwrap();
+    started_with(dir, &configuration(dir))
+}
+
+fn started_with(dir: &Path, text: &str) -> (Process, String) {
+    fs::write(dir.join("gate.toml"), text).unwrap();
     let ready = dir.join("ready");
     let mut command = Command::new(built("trust-gate"));
     command.arg("admission").arg("--config").arg(dir.join("gate.toml")).arg("--ready-file").arg(&ready);
@@ -407,6 +411,38 @@ fn a_gate_whose_certificate_has_expired_says_so_reaches_nobody_and_takes_a_new_o
     assert!(ask().is_err(), "an expired certificate is believed");
     Folder::look(dir.path()).renew(100, SystemTime::now()).unwrap();
     until("the new one is not served", || ask().is_ok_and(|answer| answer.status == 200));
+}
+
+#[test]
+fn a_gate_that_only_looks_says_in_its_own_log_what_would_be_denied_and_in_which_mode() {
+    for mode in ["warn", "audit"] {
+        let dir = tempfile::tempdir().unwrap();
+        certificate(dir.path()).unwrap();
+        let text = configuration(dir.path())
+            .replace("[admission]\n", &format!("[admission]\nimage_review = true\nmode = '{mode}'\n"));
+        let (_gate, address) = started_with(dir.path(), &text);
+        let ask = |path: &str, body: &Value| {
+            let answer = post(&address, &dir.path().join("tls.crt"), path, body.to_string().as_bytes()).unwrap();
+            serde_json::from_slice::<Value>(&answer.body).unwrap()
+        };
+        let pod = object("", "Pod", &json!({"containers": [{"image": "registry.example.com/pay/api:1"}]}));
+        let answer = ask("/validate", &review("CREATE", &pod, &Value::Null));
+        assert_eq!(answer["response"]["allowed"], true, "{answer}");
+        let shown = json!({"apiVersion": "imagepolicy.k8s.io/v1alpha1", "kind": "ImageReview",
+            "spec": {"namespace": "plugin", "containers": [{"image": "registry.example.com/pay/api:1"}]}});
+        assert_eq!(ask("/imagereview", &shown)["status"]["allowed"], true);
+        let said = || fs::read_to_string(dir.path().join("gate.log")).unwrap();
+        until("the denials that were not given are not in the log", || {
+            said().matches("would be denied: ").count() == 2
+        });
+        let said = said();
+        let line = |words: &str| said.lines().find(|line| line.contains("would be denied: ") && line.contains(words));
+        for words in ["kind=\"Pod\"", "namespace=\"plugin\""] {
+            let line = line(words).unwrap_or_else(|| panic!("{words}: {said}"));
+            assert!(line.contains(&format!("mode=\"{mode}\"")) && line.contains("INFO"), "{line}");
+            assert!(line.contains("registry.example.com/pay/api:1"), "{line}");
+        }
+    }
 }
 
 #[test]
@@ -532,6 +568,11 @@ fn the_program_says_whether_its_configuration_is_good() {
         (good.replace("[admission]", "[registry]"), "missing field `upstream`"),
         (good.split_once("[admission]").unwrap().0.to_owned(), "no section [admission]"),
         (good.replace("cloud = 'private'\n", ""), "missing field"),
+        (
+            good.replace("[environment]\nname = 'dc'\n", "[namespaces]\nshop = 'dc'\n[environments.dc]\n")
+                + "[admission.gatekeeper]\nnamespace = 'shopp'\n",
+            "is not in [namespaces], did you mean `shop`?",
+        ),
     ] {
         let (code, said) = check(&text);
         assert_eq!(code, Some(3), "{said}");

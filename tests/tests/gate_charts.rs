@@ -257,6 +257,11 @@ fn check_gate(objects: &[Value], facts: &Facts<'_>) {
 
     // The configuration is one that the gate takes, and everything that it names is mounted.
     let (config, text) = configuration(objects);
+    if let Some(policy) = of_kind(objects, "NetworkPolicy").first() {
+        let opened = policy["spec"]["ingress"].as_array().unwrap().iter().skip(1).map(|entry| entry["ports"].clone());
+        let metrics = config.metrics.admission.map(|address| json!([{"protocol": "TCP", "port": address.port()}]));
+        assert!(opened.eq(metrics), "the metrics, where there are any, and nothing else");
+    }
     let admission = config.admission().unwrap();
     let mut ports = vec![json!({"name": "webhook", "containerPort": admission.listen.port()})];
     let metrics = config.metrics.admission;
@@ -311,6 +316,88 @@ fn the_manifests_ask_about_every_kind_have_no_rights_and_keep_their_state() {
     check(&objects, &Facts::plain());
     let (config, _) = configuration(&objects);
     assert_eq!(config.admission().unwrap().mode, Mode::Warn, "first they look");
+    let metrics = config.metrics.admission.expect("the manifests tell metrics");
+    let annotations = &one(&objects, "StatefulSet")["spec"]["template"]["metadata"]["annotations"];
+    assert_eq!(annotations["prometheus.io/port"], json!(metrics.port().to_string()));
+}
+
+/// What is below this heading of a page, up to the next one.
+fn section(page: &str, heading: &str) -> String {
+    let text = fs::read_to_string(root().join(page)).unwrap();
+    let (_, rest) = text.split_once(&format!("\n## {heading}\n")).unwrap_or_else(|| panic!("{page}: {heading}"));
+    rest.split("\n## ").next().unwrap().to_owned()
+}
+
+#[test]
+fn the_job_that_takes_the_log_out_meets_the_disk_the_node_the_user_and_the_file_of_a_gate() {
+    let page = section("deploy/kubernetes/README.md", "The log");
+    let example = page.split("```yaml\n").nth(1).unwrap().split("\n```").next().unwrap();
+    let job = yaml::documents(example).unwrap().remove(0);
+    let objects = manifests();
+    let gate = one(&objects, "StatefulSet");
+    let (gate_pod, pod) = (&gate["spec"]["template"]["spec"], &job["spec"]["jobTemplate"]["spec"]["template"]["spec"]);
+    assert_eq!(job["metadata"]["namespace"], gate["metadata"]["namespace"]);
+    assert_eq!(pod["securityContext"], gate_pod["securityContext"], "the files are of that user");
+    assert_eq!(pod["automountServiceAccountToken"], false);
+    let member = format!("{}-0", gate["metadata"]["name"].as_str().unwrap());
+    let claim = &gate["spec"]["volumeClaimTemplates"][0]["metadata"]["name"];
+    let [state, archive] = pod["volumes"].as_array().unwrap().as_slice() else { panic!("two volumes") };
+    assert_eq!(
+        state["persistentVolumeClaim"]["claimName"],
+        json!(format!("{}-{member}", claim.as_str().unwrap())),
+        "as a StatefulSet names the claims of its members"
+    );
+    let near = &pod["affinity"]["podAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"][0];
+    assert_eq!(near["labelSelector"]["matchLabels"]["statefulset.kubernetes.io/pod-name"], json!(member));
+    let container = &pod["containers"][0];
+    assert_eq!(container["securityContext"], gate_pod["containers"][0]["securityContext"]);
+
+    // Run on folders: nothing of the state is touched, and what was moved is taken out by the run after.
+    let (config, _) = configuration(&objects);
+    let mounts = container["volumeMounts"].as_array().unwrap();
+    let at = |volume: &Value| {
+        let found = mounts.iter().find(|mount| mount["name"] == volume["name"]);
+        found.unwrap()["mountPath"].as_str().unwrap().to_owned()
+    };
+    assert_eq!(config.log, Path::new(&at(state)).join("decisions.log"));
+    let dir = tempfile::tempdir().unwrap();
+    let (disk, kept) = (dir.path().join("disk"), dir.path().join("kept"));
+    for folder in [disk.join("state"), kept.clone()] {
+        fs::create_dir_all(folder).unwrap();
+    }
+    let script = container["args"][0].as_str().unwrap();
+    let script = script.replace(&at(state), disk.to_str().unwrap()).replace(&at(archive), kept.to_str().unwrap());
+    let run = || assert!(std::process::Command::new("sh").args(["-euc", &script]).status().unwrap().success());
+    let names = |folder: &Path| {
+        fs::read_dir(folder).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect::<Vec<_>>()
+    };
+    run();
+    assert_eq!(names(&disk), ["state"], "a gate that has decided nothing");
+    fs::write(disk.join("decisions.log"), "1\n").unwrap();
+    run();
+    assert!(!disk.join("decisions.log").exists() && names(&kept).is_empty(), "still written to for one refresh");
+    let moved = names(&disk).into_iter().find(|name| name.starts_with("decisions-")).unwrap();
+    fs::write(disk.join(&moved), "1\n2\n").unwrap();
+    run();
+    assert_eq!(names(&disk), ["state"]);
+    assert_eq!(fs::read_to_string(kept.join(format!("{member}-{moved}"))).unwrap(), "1\n2\n");
+}
+
+#[test]
+fn the_image_that_is_described_is_the_one_that_the_manifests_start() {
+    let text = fs::read_to_string(root().join("deploy/kubernetes/Dockerfile")).unwrap();
+    let instructions: Vec<&str> = text.lines().filter(|line| !line.starts_with('#') && !line.is_empty()).collect();
+    let objects = manifests();
+    let pod = &one(&objects, "StatefulSet")["spec"]["template"]["spec"];
+    let (user, group) = (&pod["securityContext"]["runAsUser"], &pod["securityContext"]["runAsGroup"]);
+    assert!(instructions.contains(&format!("USER {user}:{group}").as_str()), "{text}");
+    assert!(pod["containers"][0].get("command").is_none(), "the program is the entry point");
+    assert_eq!(instructions.first(), Some(&"ARG BASE"), "the base is whoever builds it names");
+    let program = instructions.iter().find_map(|line| line.strip_prefix("COPY trust-gate ")).unwrap();
+    assert_eq!(instructions.last(), Some(&format!("ENTRYPOINT [\"{program}\"]").as_str()));
+    let folder = Path::new(program).parent().unwrap().to_str().unwrap();
+    let path = instructions.iter().find_map(|line| line.strip_prefix("ENV PATH=")).unwrap();
+    assert!(path.split(':').any(|entry| entry == folder), "`kubectl exec POD -- trust-gate` finds it");
 }
 
 #[test]

@@ -90,10 +90,13 @@ async fn an_allow_ends_with_max_staleness_and_comes_back_with_the_next_refresh()
     scene.set_time(after(3_600));
     let answer = ask(&decider, API);
     assert_eq!(denied(&answer), Code::RefreshOverdue);
+    let health = decider.health();
+    assert!(health.ready && health.collections.iter().all(|c| !c.usable), "it answers, and says that nothing is usable");
     assert!(answer.line().contains(&now().to_string()) && answer.line().contains("last refresh"), "{}", answer.line());
     scene.mend();
     decider.refresh().await;
     assert_eq!(allowed(&ask(&decider, API)).until, after(7_200));
+    assert!(decider.health().collections.iter().all(|c| c.usable));
 }
 
 #[tokio::test]
@@ -415,7 +418,9 @@ async fn what_cannot_be_logged_does_not_pass() {
     let scene = Scene::new();
     let settings = Settings { log: Some("/dev/full".into()), ..scene.settings() };
     let decider = scene.start_with(settings).await.expect("it starts");
+    assert!(decider.consider(&question(API)).is_allowed(), "nothing was to be logged yet");
     assert_eq!(denied(&ask(&decider, API)), Code::LogFailed);
+    assert_eq!(denied(&decider.consider(&question(API))), Code::LogFailed, "nor what rests on a line that is not there");
     assert_eq!(decider.health().problem.expect("said").code, Code::LogFailed);
     assert_eq!(decider.counters().allowed, 0);
     let settings = Settings { log: Some(scene.folder.path().join("missing/log")), ..scene.settings() };

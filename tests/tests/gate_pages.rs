@@ -4,6 +4,7 @@
 //! Patches are applied to the manifests by the real kubectl, what it makes itself is made, and of everything else the words and flags
 //! are judged by it. `trust-gate` is the real one.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -59,7 +60,20 @@ create)
     *) exec {real} "$@" --dry-run=client -o yaml > /dev/null ;;
     esac ;;
 apply) cat > /dev/null; exec {real} "$@" --help > /dev/null ;;
-*) exec {real} "$@" --help > /dev/null ;;
+*)
+    # What runs in a container is behind `--`, and judged if it is the gate's.
+    behind() {{
+        while [ $# -gt 0 ] && [ "$1" != -- ]; do shift; done
+        if [ $# -gt 1 ] && [ "$2" = trust-gate ]; then shift; "$@" --help > /dev/null; fi
+    }}
+    behind "$@"
+    seen=
+    for word in "$@"; do
+        shift
+        if [ "$word" = -- ]; then seen=1; fi
+        if [ -z "$seen" ]; then set -- "$@" "$word"; fi
+    done
+    exec {real} "$@" --help > /dev/null ;;
 esac
 "#
         );
@@ -203,9 +217,44 @@ fn a_command_that_is_not_one_is_seen() {
         "trust-gate certificates renw --folder certificates",
         "kubectl patch validatingwebhookconfiguration trust-gate --type=json -p '[{\"op\":\"replace\",\"path\":\"/webhooks/7/x\",\"value\":1}]'",
         "trust verify --manifest -",
+        "kubectl -n trust-gate exec trust-gate-0 --contaner=x -- trust-gate audit verify --config x",
+        "kubectl -n trust-gate exec trust-gate-0 -- trust-gate audit verfy --config x",
+        "kubectl -n trust-gate debug trust-gate-0 --targt=trust-gate --image=x -- tail x",
         "if true",
     ] {
         assert!(desk.run(wrong).is_err(), "{wrong}");
+    }
+}
+
+/// What a page names between backquotes that begins like a metric.
+fn metrics_of(page: &str) -> BTreeSet<String> {
+    let text = fs::read_to_string(root().join(page)).unwrap();
+    let words = text.split(|c: char| !(c.is_ascii_lowercase() || c == '_'));
+    words.filter(|word| word.starts_with("trust_gate_")).map(str::to_owned).collect()
+}
+
+#[test]
+fn the_alarms_of_the_pages_are_on_metrics_that_a_gate_tells() {
+    let source = fs::read_to_string(root().join("gate/trust-gate/src/metrics.rs")).unwrap();
+    let source = ["refreshed", "expires"].map(|what| source.replace("{what}", what)).concat();
+    for page in ["docs/recovery.md", "deploy/kubernetes/README.md"] {
+        let named = metrics_of(page);
+        for needed in ["trust_gate_collection_usable", "trust_gate_collection_refreshed_timestamp_seconds"] {
+            assert!(named.contains(needed), "{page} says no alarm on {needed}");
+        }
+        for name in named {
+            assert!(source.contains(&format!("\"{name}\"")), "{page}: no gate tells {name}");
+        }
+    }
+}
+
+#[test]
+fn what_a_shell_would_take_for_a_pattern_is_quoted_on_the_pages() {
+    for page in ["docs/recovery.md", "deploy/kubernetes/README.md", "deploy/helm/trust-gate/README.md"] {
+        for line in blocks(page).iter().flat_map(|block| block.lines()) {
+            let outside: String = line.split('\'').step_by(2).collect();
+            assert!(!outside.contains('?'), "{page}: {line}");
+        }
     }
 }
 

@@ -13,7 +13,7 @@ use trust_tests::stack::engine::{self, Engine};
 use trust_tests::stack::gate::{Gate, GateOptions};
 use trust_tests::stack::images::{self, Image};
 use trust_tests::stack::scene::{ask, assert_exit};
-use trust_tests::stack::{run, tool};
+use trust_tests::stack::{Process, run, tool, tools_dir};
 
 /// `skopeo copy`, with a login from this file.
 fn copy(from: &str, to: &str, authfile: &Path) -> Output {
@@ -281,4 +281,72 @@ fn docker_logs_in_and_pushes_through_the_gate_with_its_own_login() {
     // It has another digest than the signed one, and so it stays where it is.
     let pull = docker(&["pull", &image("again")]);
     assert!(!pull.status.success() && said(&pull).contains("not signed"), "{}", said(&pull));
+}
+
+/// A throw-away containerd with nothing of Kubernetes or of a network in it.
+struct Containerd {
+    _process: Process,
+    socket: std::path::PathBuf,
+}
+
+impl Containerd {
+    fn start(dir: &Path) -> Self {
+        fs::create_dir_all(dir).unwrap();
+        let at = |name: &str| dir.join(name).display().to_string();
+        let config = format!(
+            "version = 2\nroot = {:?}\nstate = {:?}\ndisabled_plugins = [\"io.containerd.grpc.v1.cri\"]\n[grpc]\naddress = {:?}\n[ttrpc]\naddress = {:?}\n",
+            at("root"),
+            at("state"),
+            at("sock"),
+            at("ttrpc")
+        );
+        fs::write(dir.join("config.toml"), config).unwrap();
+        let mut command = Command::new(tools_dir().join("engine/bin/containerd"));
+        command.arg("--config").arg(dir.join("config.toml"));
+        let process = Process::start("containerd", &mut command, &dir.join("log")).unwrap();
+        let socket = dir.join("sock");
+        assert!(comes(|| std::os::unix::net::UnixStream::connect(&socket).is_ok()), "containerd did not start");
+        Self { _process: process, socket }
+    }
+
+    /// `ctr images pull`, with the hosts of this folder.
+    fn pull(&self, hosts: &Path, image: &str) -> Output {
+        let mut command = Command::new(tools_dir().join("engine/bin/ctr"));
+        command.arg("--address").arg(&self.socket).args(["images", "pull", "--snapshotter", "native", "--hosts-dir"]);
+        run(command.arg(hosts).arg(image)).unwrap()
+    }
+}
+
+#[test]
+fn g38_containerd_whose_server_is_the_gate_gets_what_is_signed_and_goes_around_where_the_registry_is_listed() {
+    if !engine::is_available("containerd_pulls_through_the_gate") {
+        return;
+    }
+    let world = World::start();
+    let unsigned = world.single("unsigned", &[]);
+    world.push(&unsigned, "app:unsigned");
+    let gate = world.launch(&world.options("containerd"));
+    let containerd = Containerd::start(&world.dir.path().join("containerd"));
+    let hosts = |name: &str, text: &str| {
+        let folder = world.dir.path().join(name).join("registry.example.test");
+        fs::create_dir_all(&folder).unwrap();
+        fs::write(folder.join("hosts.toml"), text).unwrap();
+        folder.parent().unwrap().to_owned()
+    };
+    let image = |tag: &str| format!("registry.example.test/demo/app:{tag}");
+    let host = format!("[host.\"http://{}\"]\ncapabilities = [\"pull\", \"resolve\"]\n", gate.address);
+    let alone = hosts("alone", &format!("server = \"http://{}\"\n\n{host}", gate.address));
+    let pull = containerd.pull(&alone, &image("v0"));
+    assert!(pull.status.success(), "{}", said(&pull));
+    let denied = containerd.pull(&alone, &image("unsigned"));
+    assert!(!denied.status.success(), "it is denied");
+    assert!(said(&denied).contains("403"), "{}", said(&denied));
+    // What docs/gates.md warns of: another server behind a host that says no.
+    let beside = format!("server = \"http://{}\"\n\n{host}", world.scene.stack.registry);
+    let around = containerd.pull(&hosts("beside", &beside), &image("unsigned"));
+    assert!(
+        around.status.success(),
+        "if containerd stays with a host now, docs/gates.md can say so: {}",
+        said(&around)
+    );
 }

@@ -262,7 +262,7 @@ impl Decider {
     /// Decides, and writes the decision to the log before it is given. Waits for nothing else.
     pub fn decide(&self, question: &Question<'_>) -> Answer {
         let begun = Instant::now();
-        let mut answer = self.consider(question);
+        let mut answer = self.considered(question, None);
         if let Some(used) = answer.decision().and_then(|decision| decision.exception.as_ref()) {
             tracing::warn!(image = answer.image, exception = used.id, until = used.expires, "allowed by an exception");
         }
@@ -285,9 +285,14 @@ impl Decider {
     }
 
     /// The same without the log, for a step on the way to an answer. What passes is asked for with [`Decider::decide`].
+    /// While the log cannot be written it denies: what rests on a line that is not there does not pass either.
     pub fn consider(&self, question: &Question<'_>) -> Answer {
+        self.considered(question, self.log_problem.load().as_deref())
+    }
+
+    fn considered(&self, question: &Question<'_>, problem: Option<&Problem>) -> Answer {
         let environment = self.environments.of(question.namespace);
-        let outcome = match self.judge(question, environment) {
+        let outcome = match problem.map_or_else(|| self.judge(question, environment), |problem| Err(problem.clone())) {
             Ok(Outcome::Allowed(allowed))
                 if question.digest_only
                     && !Reference::parse(question.image).is_ok_and(|image| image.digest().is_some()) =>

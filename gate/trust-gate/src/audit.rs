@@ -80,16 +80,16 @@ fn told(whole: &Whole) -> String {
         whole.lines, whole.head
     );
     if whole.first > 1 {
-        text.push_str(&format!("  begins   with line {}: what was written before is in files that were not given, or is gone\n", whole.first));
+        text.push_str(&format!(
+            "  begins   with line {}: what was written before is in files that were not given, or is gone\n",
+            whole.first
+        ));
     }
     if whole.torn > 0 {
-        text.push_str(&format!("  torn     {} incomplete lines, of answers that were not given\n", whole.torn));
+        text.push_str(&format!("  torn     {} incomplete lines, each told by the line after it\n", whole.torn));
     }
-    if whole.beside > 0 {
-        text.push_str(&format!(
-            "  beside   {} lines at the ends of files, written while the log was moved\n",
-            whole.beside
-        ));
+    if whole.unfinished > 0 {
+        text.push_str(&format!("  end      {} bytes of a line that is not whole\n", whole.unfinished));
     }
     text
 }

@@ -36,6 +36,9 @@ const LOOK: Duration = Duration::from_secs(2);
 /// How long the end of a process waits for the disk of its log.
 const SETTLE: Duration = Duration::from_secs(5);
 
+/// How long the reading of a configuration after SIGHUP may take, with the first questions to its servers.
+const READING: Duration = Duration::from_secs(60);
+
 /// A door: where it is, and what each configuration makes of it.
 pub(crate) trait Door: Send + Sync + 'static {
     /// Its name, in lock files and metrics.
@@ -201,10 +204,12 @@ pub(crate) async fn run<D: Door>(serve: Serve, log: LogFormat) -> Result<(), Fai
         let router = metrics::router(D::NAME, move || Arc::clone(&of.load().decider), expires, Arc::clone(&reloads));
         tokio::spawn(trust_listen::serve(listener, None, router, end))
     });
-    let reload = reload::<D>(hangups, &serve.config, &found.place, &current, &ended, &reloads);
+    let reload = reload::<D>(hangups, serve.config, found.place, Arc::clone(&current), ended, Arc::clone(&reloads));
+    // A task of its own: nothing that the reading of files waits for holds up the door.
+    let reload = tokio::spawn(reload);
     let served = tokio::select! {
         served = bound.serve(&current, told_to_stop(told)) => served,
-        () = reload => Err(Failure::Other("signals cannot be heard any more")),
+        _ = reload => Err(Failure::Other("signals cannot be heard any more")),
         // It never ends by itself.
         _ = has_ended.recv() => Err(Failure::Other("the background refresh has ended")),
     };
@@ -217,20 +222,27 @@ pub(crate) async fn run<D: Door>(serve: Serve, log: LogFormat) -> Result<(), Fai
 /// Reads the configuration again at each SIGHUP.
 async fn reload<D: Door>(
     mut hangups: Signal,
-    path: &Path,
-    place: &Place,
-    current: &ArcSwap<Generation>,
-    ended: &mpsc::UnboundedSender<()>,
-    reloads: &Reloads,
+    path: PathBuf,
+    place: Place,
+    current: Arc<ArcSwap<Generation>>,
+    ended: mpsc::UnboundedSender<()>,
+    reloads: Arc<Reloads>,
 ) {
     while hangups.recv().await.is_some() {
-        let next = async {
-            let found = Found::look::<D>(path)?;
-            let before = current.load_full();
-            found.follows(&before.config, place)?;
-            Generation::make::<D>(found.config, Some(&before.decider), ended).await
+        let (from, at, before, ended) = (path.clone(), place.clone(), current.load_full(), ended.clone());
+        let runtime = tokio::runtime::Handle::current();
+        // Files may hang (a mount, a FIFO that a certificate's path names): on a thread that may wait, and not for ever.
+        let next = tokio::task::spawn_blocking(move || {
+            let found = Found::look::<D>(&from)?;
+            found.follows(&before.config, &at)?;
+            runtime.block_on(Generation::make::<D>(found.config, Some(&before.decider), &ended))
+        });
+        let next = match tokio::time::timeout(READING, next).await {
+            Ok(Ok(next)) => next,
+            Ok(Err(_)) => Err(Failure::Other("the reading broke off")),
+            Err(_) => Err(Failure::Other("a file that it names does not answer")),
         };
-        match next.await {
+        match next {
             Ok(generation) => {
                 current.store(Arc::new(generation));
                 reloads.count(true);

@@ -57,6 +57,20 @@ pub fn nodes(world: &mut World) {
     fs::create_dir_all(node.join("etc/containers")).unwrap();
     fifo(&node.join(conf));
     world.refused("a pipe", &ops, &["doctor", "--node-root", "bad-node"], 60, &["unknown: ", "is no file"]);
+    fs::remove_dir_all(&node).unwrap();
+
+    // Where the gate is known, what is not configured pulls past it, and a folder without any tool is no node.
+    let arguments = ["doctor", "--node-root", "bad-node", "--gate", "gate.example.com"];
+    fs::create_dir(&node).unwrap();
+    world.refused("an empty disk", &ops, &arguments, 60, &["✗ node", "no container tool is seen", "--node-root DIR"]);
+    for (tool, program) in [("containers", "podman"), ("containerd", "containerd"), ("docker", "dockerd")] {
+        write(&node.join("usr/bin").join(program), "");
+        let says = [&format!("✗ {tool}")[..], "nothing is configured", "past the gate gate.example.com", "is there)"];
+        world.refused(&format!("{tool} without settings"), &ops, &arguments, 60, &says);
+        fs::remove_dir_all(node.join("usr")).unwrap();
+    }
+    write(&node.join("etc/docker/daemon.json"), r#"{"authorization-plugins": ["trustgate"]}"#);
+    world.refused("the plugin", &ops, &arguments, 0, &["by the authorization plugin trustgate", "healthy"]);
     world.refused("no such disk", &ops, &["doctor", "--node-root", "nowhere"], 35, &["nowhere"]);
     let arguments = ["doctor", "--offline", "--unreachable", &registry];
     world.refused("offline nothing is tried", &ops, &arguments, 0, &["! reach", "not tried: offline"]);

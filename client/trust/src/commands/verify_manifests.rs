@@ -1,13 +1,14 @@
 //! `trust verify --manifests`: every image in Kubernetes manifests and compose files, verified once, told by file and line;
 //! `--pin` writes the verified digests behind the tags.
 //!
-//! Invariants: no image found is no success; one image, file or document that is refused, and nothing at all is written.
+//! Invariants: no image found is no success; one image, file or document that is refused, and nothing at all is written. What
+//! the status of a Pod says to run is judged beside what its spec says: it must be signed, and be what the tag is signed for.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use serde_json::Value;
-use trust_image::Reference;
+use trust_image::{Digest, Reference};
 use trust_policy::Decision;
 use trust_reader::catalogue::Code;
 use trust_reader::verdict::{Problem, Verdict};
@@ -18,7 +19,7 @@ use crate::cli::images::Verify;
 use crate::manifests::files::{self, Input};
 use crate::manifests::pin::{self, Pins};
 use crate::manifests::yaml::At;
-use crate::manifests::{self, MAX_IMAGES, MAX_KEPT, Scan, compose, helm};
+use crate::manifests::{self, Asked, MAX_IMAGES, MAX_KEPT, Scan, compose, helm};
 use crate::output::{ManifestPlace, ManifestsReport};
 use crate::printer::Answer;
 use crate::style::{self, Style};
@@ -96,9 +97,9 @@ fn nothing_found(from: &Path, files: usize) -> Problem {
         .remedy(["name the folder or file with the manifests (.yaml, .yml, .json)"])
 }
 
-/// The verdicts by what was written.
+/// The verdicts by what was written, and by what runs for it.
 struct Looks {
-    verdicts: BTreeMap<String, Judged>,
+    verdicts: BTreeMap<Asked, Judged>,
     unsigned: bool,
     decided_by: Option<String>,
     /// Images that only an exception lets pass.
@@ -119,15 +120,16 @@ struct Judged {
 
 /// Verifies each distinct image once.
 fn looks(app: &App, args: &Verify, scanned: &[(Input, Scan)]) -> Result<Looks, Problem> {
-    let texts: std::collections::BTreeSet<&str> =
-        scanned.iter().flat_map(|(_, scan)| &scan.images).map(|found| found.image.as_str()).collect();
-    let parsed: BTreeMap<&str, Result<Reference, String>> =
-        texts.into_iter().map(|text| (text, Reference::parse(text).map_err(|e| e.to_string()))).collect();
+    let asked: BTreeSet<Asked> =
+        scanned.iter().flat_map(|(_, scan)| &scan.images).map(manifests::Found::asked).collect();
+    let parsed: BTreeMap<&Asked, Result<Reference, String>> =
+        asked.iter().map(|asked| (asked, Reference::parse(&asked.0).map_err(|e| e.to_string()))).collect();
     let mut examiner = Examiner::open(app, args, parsed.values().filter_map(|image| image.as_ref().ok()))?;
     // `nginx` and `docker.io/library/nginx:latest` are one image: asked once.
     let mut by_image: BTreeMap<String, Look> = BTreeMap::new();
     let mut verdicts = BTreeMap::new();
-    for (text, image) in parsed {
+    for (asked, image) in &parsed {
+        let (text, written) = asked;
         let judged = match image {
             Err(why) => {
                 let problem = Problem::new(Code::BadReference).headline(why).fact("given", format!("`{text}`"));
@@ -135,11 +137,20 @@ fn looks(app: &App, args: &Verify, scanned: &[(Input, Scan)]) -> Result<Looks, P
                 Judged { json: problem.json(), problem: Some(problem), digest: String::new(), addition: None }
             }
             Ok(image) => {
-                let look = by_image.entry(image.to_string()).or_insert_with(|| examiner.look(&image));
-                judged(&image, look)
+                let judged = judged(image, by_image.entry(image.to_string()).or_insert_with(|| examiner.look(image)));
+                match written {
+                    None => judged,
+                    Some(written) => {
+                        let tag = Reference::parse(written).ok();
+                        let look = |tag: Reference| {
+                            signed(by_image.entry(tag.to_string()).or_insert_with(|| examiner.look(&tag)))
+                        };
+                        running(judged, written, image, tag.and_then(look))
+                    }
+                }
             }
         };
-        verdicts.insert(text.to_owned(), judged);
+        verdicts.insert((*asked).clone(), judged);
     }
     let lifted = by_image.into_iter().filter_map(|(image, look)| Some((image, look.decision?)));
     Ok(Looks {
@@ -163,11 +174,44 @@ fn judged(image: &Reference, look: &Look) -> Judged {
     Judged { json: look.json(), problem, digest, addition }
 }
 
+fn signed(look: &Look) -> Option<Digest> {
+    match &look.verdict {
+        Verdict::Verified(verified) => Some(verified.digest),
+        Verdict::Refused(_) => None,
+    }
+}
+
+/// What is said of an image that runs, beside what is said of it as it is written. `signed` is what its tag is signed for.
+fn running(judged: Judged, written: &str, image: &Reference, signed: Option<Digest>) -> Judged {
+    let problem = match (judged.problem.clone(), image.digest(), signed) {
+        (Some(mut problem), ..) => {
+            let headline = format!("what runs as {written}: {}", problem.headline);
+            problem.remedy.push("look at what this Pod did, and start it anew from what is signed".to_owned());
+            problem.headline(headline).fact("written", written)
+        }
+        (None, Some(runs), Some(signed)) if *runs != signed => Problem::new(Code::TagIsOther)
+            .headline(format!("what runs as {written} is another image than its tag is signed for"))
+            .fact("image", image)
+            .fact("written", written)
+            .fact("runs", runs)
+            .fact("signed", signed)
+            .digests(signed, runs)
+            .cause("it is signed, but not for this tag now: it was started before the tag was signed anew, or got another image")
+            .remedy([
+                "start it anew, so that its tag is pulled again: kubectl rollout restart",
+                "if this image is meant: write its digest into the spec",
+            ]),
+        // What is wrong with the tag is said of the tag.
+        (None, ..) => return Judged { problem: None, addition: None, ..judged },
+    };
+    Judged { json: problem.json(), problem: Some(problem), digest: String::new(), addition: None }
+}
+
 fn places(scanned: &[(Input, Scan)], looks: &Looks) -> Vec<ManifestPlace> {
     let mut places: Vec<ManifestPlace> = Vec::new();
     for (input, scan) in scanned {
         for found in &scan.images {
-            let judged = looks.verdicts.get(&found.image);
+            let judged = looks.verdicts.get(&found.asked());
             let problem = judged.map(|judged| judged.problem.as_ref());
             // An image that nobody looked at is no verified one.
             let exit = problem.map_or(Code::Internal.exit(), |problem| problem.map_or(0, Problem::exit));
@@ -180,6 +224,7 @@ fn places(scanned: &[(Input, Scan)], looks: &Looks) -> Vec<ManifestPlace> {
                 object: found.object.clone(),
                 path: found.path.to_string(),
                 image: found.image.clone(),
+                written: found.written.clone(),
                 ok: exit == 0,
                 exit,
                 pinned: addition.map(|addition| format!("{}{addition}", found.image)),
@@ -194,8 +239,8 @@ fn places(scanned: &[(Input, Scan)], looks: &Looks) -> Vec<ManifestPlace> {
 fn pin_all(checked: &mut Checked, scanned: &[(Input, Scan)]) -> Result<(), Problem> {
     let mut changed = Vec::new();
     for (input, scan) in scanned {
-        let addition = |image: &str| checked.looks.get(image).and_then(|judged| judged.addition.clone());
-        let pins: Pins = scan.images.iter().filter_map(|found| Some((found.node, addition(&found.image)?))).collect();
+        let addition = |asked: &Asked| checked.looks.get(asked).and_then(|judged| judged.addition.clone());
+        let pins: Pins = scan.images.iter().filter_map(|found| Some((found.node, addition(&found.asked())?))).collect();
         let text = match pins.is_empty() {
             true => input.text.clone(),
             false => pin::pinned(input, scan, &pins)?,
@@ -218,7 +263,7 @@ fn pin_all(checked: &mut Checked, scanned: &[(Input, Scan)]) -> Result<(), Probl
 
 struct Checked {
     places: Vec<ManifestPlace>,
-    looks: BTreeMap<String, Judged>,
+    looks: BTreeMap<Asked, Judged>,
     unreadable: Vec<Problem>,
     files: usize,
     documents: usize,
@@ -242,7 +287,7 @@ impl Checked {
     fn table(&self, style: Style) -> String {
         let mut rows = vec![["PLACE", "OBJECT", "WHERE", "IMAGE", "VERDICT"].map(str::to_owned).to_vec()];
         for place in &self.places {
-            let judged = self.looks.get(&place.image);
+            let judged = self.looks.get(&(place.image.clone(), place.written.clone()));
             let verdict = match judged.map(|judged| (&judged.problem, &judged.digest)) {
                 // Without a mark: the whole may be refused all the same.
                 Some((None, digest)) => format!("verified {digest}"),
@@ -290,8 +335,12 @@ impl Checked {
         let problems = self.unreadable.len();
         let unread = if problems == 0 { String::new() } else { format!("; not understood: {problems}") };
         let mark = if self.problems().is_empty() { style.good("checked") } else { style.bad("refused") };
+        let running = match self.places.iter().filter(|place| place.written.is_some()).count() {
+            0 => String::new(),
+            running => format!("; of what runs: {running}"),
+        };
         let place = self.decided_by.as_ref().map(|by| format!("; in {}", style::plain(by))).unwrap_or_default();
-        format!("{mark} {counts}{unread}{place}\n")
+        format!("{mark} {counts}{running}{unread}{place}\n")
     }
 
     fn written(&self, style: Style) -> String {

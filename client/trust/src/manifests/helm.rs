@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use trust_reader::verdict::Problem;
 
-use super::refused;
+use super::{Fault, NO_KIND, refused};
 
 /// What Helm alone knows in `{{ … }}`.
 const OBJECTS: &[&str] = &[".Values", ".Release", ".Chart", ".Capabilities", ".Template", ".Files"];
@@ -45,6 +45,29 @@ pub fn helmfile(shown: &str) -> Problem {
     refused(shown, "this file is for helmfile, and is no manifest")
         .cause("helmfile makes manifests from charts that it names")
         .remedy(["render it first: helmfile template | trust verify --manifests -"])
+}
+
+/// Whether this may be a file with values for a chart: by its name, or as an object that says no kind.
+pub fn may_be_values(file: &str, fault: &Fault) -> bool {
+    let name = Path::new(file).file_name().and_then(|name| name.to_str()).unwrap_or_default().to_ascii_lowercase();
+    let is_called_so = ["yaml", "yml"].iter().any(|ending| {
+        let name = name.strip_suffix(ending).and_then(|name| name.strip_suffix('.'));
+        name.is_some_and(|name| name.starts_with("values") || name.ends_with("values"))
+    });
+    match fault {
+        Fault::UnknownKind { object, .. } => is_called_so || object.starts_with(NO_KIND),
+        Fault::Compose { .. } => is_called_so,
+        _ => false,
+    }
+}
+
+/// What may be a file with values for a chart.
+pub fn values(problem: Problem) -> Problem {
+    problem.cause("it says no kind of Kubernetes whose images are known, as files with the values of a chart do not").remedy([
+        "a values file of a chart does not belong here: render the chart: helm template NAME CHART --values FILE | trust verify --manifests -",
+        "a manifest: check the spelling of apiVersion and kind",
+        "a kind of others: a gate in the cluster checks its Pods when they are made",
+    ])
 }
 
 /// A file that was not rendered.
@@ -106,6 +129,24 @@ mod tests {
         ] {
             assert_eq!(first_action(text), None, "{text}");
         }
+    }
+
+    #[test]
+    fn a_values_file_is_told_where_it_belongs() {
+        let told = |file: &str, text: &str| {
+            let fault = crate::manifests::scan(text).unwrap().faults.remove(0).1;
+            let at = crate::manifests::yaml::At { line: 1, column: 1 };
+            crate::manifests::not_known(file, at, &fault).remedy.join("\n")
+        };
+        let values = "image:\n  repository: r.io/a\n  tag: v1\nsidecar: {image: r.io/b}\n";
+        for file in ["a/values.yaml", "values-production.yml", "production.values.yaml", "production.yaml", "-"] {
+            let told = told(file, values);
+            assert!(told.contains("does not belong here: render the chart: helm template"), "{file}: {told}");
+            assert!(told.contains("apiVersion and kind"), "{file}: {told}");
+        }
+        let other = "apiVersion: x.io/v1\nkind: X\nspec: {image: a}\n";
+        assert!(!told("x.yaml", other).contains("helm template"));
+        assert!(told("values.yaml", other).contains("helm template"));
     }
 
     #[test]

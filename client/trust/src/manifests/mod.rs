@@ -10,6 +10,7 @@ pub mod compose;
 pub mod files;
 pub mod helm;
 pub mod pin;
+pub mod running;
 pub mod yaml;
 
 use serde_json::Value;
@@ -25,6 +26,9 @@ pub const MAX_IMAGES: usize = 10_000;
 /// Values in all files with images of one run, aliases written out.
 pub const MAX_KEPT: usize = 2_000_000;
 
+/// What an object is called that does not say what it is.
+const NO_KIND: &str = "an object without apiVersion and kind";
+
 /// One image in a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Found {
@@ -36,10 +40,22 @@ pub struct Found {
     pub object: String,
     /// The place in the document.
     pub path: Place,
-    /// The image, as it stands there.
+    /// The image, as it stands there; of what runs, the name of the spec with the digest that runs.
     pub image: String,
+    /// Of what runs: what the spec says. `None` for what is written.
+    pub written: Option<String>,
     /// The node of its text.
     pub node: NodeId,
+}
+
+/// What is judged once: an image, and what it runs for.
+pub type Asked = (String, Option<String>);
+
+impl Found {
+    /// What is judged here.
+    pub fn asked(&self) -> Asked {
+        (self.image.clone(), self.written.clone())
+    }
 }
 
 /// What a file holds.
@@ -104,6 +120,16 @@ pub enum Fault {
         /// What is wrong with it.
         why: compose::Why,
     },
+    /// What runs is not known.
+    #[error("{object}: {path} {why}")]
+    Running {
+        /// Kind and name.
+        object: String,
+        /// The place in its status.
+        path: Place,
+        /// What is wrong with it.
+        why: String,
+    },
     /// A container without image.
     #[error("{object} has no image at {path}")]
     NoImage {
@@ -118,7 +144,7 @@ impl Fault {
     /// The place in the document, where it is known as steps.
     fn place(&self) -> Option<&Place> {
         match self {
-            Self::Compose { path, .. } => Some(path),
+            Self::Compose { path, .. } | Self::Running { path, .. } => Some(path),
             _ => None,
         }
     }
@@ -162,7 +188,25 @@ pub fn scan(text: &str) -> Result<Scan, yaml::YamlError> {
                 continue;
             };
             let at = written.at;
-            scan.images.push(Found { at, document, object, path: place.path, image: place.image, node });
+            match running::of(value, &place) {
+                Ok(None) => {}
+                Ok(Some(running)) => {
+                    let found = scan.tree.find(*root, running.path.steps());
+                    let (path, image, written) = (running.path, running.image, Some(place.image.clone()));
+                    if let Some((node, at)) = found.and_then(|id| Some((id, scan.tree.node(id)?.at))) {
+                        let object = object.clone();
+                        scan.images.push(Found { at, document, object, path, image, written, node });
+                    } else {
+                        let why = "is not found where it is written".to_owned();
+                        scan.faults.push((begin, Fault::Running { object: object.clone(), path, why }));
+                    }
+                }
+                Err(fault) => {
+                    let at = fault.place().and_then(|path| written_at(&scan.tree, *root, path)).unwrap_or(begin);
+                    scan.faults.push((at, fault));
+                }
+            }
+            scan.images.push(Found { at, document, object, path: place.path, image: place.image, written: None, node });
         }
     }
     Ok(scan)
@@ -254,7 +298,7 @@ impl<'v> Owner<'v> {
 
     /// `Deployment api`
     fn name(&self) -> String {
-        let kind = self.kind().map_or("an object without apiVersion and kind", |(_, kind)| kind);
+        let kind = self.kind().map_or(NO_KIND, |(_, kind)| kind);
         let name = self.object.pointer("/metadata/name").and_then(Value::as_str);
         let text = name.map_or(kind.to_owned(), |name| format!("{kind} {name}"));
         trust_reader::verdict::printable(&text)
@@ -278,6 +322,9 @@ pub fn refused_at(file: &str, at: At, why: &impl std::fmt::Display) -> Problem {
 /// A document whose images are not known.
 pub fn not_known(file: &str, at: At, fault: &Fault) -> Problem {
     let problem = refused_at(file, at, fault);
+    if helm::may_be_values(file, fault) {
+        return helm::values(problem);
+    }
     match fault {
         Fault::UnknownKind { .. } => {
             problem.cause("only of the kinds of Kubernetes itself is it known where all their images stand").remedy([
@@ -286,6 +333,12 @@ pub fn not_known(file: &str, at: At, fault: &Fault) -> Problem {
             ])
         }
         Fault::Compose { why, .. } => compose::advised(problem, *why),
+        Fault::Running { .. } => problem
+            .cause("the status of a Pod says what runs, and here it does not say it as an image that can be verified")
+            .remedy([
+                "name the image by its digest in the spec, and start the Pod anew",
+                "look on the node at what runs (crictl images --digests), if it was loaded or built there",
+            ]),
         Fault::Workload(WorkloadError::Kustomization { .. }) => for_kustomize(problem),
         Fault::Workload(WorkloadError::NoList { .. } | WorkloadError::ListAndObject { .. }) => problem
             .cause("to kubectl every object with `items` is a list, and nothing else in it is applied")

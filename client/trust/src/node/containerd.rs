@@ -1,16 +1,20 @@
 //! containerd: `hosts.toml` of each host, and the mirrors of its configuration.
 //!
 //! Invariant: places are tried as containerd does: each `[host]` that may pull, then `server`, which is the registry itself
-//! where nothing is said; the first folder of `HOST_PORT_`, `HOST`, `_default` that is there counts.
+//! where nothing is said; the first folder of `HOST_PORT_`, `HOST`, `_default` that is there counts. Where the image verifier is
+//! asked about each pull, they do not matter.
 
+use std::collections::{BTreeSet, VecDeque};
 use std::path::{Path, PathBuf};
 
 use toml::{Table, Value};
 
 use super::rooted::Root;
-use super::{Finding, Question, Route, parsed, table, text, texts};
+use super::verifier::{self, Guard};
+use super::{Finding, Question, Route, State, host_key, parsed, table, text, texts};
 
-const TOOL: &str = "containerd";
+/// How its findings are called.
+pub const TOOL: &str = "containerd";
 const MAIN: &str = "/etc/containerd/config.toml";
 /// Where hosts are looked for if the configuration says nothing.
 const FOLDERS: [&str; 2] = ["/etc/containerd/certs.d", "/etc/docker/certs.d"];
@@ -27,6 +31,8 @@ struct Config {
     mirrors: Vec<(String, Vec<String>, String)>,
     /// The main file, if it is there.
     file: String,
+    /// The main file and what it imports, each once.
+    files: Vec<(String, Table)>,
 }
 
 /// What containerd does for each host.
@@ -42,20 +48,49 @@ pub fn look(question: &Question) -> Vec<Finding> {
             Err(why) => findings.push(Finding::unknown(TOOL, why)),
         }
     }
+    let mut hosts: Vec<&str> = question.names.iter().map(|name| name.host.as_str()).collect();
+    hosts.sort_unstable();
+    hosts.dedup();
     let config = match config(root) {
-        Ok(config) => config,
+        Ok(config) => {
+            match verifier::guard(root, &config.files) {
+                Ok(Guard::Absent) => {}
+                Ok(Guard::Asked(program)) => {
+                    findings.extend(hosts.iter().map(|host| asked(host, &program)));
+                    return findings;
+                }
+                Ok(Guard::Past(program, why)) => findings.push(Finding {
+                    tool: TOOL,
+                    state: State::Around,
+                    found: format!("the image verifier {program} is there, and is not asked about every pull: {why}"),
+                    fix: "change that; on the node, trust-gate containerd-doctor looks at more".to_owned(),
+                }),
+                Err(why) => findings.push(Finding::unknown(TOOL, why)),
+            }
+            config
+        }
         Err(why) => {
             findings.push(Finding::unknown(TOOL, why));
             Config::default()
         }
     };
-    let mut hosts: Vec<&str> = question.names.iter().map(|name| name.host.as_str()).collect();
-    hosts.sort_unstable();
-    hosts.dedup();
-    for host in hosts {
-        match route(root, &config, host) {
-            Ok(route) => findings.push(route.finding(TOOL, question.gate.as_deref(), |gate| {
-                let gate = if gate.contains("://") { gate.to_owned() } else { format!("https://{gate}") };
+    let routes: Vec<_> = hosts.iter().map(|host| (host, route(root, &config, host))).collect();
+    // The scheme by which this node reaches the gate, where it does.
+    let scheme = |gate: &str| {
+        let mut places = routes.iter().filter_map(|(_, route)| route.as_ref().ok()).flat_map(|route| &route.places);
+        places
+            .find_map(|place| place.split_once("://").filter(|_| host_key(place) == host_key(gate)))
+            .map(|(s, _)| s.to_owned())
+    };
+    let of_gate = question.gate.as_deref().and_then(scheme);
+    for (host, route) in routes {
+        match route {
+            Ok(route) => findings.push(route.finding(TOOL, question, |gate| {
+                let gate = match (&of_gate, gate.split_once("://")) {
+                    (Some(scheme), given) => format!("{scheme}://{}", given.map_or(gate, |(_, place)| place)),
+                    (None, Some(_)) => gate.to_owned(),
+                    (None, None) => format!("https://{gate}"),
+                };
                 format!("{}/{host}/hosts.toml: server = \"{gate}\", and no [host]", FOLDERS[0])
             })),
             Err(why) => findings.push(Finding::unknown(TOOL, why)),
@@ -64,27 +99,42 @@ pub fn look(question: &Question) -> Vec<Finding> {
     findings
 }
 
+fn asked(host: &str, program: &str) -> Finding {
+    let found = format!(
+        "{host}/…: each pull is decided by the image verifier {program} (containerd 2.1 and newer; trust-gate containerd-doctor looks at more)"
+    );
+    Finding { tool: TOOL, state: State::Fine, found, fix: String::new() }
+}
+
 fn config(root: &Root) -> Result<Config, String> {
     let mut config = Config::default();
-    let Some(text) = root.text(Path::new(MAIN))? else { return Ok(config) };
-    config.file = MAIN.to_owned();
-    let main = parsed(&text).map_err(|why| format!("{MAIN}: {why}"))?;
-    read(&mut config, &main, MAIN)?;
-    let patterns = texts(&main, "imports").map_err(|why| format!("{MAIN}: {why}"))?;
-    for pattern in patterns.unwrap_or_default() {
-        for path in imported(root, &pattern)? {
-            let file = path.display().to_string();
-            let Some(text) = root.text(&path)? else { continue };
-            let table = parsed(&text).map_err(|why| format!("{file}: {why}"))?;
-            read(&mut config, &table, &file)?;
+    let (mut waiting, mut seen) = (VecDeque::from([PathBuf::from(MAIN)]), BTreeSet::new());
+    while let Some(path) = waiting.pop_front() {
+        if !seen.insert(path.clone()) {
+            continue;
         }
+        if seen.len() > MAX_IMPORTS {
+            return Err(format!("{MAIN} imports more than {MAX_IMPORTS} files"));
+        }
+        let Some(text) = root.text(&path)? else { continue };
+        let file = path.display().to_string();
+        let told = |why: String| format!("{file}: {why}");
+        let table = parsed(&text).map_err(told)?;
+        read(&mut config, &table, &file)?;
+        for pattern in texts(&table, "imports").map_err(told)?.unwrap_or_default() {
+            waiting.extend(imported(root, &path, &pattern)?);
+        }
+        if path == Path::new(MAIN) {
+            config.file.clone_from(&file);
+        }
+        config.files.push((file, table));
     }
     Ok(config)
 }
 
 /// The files of a pattern: one file, or `FOLDER/*ENDING`.
-fn imported(root: &Root, pattern: &str) -> Result<Vec<PathBuf>, String> {
-    let path = Path::new("/etc/containerd").join(pattern);
+fn imported(root: &Root, by: &Path, pattern: &str) -> Result<Vec<PathBuf>, String> {
+    let path = by.parent().unwrap_or(Path::new("/")).join(pattern);
     let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
     let folder = path.parent().unwrap_or(Path::new("/"));
     let is_wild = |text: &str| text.contains(['*', '?', '[', '\\']);
@@ -93,15 +143,10 @@ fn imported(root: &Root, pattern: &str) -> Result<Vec<PathBuf>, String> {
     }
     let ending = name.strip_prefix('*').filter(|ending| !is_wild(ending));
     let (Some(ending), false) = (ending, is_wild(&folder.to_string_lossy())) else {
-        return Err(format!("{MAIN} imports {pattern}, which is not understood here"));
+        return Err(format!("{} imports {pattern}, which is not understood here", by.display()));
     };
     let names = root.names(folder)?.unwrap_or_default();
-    let files: Vec<PathBuf> =
-        names.iter().filter(|name| name.ends_with(ending)).map(|name| folder.join(name)).collect();
-    match files.len() > MAX_IMPORTS {
-        true => Err(format!("{MAIN} imports more than {MAX_IMPORTS} files")),
-        false => Ok(files),
-    }
+    Ok(names.iter().filter(|name| name.ends_with(ending)).map(|name| folder.join(name)).collect())
 }
 
 /// The registry settings of all plugins: which of them is in use depends on the version.

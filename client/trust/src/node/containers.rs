@@ -11,7 +11,8 @@ use toml::{Table, Value};
 
 use super::{Finding, Name, Question, Route, member, parsed, text};
 
-const TOOL: &str = "containers";
+/// How its findings are called.
+pub const TOOL: &str = "containers";
 const MAIN: &str = "/etc/containers/registries.conf";
 const DROP_INS: &str = "/etc/containers/registries.conf.d";
 const BELOW_HOME: &str = ".config/containers";
@@ -41,8 +42,7 @@ pub fn look(question: &Question) -> Vec<Finding> {
         match entries(question, home) {
             Err(why) => findings.push(Finding::unknown(TOOL, why)),
             Ok(entries) => {
-                findings
-                    .extend(question.names.iter().flat_map(|name| routes(&entries, name, question.gate.as_deref())));
+                findings.extend(question.names.iter().flat_map(|name| routes(&entries, name, question)));
             }
         }
     }
@@ -142,7 +142,7 @@ fn entry(one: &Table, file: &str) -> Result<(String, Entry), String> {
 }
 
 /// What happens to the images of a collection: one route for the whole, and one for each part with an entry of its own.
-fn routes(entries: &Entries, name: &Name, gate: Option<&str>) -> Vec<Finding> {
+fn routes(entries: &Entries, name: &Name, question: &Question) -> Vec<Finding> {
     let best = entries
         .by_prefix
         .iter()
@@ -151,18 +151,18 @@ fn routes(entries: &Entries, name: &Name, gate: Option<&str>) -> Vec<Finding> {
     let parts = entries.by_prefix.iter().filter(|(prefix, _)| **prefix != name.whole && is_below(prefix, &name.whole));
     let mut found = Vec::new();
     match best {
-        Some((prefix, entry)) => found.push(route(&name.whole, prefix, entry, gate)),
+        Some((prefix, entry)) => found.push(route(&name.whole, prefix, entry, question)),
         None => {
             let direct =
                 Route { name: name.whole.clone(), places: vec![name.host.clone()], file: entries.file.clone() };
-            found.push(direct.finding(TOOL, gate, |gate| advice(&name.host, gate)));
+            found.push(direct.finding(TOOL, question, |gate| advice(&name.host, gate)));
         }
     }
-    found.extend(parts.map(|(prefix, entry)| route(prefix, prefix, entry, gate)));
+    found.extend(parts.map(|(prefix, entry)| route(prefix, prefix, entry, question)));
     found
 }
 
-fn route(name: &str, prefix: &str, entry: &Entry, gate: Option<&str>) -> Finding {
+fn route(name: &str, prefix: &str, entry: &Entry, question: &Question) -> Finding {
     // What follows a wildcard stays as it is; else the location takes the prefix's place.
     let host = name.split('/').next().unwrap_or_default();
     let own = if entry.location.is_empty() { host } else { &entry.location };
@@ -171,10 +171,12 @@ fn route(name: &str, prefix: &str, entry: &Entry, gate: Option<&str>) -> Finding
         false => entry.mirrors.iter().cloned().chain([own.to_owned()]).collect(),
     };
     let route = Route { name: name.to_owned(), places, file: entry.file.clone() };
-    route.finding(TOOL, gate, |gate| advice(prefix, gate))
+    route.finding(TOOL, question, |gate| advice(prefix, gate))
 }
 
 fn advice(prefix: &str, gate: &str) -> String {
+    // A location has no scheme: `insecure` says whether it is reached without TLS.
+    let gate = gate.split_once("://").map_or(gate, |(_, place)| place);
     format!(
         "in registries.conf: [[registry]] with prefix = \"{prefix}\" and location = \"{gate}\", and no [[registry.mirror]]"
     )

@@ -1,13 +1,16 @@
 //! How the container tools of a machine pull the images of pinned collections, and whether they go around a gate.
 //!
 //! Invariant: a file that is there and is not understood is told as unknown, and never passed over; a client that tries
-//! another place after a gate said no is a finding, whichever of the two places the gate is. Deliberately absent: changing a
+//! another place after a gate said no is a finding, whichever of the two places the gate is. Where the gate is known, a tool
+//! that is there and has no settings is one, too. What asks a gate about every pull, wherever it goes, is none. Deliberately absent: changing a
 //! file, flags of running programs (nothing on a disk says them), and asking anybody.
 
 pub mod containerd;
 pub mod containers;
 pub mod engine;
+pub mod installed;
 pub mod rooted;
+pub mod verifier;
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -66,7 +69,7 @@ pub enum State {
 /// What was found.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Finding {
-    /// The tools: `containers`, `containerd` or `docker`.
+    /// The tools: `containers`, `containerd` or `docker`; `node` for all of them.
     pub tool: &'static str,
     /// How bad it is.
     pub state: State,
@@ -89,9 +92,28 @@ pub fn look(question: &Question) -> Vec<Finding> {
     if question.names.is_empty() {
         return Vec::new();
     }
-    let found = [containers::look(question), containerd::look(question), engine::look(question)];
+    let found = [containers::look(question), containerd::look(question), engine::look(question), nothing(question)];
     let mut seen = BTreeSet::new();
     found.into_iter().flatten().filter(|finding| seen.insert(finding.clone())).collect()
+}
+
+/// A node on which nothing is found is hardly one: nothing is known of it.
+fn nothing(question: &Question) -> Vec<Finding> {
+    let tools = [containers::TOOL, containerd::TOOL, engine::TOOL];
+    let is_there = |tool: &&str| !matches!(installed::sign(question, tool), Ok(None));
+    if question.gate.is_none() || question.registries_conf.is_some() || tools.iter().any(is_there) {
+        return Vec::new();
+    }
+    let programs = tools.map(installed::programs).join(", ");
+    vec![Finding {
+        tool: "node",
+        state: State::Unknown,
+        found: format!(
+            "no container tool is seen here, so that it is not known how images are pulled: none of {programs}, and no folder of theirs"
+        ),
+        fix: "--node-root DIR: the folder that is the node's /; with none of these tools there is nothing to ask"
+            .to_owned(),
+    }]
 }
 
 /// Where a name is pulled from in the end.
@@ -106,8 +128,9 @@ struct Route {
 
 impl Route {
     /// What there is to say of it. `fix` is for a way around, given the place that should be the only one.
-    fn finding(self, tool: &'static str, gate: Option<&str>, fix: impl FnOnce(&str) -> String) -> Finding {
+    fn finding(self, tool: &'static str, question: &Question, fix: impl FnOnce(&str) -> String) -> Finding {
         let Self { name, mut places, file } = self;
+        let gate = question.gate.as_deref();
         let mut seen = BTreeSet::new();
         places.retain(|place| seen.insert(place_key(place)));
         let by = if file.is_empty() { String::new() } else { format!(" ({file})") };
@@ -118,16 +141,24 @@ impl Route {
                 Finding { tool, state: State::Fine, found, fix: String::new() }
             }
             // A tool without a file need not be there at all.
-            [only] if file.is_empty() => {
-                let found =
-                    format!("{name}: nothing is configured, so that it is pulled from {only}, past the gate {right}");
-                Finding {
-                    tool,
-                    state: State::Note,
-                    found,
-                    fix: format!("nothing, if there is no such tool; else {}", fix(&right)),
+            [only] if file.is_empty() => match installed::sign(question, tool) {
+                Err(why) => Finding::unknown(tool, why),
+                Ok(Some(sign)) => {
+                    let found = format!(
+                        "{name}: nothing is configured, so that it is pulled from {only}, past the gate {right} ({} is there)",
+                        sign.display()
+                    );
+                    Finding { tool, state: State::Around, found, fix: fix(&right) }
                 }
-            }
+                Ok(None) => {
+                    let programs = installed::programs(tool);
+                    let found = format!(
+                        "{name}: nothing is configured, and no such tool is seen ({programs}); one would pull from {only}, past the gate {right}"
+                    );
+                    let fix = format!("nothing, if there is no such tool; else {}", fix(&right));
+                    Finding { tool, state: State::Note, found, fix }
+                }
+            },
             [only] => {
                 let found = format!("{name}: pulled from {only}, past the gate {right}{by}");
                 Finding { tool, state: State::Around, found, fix: fix(&right) }

@@ -6,7 +6,7 @@
 use std::collections::VecDeque;
 use std::ffi::OsString;
 use std::io::{ErrorKind, Read};
-use std::os::unix::fs::FileTypeExt;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Component, Path, PathBuf};
 
 use crate::settings::paths;
@@ -77,6 +77,19 @@ impl Root {
     /// Whether there is a folder of this name.
     pub fn is_folder(&self, path: &Path) -> Result<bool, String> {
         Ok(self.resolve(path)?.is_some_and(|real| real.is_dir()))
+    }
+
+    /// Whether there is anything of this name.
+    pub fn is_there(&self, path: &Path) -> Result<bool, String> {
+        Ok(self.resolve(path)?.is_some())
+    }
+
+    /// Whether this is a file that can be executed.
+    pub fn is_program(&self, path: &Path) -> Result<bool, String> {
+        let Some(real) = self.resolve(path)? else { return Ok(false) };
+        let why = |error: std::io::Error| format!("{} cannot be read: {error}", path.display());
+        let metadata = std::fs::symlink_metadata(real).map_err(why)?;
+        Ok(metadata.is_file() && metadata.mode() & 0o111 != 0)
     }
 
     /// Where a path of the machine is here; `None` if there is nothing.

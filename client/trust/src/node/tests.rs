@@ -254,6 +254,165 @@ fn where_the_gate_is_known_every_other_place_is_past_it() {
     }
 }
 
+/// The worst of each tool, and of the node, where the gate is known.
+fn with_gate(files: &[(&str, &str)], gate: &str, tool: &str) -> (State, String) {
+    let node = Node::new(files);
+    let mut question = node.question(NAME);
+    question.gate = Some(gate.to_owned());
+    worst(tool, look(&question))
+}
+
+#[test]
+fn a_tool_that_is_there_and_has_no_settings_goes_past_the_gate() {
+    let gate = "gate.example.com";
+    for (tool, sign) in [
+        ("containers", "usr/bin/podman"),
+        ("containers", "usr/sbin/crio"),
+        ("containers", "root/.local/share/containers/x"),
+        ("containerd", "usr/local/bin/containerd"),
+        ("containerd", "var/lib/rancher/x"),
+        ("docker", "usr/bin/dockerd"),
+        ("docker", "var/lib/docker/x"),
+    ] {
+        let (state, said) = with_gate(&[(sign, "")], gate, tool);
+        assert_eq!(state, State::Around, "{sign}: {said}");
+        let shown = sign.trim_end_matches("/x");
+        assert!(said.contains("nothing is configured") && said.contains(&format!("(/{shown} is there)")), "{said}");
+        for other in ["containers", "containerd", "docker"].into_iter().filter(|other| *other != tool) {
+            let (state, said) = with_gate(&[(sign, "")], gate, other);
+            assert!(state == State::Note && said.contains("no such tool is seen"), "{sign}: {said}");
+        }
+        assert_eq!(Node::new(&[(sign, "")]).worst(tool, NAME).0, State::Fine, "no gate is known: {sign}");
+    }
+}
+
+#[test]
+fn a_node_on_which_nothing_is_seen_is_not_called_healthy() {
+    let (state, said) = with_gate(&[("etc/hostname", "x")], "gate.example.com", "node");
+    assert!(state == State::Unknown && said.contains("no container tool is seen"), "{said}");
+    assert!(said.contains("podman") && said.contains("containerd") && said.contains("dockerd"), "{said}");
+    let node = Node::new(&[("usr/bin/podman", "")]);
+    let mut question = node.question(NAME);
+    question.gate = Some("gate.example.com".to_owned());
+    assert!(look(&question).iter().all(|finding| finding.tool != "node"));
+    question.gate = None;
+    assert!(look(&question).iter().all(|finding| finding.tool != "node"));
+}
+
+#[test]
+fn an_engine_that_asks_the_plugin_goes_around_nothing() {
+    let file = "etc/docker/daemon.json";
+    let repository = include_str!("../../../../deploy/docker/daemon.json");
+    for text in [
+        repository,
+        r#"{"authorization-plugins": ["other", "trustgate"], "registry-mirrors": ["https://m.example.com"]}"#,
+    ] {
+        let (state, said) = with_gate(&[(file, text)], "gate.example.com", "docker");
+        assert!(state == State::Fine && said.contains("by the authorization plugin trustgate"), "{said}");
+        assert_eq!(Node::new(&[(file, text)]).worst("docker", "docker.io/library").0, State::Fine, "{text}");
+    }
+    let other = r#"{"authorization-plugins": ["opa"]}"#;
+    let (state, said) = with_gate(&[(file, other)], "gate.example.com", "docker");
+    assert!(state == State::Note && said.contains("by the authorization plugin opa, if that is trust-gate"), "{said}");
+    for (text, expected) in [
+        (r#"{"authorization-plugins": []}"#, State::Around),
+        (r#"{"authorization-plugins": "trustgate"}"#, State::Unknown),
+        (r#"{"authorization-plugins": ["trustgate"], "Authorization-Plugins": []}"#, State::Unknown),
+    ] {
+        assert_eq!(with_gate(&[(file, text)], "gate.example.com", "docker").0, expected, "{text}");
+    }
+}
+
+#[test]
+fn a_containerd_that_asks_the_image_verifier_goes_around_nothing() {
+    use std::os::unix::fs::PermissionsExt;
+    let (main, program) = ("etc/containerd/config.toml", "trust-containerd-verifier");
+    let folder = "opt/containerd/image-verifier/bin";
+    let repository = include_str!("../../../../deploy/containerd/config.toml");
+    let look_at = |config: Option<&str>, files: &[&str], mode: u32| {
+        let node = Node::new(&[]);
+        let write = |path: &str, text: &str, mode: u32| {
+            let path = node.0.path().join(path);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(&path, text).unwrap();
+            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
+        };
+        config.iter().for_each(|config| write(main, config, 0o644));
+        // A mirror before the registry, which goes around a gate.
+        write(HOSTS, "[host.\"https://gate.example.com\"]\n", 0o644);
+        files.iter().for_each(|file| write(file, "", mode));
+        let mut question = node.question(NAME);
+        question.gate = Some("gate.example.com".to_owned());
+        worst("containerd", look(&question))
+    };
+    let usual = format!("{folder}/{program}");
+    let usual: &[&str] = &[&usual];
+    for (config, files) in [
+        (Some(repository), usual),
+        (None, usual),
+        (Some(&repository.replace("/opt/", "/srv/")), &["srv/containerd/image-verifier/bin/00-trust-containerd-verifier"]),
+    ] {
+        let (state, said) = look_at(config, files, 0o755);
+        assert!(state == State::Fine && said.contains("by the image verifier /"), "{config:?}: {said}");
+    }
+    let elsewhere = repository.replace("/opt/", "/srv/");
+    for (config, files) in [(repository, &[][..]), (repository, &["opt/containerd/image-verifier/bin/other"]), (&elsewhere, usual)] {
+        let (state, said) = look_at(Some(config), files, 0o755);
+        assert!(state == State::Around && !said.contains("image verifier"), "{config}: {said}");
+    }
+    let images = "[plugins.\"io.containerd.cri.v1.images\"]\n";
+    let cri = "[plugins.\"io.containerd.grpc.v1.cri\".containerd]\n";
+    let kubernetes = |setting: &str| format!("{repository}\n{setting}\n");
+    for config in [
+        repository.replace("version = 3", "version = 1"),
+        format!("disabled_plugins = [\"io.containerd.image-verifier.v1.bindir\"]\n{repository}"),
+        format!("disabled_plugins = [\"io.containerd.transfer.v1.local\"]\n{repository}"),
+        repository.replace("max_verifiers = 10", "max_verifiers = 0"),
+        kubernetes(&format!("{images}use_local_image_pull = true")),
+        kubernetes(&format!("{images}max_concurrent_downloads = 5")),
+        kubernetes(&format!("{cri}disable_snapshot_annotations = false")),
+        kubernetes("[plugins.\"io.containerd.cri.v1.images\".registry.configs.\"a\"]\nx = 1"),
+    ] {
+        let (state, said) = look_at(Some(&config), usual, 0o755);
+        assert!(state == State::Around && said.contains("containerd"), "{config}: {said}");
+        assert!(said.contains("is not asked about every pull") || said.contains("when that says no"), "{said}");
+    }
+    assert_eq!(look_at(Some(&kubernetes(&format!("{images}max_concurrent_downloads = 3"))), usual, 0o755).0, State::Fine);
+    assert_eq!(look_at(Some(repository), usual, 0o644).0, State::Around, "a program that cannot run");
+    assert_eq!(look_at(Some(&repository.replace("= 10", "= \"x\"")), usual, 0o755).0, State::Around);
+}
+
+#[test]
+fn an_import_of_an_import_is_read_too() {
+    let old = "[plugins.\"io.containerd.grpc.v1.cri\".registry.mirrors.\"registry.example.com\"]\nendpoint = [\"https://gate\"]\n";
+    let files = [
+        ("etc/containerd/config.toml", "imports = [\"conf.d/a.toml\"]"),
+        ("etc/containerd/conf.d/a.toml", "imports = [\"more/*.toml\", \"../config.toml\"]"),
+        ("etc/containerd/conf.d/more/b.toml", old),
+    ];
+    let (state, said) = Node::new(&files).worst("containerd", NAME);
+    assert!(state == State::Around && said.contains("/more/b.toml"), "{said}");
+}
+
+#[test]
+fn the_scheme_by_which_a_node_reaches_the_gate_is_the_one_that_is_advised() {
+    let gate = "gate.example.com:5001";
+    for (given, scheme, expected) in [
+        (gate, "http", "server = \"http://gate.example.com:5001\""),
+        (gate, "https", "server = \"https://gate.example.com:5001\""),
+        ("https://gate.example.com:5001", "http", "server = \"http://gate.example.com:5001\""),
+    ] {
+        let hosts = format!("server = \"http://registry.example.com\"\n[host.\"{scheme}://{gate}\"]\n");
+        let (state, said) = with_gate(&[(HOSTS, &hosts)], given, "containerd");
+        assert!(state == State::Around && said.contains(expected), "{said}");
+    }
+    let (_, said) = with_gate(&[(HOSTS, "server = \"http://registry.example.com\"")], gate, "containerd");
+    assert!(said.contains("server = \"https://gate.example.com:5001\""), "{said}");
+    let mirror = "[[registry]]\nlocation = \"registry.example.com\"\n[[registry.mirror]]\nlocation = \"gate.example.com:5001\"\n";
+    let (_, said) = with_gate(&[(CONF, mirror)], "http://gate.example.com:5001", "containers");
+    assert!(said.contains("location = \"gate.example.com:5001\""), "{said}");
+}
+
 #[test]
 fn nothing_pinned_is_nothing_to_look_for() {
     let node = Node::new(&[(CONF, "[[registry")]);

@@ -9,7 +9,7 @@ use serde_json::Value;
 pub struct ManifestsReport {
     /// Every place of an image, by file and line.
     pub places: Vec<ManifestPlace>,
-    /// One entry for each distinct image: the members of a success or of a failure, as in `trust verify` of that image.
+    /// One entry for each distinct image, what runs apart from what is written: the members of a success or of a failure, as in `trust verify` of that image.
     pub images: Vec<Value>,
     /// Exceptions that cannot be read, and so lift nothing.
     pub exceptions_unread: Vec<String>,
@@ -44,8 +44,10 @@ pub struct ManifestPlace {
     pub object: String,
     /// The place in the object: `spec.template.spec.containers[0].image`.
     pub path: String,
-    /// The image as it stands there.
+    /// The image as it stands there; of what runs, its name in the spec with the digest that runs.
     pub image: String,
+    /// What the spec says, where this is what runs by the status of a Pod; else null.
+    pub written: Option<String>,
     /// Whether the image was verified and, where that was asked, allowed.
     pub ok: bool,
     /// The exit code of this image alone.

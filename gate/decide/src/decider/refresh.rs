@@ -111,8 +111,11 @@ impl Decider {
     async fn follow_log(self: &Arc<Self>) {
         let this = Arc::clone(self);
         let followed = tokio::task::spawn_blocking(move || this.log.as_ref().map(crate::log::Log::follow)).await;
-        if let Ok(Some(Err(problem))) = followed {
-            tracing::error!("{}", crate::answer::problem_line(&problem));
+        match followed {
+            Ok(Some(Err(problem))) => tracing::error!("{}", crate::answer::problem_line(&problem)),
+            // The next line shows whether it can be written again.
+            Ok(Some(Ok(()))) => self.log_problem.store(None),
+            _ => {}
         }
     }
 

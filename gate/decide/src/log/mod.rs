@@ -1,10 +1,10 @@
 //! The audit log: one JSON line for each decision, written before the answer is given, each bound to the one before.
 //!
-//! A line is one write to a file opened for appending, under a lock of the file, so that several threads and processes make
-//! one chain (chain). A line that could not be written whole is a failure, and the next one begins on a line of its own and
+//! A line is one write to a file opened for appending, under a lock beside it that nobody else can take, so that several threads
+//! and processes make one chain (chain). A line that could not be written whole is a failure, and the next one begins on a line of its own and
 //! says so. The file is synced with each refresh and not with each line: what was decided survives the program, and of a
-//! power cut all but the last minute. A file that was moved away is opened anew under its old name, and the chain goes on
-//! there. Deliberately absent: moving it away (logrotate does), and deleting anything.
+//! power cut all but the last minute. Before each line it is looked whether the file still has its name; one that was moved away is
+//! opened anew, and the chain goes on there; if that fails, nothing is allowed. Deliberately absent: moving it away (logrotate does), and deleting anything.
 
 pub(crate) mod chain;
 mod line;
@@ -14,9 +14,10 @@ pub mod verify;
 use std::fs::File;
 use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use rustix::fs::{FileType, FlockOperation};
+use rustix::fs::{FileType, FlockOperation, OFlags};
 use trust_reader::catalogue::Code;
 use trust_reader::verdict::Problem;
 
@@ -28,6 +29,8 @@ use self::open::{failed, open};
 const HEAD_FILE: &str = "audit.head";
 /// Largest file of a head, in bytes.
 const MAX_HEAD_LEN: u64 = 256;
+/// What the lock's name has behind that of the log.
+const LOCK_END: &str = ".lock";
 
 /// An open log.
 #[derive(Debug)]
@@ -40,6 +43,10 @@ pub(crate) struct Log {
 #[derive(Debug)]
 struct Inner {
     file: Arc<File>,
+    /// What is locked while a line is written: no file that somebody else may read, and with that hold.
+    lock: Arc<File>,
+    /// Device and inode of the file.
+    identity: (u64, u64),
     /// Whether it is a regular file, and no character device.
     is_file: bool,
     /// Where the last write of this process ended.
@@ -72,19 +79,47 @@ impl Drop for Held<'_> {
 
 impl Inner {
     /// Goes on from what is in a file.
-    fn on(file: File, known: Head, path: &Path) -> Result<Self, Problem> {
+    fn on(file: File, lock: Arc<File>, known: Head, path: &Path) -> Result<Self, Problem> {
         let stat = rustix::fs::fstat(&file).map_err(|errno| failed(path, std::io::Error::from(errno).kind()))?;
         let is_file = FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile;
-        let mut inner = Self { file: Arc::new(file), is_file, end: 0, head: known, torn: 0 };
+        let identity = (stat.st_dev, stat.st_ino);
+        let mut inner = Self { file: Arc::new(file), lock, identity, is_file, end: 0, head: known, torn: 0 };
         if is_file {
             inner.catch_up(u64::try_from(stat.st_size).unwrap_or(0), path)?;
         }
         Ok(inner)
     }
 
+    /// Opens the log anew if its name means another file now, or none.
+    fn follow(&mut self, path: &Path) -> Result<(), Problem> {
+        if rustix::fs::lstat(path).is_ok_and(|named| (named.st_dev, named.st_ino) == self.identity) {
+            return Ok(());
+        }
+        if self.is_file {
+            // What another process wrote there last: the chain goes on from that.
+            let stat = rustix::fs::fstat(&*self.file).map_err(|e| failed(path, std::io::Error::from(e).kind()))?;
+            let size = u64::try_from(stat.st_size).unwrap_or(0);
+            if size != self.end {
+                self.catch_up(size, path)?;
+            }
+        }
+        *self = Self::on(open(path)?, Arc::clone(&self.lock), self.head, path)?;
+        tracing::warn!(
+            path = %path.display(), last = self.head.seq,
+            "the audit log was moved away, or removed: it begins anew after that line"
+        );
+        Ok(())
+    }
+
     /// Takes in what another process wrote, or that the file was cut from outside.
     fn catch_up(&mut self, size: u64, path: &Path) -> Result<(), Problem> {
         let tail = Tail::read(&self.file, size).map_err(|found| foreign(path, &found))?;
+        if size < self.end && self.end != u64::MAX {
+            tracing::warn!(
+                path = %path.display(), last = self.head.seq,
+                "the audit log was cut from outside: what is missing is only whole where somebody copied it before"
+            );
+        }
         // After a cut the chain goes on from what was written, so that `audit verify` finds the gap.
         self.head = tail.head.filter(|head| head.seq >= self.head.seq).unwrap_or(self.head);
         (self.torn, self.end) = (tail.torn, size);
@@ -94,8 +129,12 @@ impl Inner {
     /// Writes one line, whole or not at all as far as the caller is concerned.
     fn write(&mut self, object: &[u8], path: &Path) -> Result<(), Problem> {
         let io = |error: &std::io::Error| failed(path, error.kind());
+        let lock = Arc::clone(&self.lock);
+        let _held = self.is_file.then(|| Held::take(&lock)).transpose().map_err(|e| io(&e))?;
+        if self.is_file {
+            self.follow(path)?;
+        }
         let file = Arc::clone(&self.file);
-        let _held = self.is_file.then(|| Held::take(&file)).transpose().map_err(|e| io(&e))?;
         if self.is_file {
             let stat = rustix::fs::fstat(&file).map_err(|errno| io(&errno.into()))?;
             let size = u64::try_from(stat.st_size).unwrap_or(0);
@@ -131,8 +170,10 @@ impl Log {
     pub(crate) fn open(path: &Path, state: &Path) -> Result<Self, Problem> {
         let head_file = state.join(HEAD_FILE);
         let stored = stored(&head_file)?;
-        let inner = Inner::on(open(path)?, Head::NOTHING, path)?;
+        let inner = Inner::on(open(path)?, Arc::new(lock_of(path)?), Head::NOTHING, path)?;
         let inner = match inner.head {
+            // Cut within its first line: what was whole in it is gone.
+            Head::NOTHING if inner.torn > 0 && stored.seq > 0 => return Err(foreign(path, "a part of a line alone")),
             Head::NOTHING => {
                 if inner.is_file && stored.seq > 0 {
                     let (path, last) = (path.display(), stored.seq);
@@ -152,7 +193,14 @@ impl Log {
     pub(crate) fn check(path: &Path, state: &Path) -> Result<(), Problem> {
         let stored = stored(&state.join(HEAD_FILE))?;
         let Some(file) = open::look(path)? else { return Ok(()) };
-        match Inner::on(file, Head::NOTHING, path)?.head {
+        let tail = Inner::on(
+            file,
+            Arc::new(File::open("/dev/null").map_err(|e| failed(path, e.kind()))?),
+            Head::NOTHING,
+            path,
+        )?;
+        match tail.head {
+            Head::NOTHING if tail.torn > 0 && stored.seq > 0 => Err(foreign(path, "a part of a line alone")),
             Head::NOTHING => Ok(()),
             found => reaches(path, found, stored),
         }
@@ -178,17 +226,7 @@ impl Log {
         if is_file {
             self.settle(&file, head)?;
         }
-        let is_same = |a: &rustix::fs::Stat, b: &rustix::fs::Stat| (a.st_dev, a.st_ino) == (b.st_dev, b.st_ino);
-        let (open_one, named) = (rustix::fs::fstat(&*file), rustix::fs::stat(&self.path));
-        if matches!((&open_one, &named), (Ok(a), Ok(b)) if is_same(a, b)) {
-            return Ok(());
-        }
-        let new = open(&self.path)?;
-        let mut inner = self.inner();
-        *inner = Inner::on(new, inner.head, &self.path)?;
-        let (path, last) = (self.path.display(), inner.head.seq);
-        tracing::warn!(%path, last, "the audit log was moved away, or removed: it begins anew after that line");
-        Ok(())
+        self.inner().follow(&self.path)
     }
 
     /// Syncs the file, then keeps its head: one beyond what the disk has would refuse the next start.
@@ -206,7 +244,10 @@ impl Log {
         if head.seq <= stored(&self.head_file).map_or(0, |known| known.seq) {
             return Ok(());
         }
-        let new = self.head_file.with_extension(format!("new.{}", std::process::id()));
+        // Several may keep one at once.
+        static KEPT: AtomicU64 = AtomicU64::new(0);
+        let number = KEPT.fetch_add(1, Ordering::Relaxed);
+        let new = self.head_file.with_extension(format!("new.{}.{number}", std::process::id()));
         std::fs::write(&new, format!("{head}\n"))
             .and_then(|()| File::open(&new)?.sync_all())
             .and_then(|()| std::fs::rename(&new, &self.head_file))
@@ -225,6 +266,20 @@ impl Drop for Log {
             tracing::warn!("{}", crate::answer::problem_line(&problem));
         }
     }
+}
+
+/// The lock of a log: a file of ours beside it, for nobody else to open.
+fn lock_of(path: &Path) -> Result<File, Problem> {
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(LOCK_END);
+    // There is none beside a device: it keeps no chain that others could go on with.
+    if !std::fs::symlink_metadata(path).is_ok_and(|found| found.is_file()) {
+        return File::open(path).map_err(|e| failed(path, e.kind()));
+    }
+    let lock = path.with_file_name(name);
+    let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
+    let made = rustix::fs::open(&lock, flags, rustix::fs::Mode::from_raw_mode(0o600));
+    made.map(File::from).map_err(|errno| failed(&lock, std::io::Error::from(errno).kind()))
 }
 
 /// The head in the state folder, for `audit verify`; [`Head::NOTHING`] if none is kept.

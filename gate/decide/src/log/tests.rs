@@ -75,8 +75,8 @@ fn a_fifo_or_a_folder_is_refused_at_once_and_does_not_replace_the_log() {
     std::fs::rename(&path, folder.path("log.1")).unwrap();
     std::fs::rename(&fifo, &path).unwrap();
     assert!(log.follow().is_err());
-    log.write(&object(1)).unwrap();
-    assert_eq!(folder.lines("log.1").len(), 1);
+    assert!(log.write(&object(1)).is_err(), "a name that is no log any more: nothing is allowed");
+    assert_eq!(folder.lines("log.1").len(), 0);
 }
 
 #[test]
@@ -103,12 +103,12 @@ fn a_log_that_was_moved_away_goes_on_under_its_name_also_after_a_restart() {
     log.follow().unwrap();
     log.write(&object(3)).unwrap();
     log.follow().unwrap();
-    assert_eq!((folder.lines("log.2").len(), folder.lines("log").len()), (2, 1));
+    assert_eq!((folder.lines("log.2").len(), folder.lines("log").len()), (1, 2));
     drop(log);
     std::fs::rename(folder.path("log"), folder.path("log.1")).unwrap();
     folder.open().unwrap().write(&object(4)).unwrap();
     let whole = folder.verified(&["log.2", "log.1", "log"]).unwrap();
-    assert_eq!((whole.lines, whole.head.seq, whole.beside), (4, 4, 0));
+    assert_eq!((whole.lines, whole.head.seq), (4, 4));
     assert_eq!(folder.verified(&["log"]).unwrap().first, 4, "a part of it says where it begins");
     let error = folder.verified(&["log.2", "log"]).unwrap_err();
     assert!(error.contains("line 4 after line 2: lines are missing"), "{error}");
@@ -126,7 +126,7 @@ fn a_log_that_was_moved_away_between_two_processes_goes_on_where_the_first_one_e
     std::fs::rename(folder.path("log"), folder.path("log.1")).unwrap();
     folder.open().unwrap().write(&object(3)).unwrap();
     let whole = folder.verified(&["log.1", "log"]).unwrap();
-    assert_eq!((whole.lines, whole.beside), (3, 0));
+    assert_eq!(whole.lines, 3);
 }
 
 #[test]
@@ -208,17 +208,65 @@ fn several_threads_of_several_processes_write_one_chain() {
 }
 
 #[test]
-fn a_process_that_has_not_yet_followed_a_move_is_beside_the_chain_and_breaks_nothing() {
+fn a_process_follows_a_move_before_its_next_line_so_that_no_line_stands_beside_the_chain() {
     let folder = Folder::new();
     let (one, other) = (folder.open().unwrap(), folder.open().unwrap());
     one.write(&object(1)).unwrap();
+    other.write(&object(2)).unwrap();
     std::fs::rename(folder.path("log"), folder.path("log.1")).unwrap();
-    one.follow().unwrap();
-    one.write(&object(2)).unwrap();
-    other.write(&object(3)).unwrap();
-    other.follow().unwrap();
+    one.write(&object(3)).unwrap();
     other.write(&object(4)).unwrap();
-    one.follow().unwrap();
-    let whole = folder.verified(&["log.1", "log"]).unwrap();
-    assert_eq!((whole.lines, whole.beside, whole.head.seq), (4, 1, 3));
+    assert_eq!((folder.lines("log.1").len(), folder.lines("log").len()), (2, 2));
+    assert_eq!(folder.verified(&["log.1", "log"]).unwrap().lines, 4);
+    // A line that somebody appends to a file that was moved away is bound to nothing.
+    let (forged, _) = one.head().linked(&object(9), 0).unwrap();
+    File::options().append(true).open(folder.path("log.1")).unwrap().write_all(&forged).unwrap();
+    assert!(folder.verified(&["log.1", "log"]).is_err());
+}
+
+#[test]
+fn a_log_whose_name_cannot_be_opened_anew_lets_nothing_be_written() {
+    let folder = Folder::new();
+    let log = folder.open().unwrap();
+    log.write(&object(1)).unwrap();
+    std::fs::rename(folder.path("log"), folder.path("log.1")).unwrap();
+    std::os::unix::fs::symlink("/dev/null", folder.path("log")).unwrap();
+    assert!(log.write(&object(2)).is_err());
+    std::fs::remove_file(folder.path("log")).unwrap();
+    std::fs::create_dir(folder.path("log")).unwrap();
+    assert!(log.write(&object(2)).is_err());
+    std::fs::remove_dir(folder.path("log")).unwrap();
+    log.write(&object(2)).unwrap();
+    assert_eq!(folder.verified(&["log.1", "log"]).unwrap().lines, 2);
+}
+
+#[test]
+fn a_log_that_was_cut_within_its_first_line_is_refused_and_an_unfinished_end_is_told() {
+    let folder = Folder::new();
+    let log = folder.open().unwrap();
+    (1..=3).for_each(|n| log.write(&object(n)).unwrap());
+    drop(log);
+    let text = std::fs::read(folder.path("log")).unwrap();
+    std::fs::write(folder.path("log"), &text[..20]).unwrap();
+    for problem in [folder.open().unwrap_err(), Log::check(&folder.path("log"), folder.0.path()).unwrap_err()] {
+        assert!(problem.text().contains("a part of a line alone"), "{}", problem.text());
+    }
+    std::fs::write(folder.path("log"), [&text[..], b"{\"ti"].concat()).unwrap();
+    assert_eq!(folder.verified(&["log"]).unwrap().unfinished, 4);
+    std::fs::copy(folder.path("log"), folder.path("log.1")).unwrap();
+    std::fs::write(folder.path("log"), "").unwrap();
+    folder.open().unwrap().write(&object(4)).unwrap();
+    assert!(folder.verified(&["log.1", "log"]).unwrap_err().contains("part of a line"));
+}
+
+#[test]
+fn who_may_read_the_log_cannot_hold_its_lock() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = Folder::new();
+    let log = folder.open().unwrap();
+    let reader = File::open(folder.path("log")).unwrap();
+    rustix::fs::flock(&reader, FlockOperation::LockExclusive).unwrap();
+    log.write(&object(1)).unwrap();
+    let lock = std::fs::metadata(folder.path("log.lock")).unwrap();
+    assert_eq!(lock.permissions().mode() & 0o777, 0o600);
 }

@@ -4,7 +4,6 @@
 //! and the line; an incomplete line counts only if the next one says so. Deliberately absent: whether the decisions in it
 //! were right, and repairing anything.
 
-use std::collections::VecDeque;
 use std::io::{BufRead, Read};
 
 use serde::Deserialize;
@@ -13,10 +12,6 @@ use serde_json::{Value, json};
 use super::chain::{Link, MAX_LINE_LEN};
 
 pub use super::chain::Head;
-
-/// Lines of the file before that the first one of the next may be bound to, from its end: another process may have gone on
-/// writing there for a moment.
-const MAX_BESIDE: usize = 100_000;
 
 /// What was found in a log that is whole.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,8 +28,8 @@ pub struct Whole {
     pub answers: [u64; 4],
     /// Incomplete lines, each told by the line after it.
     pub torn: u64,
-    /// Lines at the ends of files that the next file is not bound to: another process wrote them before it followed.
-    pub beside: u64,
+    /// Bytes of an incomplete line at the very end: a write that was cut, or is under way.
+    pub unfinished: u64,
 }
 
 /// Why a log is not whole.
@@ -87,17 +82,19 @@ struct Said {
 #[derive(Default)]
 struct Check {
     head: Option<Head>,
-    recent: VecDeque<Head>,
     whole: Option<Whole>,
-    is_first_of_file: bool,
 }
 
 /// Checks the files of a log, the oldest first. `wanted`: heads that must be in it, as they were kept elsewhere.
 pub fn verify<R: BufRead>(files: impl IntoIterator<Item = (String, R)>, wanted: &[Head]) -> Result<Whole, Broken> {
     let mut check = Check::default();
+    let mut unfinished = 0;
     let mut missing: Vec<Head> = wanted.iter().copied().filter(|head| head.seq > 0).collect();
     for (file, mut reader) in files {
-        check.is_first_of_file = true;
+        if unfinished > 0 {
+            let why = "the file before ends with a part of a line, which no line tells".to_owned();
+            return Err(Broken::Line { file, line: 1, why });
+        }
         let mut torn: Option<u64> = None;
         for number in 1_u64.. {
             let fail = |why: String| Broken::Line { file: file.clone(), line: number, why };
@@ -136,8 +133,10 @@ pub fn verify<R: BufRead>(files: impl IntoIterator<Item = (String, R)>, wanted: 
                 }
             }
         }
+        unfinished = torn.unwrap_or(0);
     }
-    let whole = check.whole.ok_or(Broken::Empty)?;
+    let mut whole = check.whole.ok_or(Broken::Empty)?;
+    whole.unfinished = unfinished;
     // What stands before the first file cannot be missed here.
     match missing.into_iter().find(|head| head.seq >= whole.first) {
         Some(wanted) => Err(Broken::Short { found: whole.head.to_string(), wanted: wanted.to_string() }),
@@ -148,24 +147,16 @@ pub fn verify<R: BufRead>(files: impl IntoIterator<Item = (String, R)>, wanted: 
 impl Check {
     fn take(&mut self, line: &[u8], said: &Said) -> Result<(), String> {
         let Said { link, time, answer } = said;
-        let is_first_of_file = std::mem::take(&mut self.is_first_of_file);
-        let mut beside = 0;
         if let Some(head) = self.head {
             let is_next = |head: &Head| link.seq.checked_sub(1) == Some(head.seq) && link.prev == head.shown_digest();
             if !is_next(&head) {
-                let found = self.recent.iter().rev().position(is_next).filter(|_| is_first_of_file);
-                let Some(after) = found else { return Err(told(head, link)) };
-                beside = u64::try_from(after).unwrap_or(u64::MAX);
+                return Err(told(head, link));
             }
         } else if (link.seq == 1) != (link.prev == Head::NOTHING.shown_digest()) || link.seq == 0 {
             return Err("its number and what it is bound to contradict each other".to_owned());
         }
         let head = Head::after(line, link.seq);
         self.head = Some(head);
-        self.recent.push_back(head);
-        if self.recent.len() > MAX_BESIDE {
-            self.recent.pop_front();
-        }
         let whole = self.whole.get_or_insert_with(|| Whole {
             lines: 0,
             first: link.seq,
@@ -173,13 +164,12 @@ impl Check {
             times: (time.clone(), String::new()),
             answers: [0; 4],
             torn: 0,
-            beside: 0,
+            unfinished: 0,
         });
         whole.lines = whole.lines.saturating_add(1);
         whole.head = head;
         whole.times.1.clone_from(time);
         whole.torn = whole.torn.saturating_add(u64::from(link.torn > 0));
-        whole.beside = whole.beside.saturating_add(beside);
         let answers = ["allow", "deny", "warn", "audit"].iter().zip(&mut whole.answers);
         if let Some((_, count)) = answers.into_iter().find(|(word, _)| *word == answer) {
             *count = count.saturating_add(1);
@@ -200,7 +190,7 @@ impl Whole {
             "to": self.times.1,
             "answers": {"allow": allowed, "deny": denied, "warn": warned, "audit": audited},
             "torn": self.torn,
-            "beside": self.beside,
+            "unfinished": self.unfinished,
         })
     }
 }

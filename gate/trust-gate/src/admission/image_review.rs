@@ -72,7 +72,7 @@ pub struct Answer {
     pub allowed: bool,
     /// Why not.
     pub message: String,
-    audit: BTreeMap<&'static str, String>,
+    pub(super) audit: BTreeMap<&'static str, String>,
 }
 
 /// Decides on all images of a Pod. Ends with a denial soon after `deadline`.

@@ -8,7 +8,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::time::Instant;
 
-use trust_image::workload::{Path, Place};
+use trust_image::workload::{Path, Place, WorkloadError};
 use trust_image::{Digest, Reference};
 use trust_reader::verdict::is_unprintable;
 
@@ -19,6 +19,9 @@ use crate::decides::{Asked, Decides, Verdict};
 
 /// Longest warning, in characters: kubectl and the API server cut longer ones.
 pub const MAX_WARNING_CHARS: usize = 120;
+/// At the end of a warning that goes on, and at the beginning of the next.
+const GOES_ON: &str = " …";
+const GOES_ON_FROM: &str = "… ";
 /// Warnings in one answer: the API server drops what is over 4,096 characters in all.
 pub const MAX_WARNINGS: usize = 30;
 /// Failures that a message tells one by one.
@@ -86,7 +89,7 @@ pub fn answer(review: &Review, door: Door, rules: Rules, decider: &dyn Decides, 
     let mut places = match review.places() {
         Ok(places) => places,
         Err(error) => {
-            let failures = vec![format!("the images of this object cannot be told: {error}")];
+            let failures = vec![format!("the images of this object cannot be told: {error}{}", way_out(&error))];
             return Findings { failures, ..Findings::default() }.answer(rules.mode);
         }
     };
@@ -130,6 +133,18 @@ pub fn without_decision(rules: Rules, why: &str) -> Answer {
 /// The answer to a review that is over a limit or not understood; the mode holds for it too.
 pub fn refused(rules: Rules, why: String) -> Answer {
     Findings { failures: vec![why], ..Findings::default() }.answer(rules.mode)
+}
+
+/// What whoever runs the gate does about an object that is none of its business.
+fn way_out(error: &WorkloadError) -> &'static str {
+    match error {
+        WorkloadError::UnknownKind { api_version, .. } if api_version.contains('/') => {
+            "; describe it in [[admission.kinds]] of the gate's configuration, or take it out of the rules of the webhooks"
+        }
+        // What has no group has no description.
+        WorkloadError::UnknownKind { .. } => "; take it out of the rules of the webhooks",
+        _ => "",
+    }
 }
 
 /// What stood in the object before: place to image.
@@ -276,7 +291,8 @@ impl Findings {
             answer.audit.insert("unpinned", "true".to_owned());
         }
         if !self.failures.is_empty() && mode != Mode::Enforce {
-            answer.audit.insert("reasons", told(&self.failures).chars().take(MAX_AUDIT_CHARS).collect());
+            answer.withheld = told(&self.failures);
+            answer.audit.insert("reasons", answer.withheld.chars().take(MAX_AUDIT_CHARS).collect());
         }
         match mode {
             _ if self.failures.is_empty() => {
@@ -316,15 +332,32 @@ pub(super) fn told(failures: &[String]) -> String {
     text.trim_end_matches(';').to_owned()
 }
 
-/// A text as warnings that nobody cuts: in pieces, at spaces where there are any.
+/// A text as warnings that nobody cuts: in pieces, at spaces where there are any. kubectl shows each as a line of its own: one
+/// that goes on ends with a mark, and the next begins with it, so that `signed (E1001)` is not read without its `not`.
 fn warnings(text: &str) -> Vec<String> {
+    let text = one_line(text).split_whitespace().collect::<Vec<_>>().join(" ");
+    if text.chars().count() <= MAX_WARNING_CHARS {
+        return if text.is_empty() { Vec::new() } else { vec![text] };
+    }
+    let pieces = pieces(&text, MAX_WARNING_CHARS - GOES_ON.chars().count() - GOES_ON_FROM.chars().count());
+    let count = pieces.len();
+    let marked = pieces.into_iter().enumerate().map(|(i, piece)| {
+        let before = if i == 0 { "" } else { GOES_ON_FROM };
+        let after = if i + 1 == count { "" } else { GOES_ON };
+        format!("{before}{piece}{after}")
+    });
+    marked.collect()
+}
+
+/// A text in pieces of at most so many characters.
+fn pieces(text: &str, most: usize) -> Vec<String> {
     let mut pieces = Vec::new();
     let mut piece = String::new();
     let mut length = 0;
-    for word in one_line(text).split(' ') {
+    for word in text.split(' ') {
         let chars: Vec<char> = word.chars().collect();
-        for part in chars.chunks(MAX_WARNING_CHARS) {
-            if length > 0 && length + 1 + part.len() > MAX_WARNING_CHARS {
+        for part in chars.chunks(most) {
+            if length > 0 && length + 1 + part.len() > most {
                 pieces.push(std::mem::take(&mut piece));
                 length = 0;
             }

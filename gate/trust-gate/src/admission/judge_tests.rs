@@ -151,6 +151,15 @@ fn an_unknown_kind_and_an_object_without_containers_are_denied() {
     let ours = json!({"apiVersion": "example.com/v1", "kind": "Rollout", "spec": {}});
     let answer = judged(&review("CREATE", ours, Value::Null), Door::Validate, Rules::default(), &Fake::default());
     assert!(!answer.allowed && answer.message.contains("kind \"Rollout\""), "{}", answer.message);
+    let way_out = "describe it in [[admission.kinds]] of the gate's configuration, or take it out of the rules";
+    assert!(answer.message.contains(way_out), "{}", answer.message);
+    // One without a group cannot be described.
+    let secret = review("CREATE", json!({"apiVersion": "v1", "kind": "Secret"}), Value::Null);
+    let answer = judged(&secret, Door::Validate, Rules::default(), &Fake::default());
+    assert!(answer.message.ends_with("; take it out of the rules of the webhooks"), "{}", answer.message);
+    // What is wrong with a known kind is not mended there.
+    let broken = created(&json!({"containers": 5}), Door::Validate);
+    assert!(!broken.message.contains("take it out"), "{}", broken.message);
     assert!(!created(&json!({"initContainers": []}), Door::Validate).allowed);
     assert!(!created(&json!({"containers": {"image": SIGNED}}), Door::Validate).allowed);
 }
@@ -274,6 +283,51 @@ fn mode_warn_allows_changes_nothing_and_says_what_it_would_deny_in_short_lines()
     let kind = review("CREATE", json!({"apiVersion": "v1", "kind": "Secret"}), Value::Null);
     let answer = judged(&kind, Door::Validate, rules, &Fake::default());
     assert!(answer.allowed && answer.warnings.concat().contains("Secret"));
+}
+
+/// What kubectl shows of a warning, put together again.
+fn joined(warnings: &[String]) -> String {
+    warnings.join("\n").replace(" …\n… ", " ")
+}
+
+#[test]
+fn no_line_of_a_warning_that_goes_on_reads_as_if_it_were_the_whole() {
+    // Each length once, so that the cut comes at each word.
+    for padding in 0..130 {
+        let text = format!(
+            "would be denied: {} is not signed (E1001); ask alice, and be patient {}",
+            "x".repeat(padding),
+            "y".repeat(150)
+        );
+        let pieces = warnings(&text);
+        assert!(
+            pieces.len() > 1 && pieces.iter().all(|piece| piece.chars().count() <= MAX_WARNING_CHARS),
+            "{pieces:?}"
+        );
+        let (first, rest) = pieces.split_first().unwrap();
+        let (last, before) = pieces.split_last().unwrap();
+        assert!(rest.iter().all(|piece| piece.starts_with("… ")) && !first.starts_with('…'), "{pieces:?}");
+        assert!(before.iter().all(|piece| piece.ends_with(" …")) && !last.ends_with('…'), "{pieces:?}");
+        // A word that is too long for a line is cut all the same.
+        assert_eq!(joined(&pieces).replace(' ', ""), text.replace(' ', ""));
+    }
+    for short in ["", "   ", "would be denied", &"z".repeat(MAX_WARNING_CHARS)] {
+        assert_eq!(warnings(short).concat(), short.trim());
+    }
+    let two = warnings(&format!("{} {}", "a".repeat(60), "b".repeat(60)));
+    assert_eq!(two, [format!("{} …", "a".repeat(60)), format!("… {}", "b".repeat(60))]);
+}
+
+#[test]
+fn a_denial_that_is_not_given_is_kept_for_the_log() {
+    let asked = review("CREATE", object("apps", "Deployment", &with_image("containers", BAD)), Value::Null);
+    for mode in [Mode::Warn, Mode::Audit] {
+        let answer = judged(&asked, Door::Validate, Rules { mode, ..Rules::default() }, &Fake::default());
+        assert!(answer.allowed && answer.withheld.contains("is not signed"), "{answer:?}");
+        let json = String::from_utf8(answer.to_json("u")).unwrap();
+        assert!(!json.contains("withheld"), "{json}");
+    }
+    assert!(judged(&asked, Door::Validate, Rules::default(), &Fake::default()).withheld.is_empty());
 }
 
 #[test]

@@ -14,6 +14,7 @@ pub mod judge;
 pub mod patch;
 pub mod review;
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -32,7 +33,7 @@ use trust_image::workload::custom::CustomKinds;
 use self::body::Room;
 use self::inline::Workers;
 use self::judge::{Door, Rules};
-use self::review::{MAX_REVIEW_LEN, Review, ReviewError};
+use self::review::{Answer, MAX_REVIEW_LEN, Review, ReviewError};
 use crate::config::{AdmissionConfig, GatekeeperConfig};
 use crate::decides::Decides;
 use crate::{gatekeeper, health};
@@ -230,13 +231,7 @@ async fn reviewed(
         drop((body, room));
         let _ = known.set(review.uid.clone());
         let answer = judge::answer(&review, way, worker.rules, worker.decider.as_ref(), deadline.into_std());
-        if !answer.allowed {
-            tracing::info!(
-                operation = ?review.operation, kind = review.kind, sent_as = review.sent_as, name = review.name,
-                namespace = review.namespace.as_deref().unwrap_or_default(), user = review.user,
-                dry_run = review.dry_run, "denied: {}", answer.message
-            );
-        }
+        tell(&review, &answer);
         Ok(answer.to_json(&review.uid))
     });
     let bytes = match tokio::time::timeout_at(deadline, work).await {
@@ -257,6 +252,28 @@ async fn reviewed(
     Ok(reply(bytes))
 }
 
+/// A denial in the gate's own log, also one that the mode withheld: in `audit` nobody else says it.
+fn tell(review: &Review, answer: &Answer) {
+    let (what, why) = match (answer.allowed, answer.withheld.as_str()) {
+        (false, _) => ("denied", answer.message.as_str()),
+        (true, "") => return,
+        (true, why) => ("would be denied", why),
+    };
+    tracing::info!(
+        mode = mode(&answer.audit), operation = ?review.operation, kind = review.kind, sent_as = review.sent_as, name = review.name,
+        namespace = review.namespace.as_deref().unwrap_or_default(), user = review.user, dry_run = review.dry_run,
+        "{what}: {why}"
+    );
+}
+
+/// The mode that made a denial what it became.
+fn mode<'a>(audit: &'a BTreeMap<&'static str, String>) -> &'a str {
+    match audit.get("decision").map(String::as_str) {
+        None | Some("deny") => "enforce",
+        Some(other) => other,
+    }
+}
+
 async fn image_reviewed(State(door): State<Arc<Admission>>, request: Request<Body>) -> Result<Response, CallError> {
     let (head, body) = request.into_parts();
     // This plugin says nothing of how long it waits.
@@ -269,8 +286,10 @@ async fn image_reviewed(State(door): State<Arc<Admission>>, request: Request<Bod
         let review = image_review::ImageReview::parse(&body)?;
         drop((body, room));
         let answer = image_review::answer(&review, door.rules, door.decider.as_ref(), deadline.into_std());
-        if !answer.allowed {
-            tracing::info!(namespace = review.namespace.as_deref().unwrap_or_default(), "denied: {}", answer.message);
+        if !answer.message.is_empty() {
+            let namespace = review.namespace.as_deref().unwrap_or_default();
+            let what = if answer.allowed { "would be denied" } else { "denied" };
+            tracing::info!(mode = mode(&answer.audit), namespace, "{what}: {}", answer.message);
         }
         Ok::<_, ReviewError>(image_review::to_json(&answer))
     });

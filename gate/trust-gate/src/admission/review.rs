@@ -354,6 +354,8 @@ pub struct Answer {
     pub allowed: bool,
     /// Why not.
     pub message: String,
+    /// Why not, if the mode lets it pass all the same; for the gate's own log.
+    pub withheld: String,
     /// What people should see although it may; each without line breaks and at most 120 characters.
     pub warnings: Vec<String>,
     /// A JSON Patch in base64, if the object is to be changed.

@@ -9,6 +9,8 @@ use serde::Deserialize;
 use trust_image::workload::custom::{CustomKind, CustomKinds};
 
 use super::duration::duration_or_zero;
+use super::environments::{Environments, is_namespace};
+use super::suggest::{did_you_mean, nearest};
 use super::{ConfigError, value};
 
 /// Whether denials deny.
@@ -134,7 +136,7 @@ pub struct AdmissionConfig {
 
 impl AdmissionConfig {
     /// With paths that are relative to the configuration's folder, and values that can be used.
-    pub(super) fn complete(self, folder: &Path) -> Result<Self, ConfigError> {
+    pub(super) fn complete(self, folder: &Path, environments: &Environments) -> Result<Self, ConfigError> {
         if self.drain > Duration::from_secs(60) {
             return Err(value("admission.drain", "is at most 60s"));
         }
@@ -142,10 +144,18 @@ impl AdmissionConfig {
             let why = "\"allow\" is only for `pin = \"off\"`: where tags get digests, a Pod with a tag alone is one that went around that";
             return Err(value("admission.tags", why));
         }
-        if let Some(namespace) = self.gatekeeper.as_ref().and_then(|gatekeeper| gatekeeper.namespace.as_ref())
-            && !super::environments::is_namespace(namespace)
-        {
-            return Err(value("admission.gatekeeper.namespace", &format!("{namespace:?} is no name of a namespace")));
+        if let Some(namespace) = self.gatekeeper.as_ref().and_then(|gatekeeper| gatekeeper.namespace.as_deref()) {
+            let refused = |why: String| value("admission.gatekeeper.namespace", &why);
+            if !is_namespace(namespace) {
+                return Err(refused(format!("{namespace:?} is no name of a namespace")));
+            }
+            // A misspelt one would be decided in the strictest environment, and nobody would know why.
+            if let Environments::Namespaces(known) = environments
+                && !known.contains_key(namespace)
+            {
+                let nearest = did_you_mean(nearest(namespace, known.keys().map(String::as_str)));
+                return Err(refused(format!("{namespace:?} is not in [namespaces]{nearest}")));
+            }
         }
         Ok(Self { certificate: folder.join(self.certificate), key: folder.join(self.key), ..self })
     }
@@ -153,12 +163,16 @@ impl AdmissionConfig {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
 
     fn read(more: &str) -> Result<AdmissionConfig, String> {
         let text = format!("listen = '127.0.0.1:0'\ncertificate = 'a'\nkey = 'b'\n{more}");
         let section: AdmissionConfig = toml::from_str(&text).map_err(|error| error.to_string())?;
-        section.complete(Path::new("/etc")).map_err(|error| error.to_string())
+        let environment = trust_policy::Environment::strictest();
+        let namespaces = BTreeMap::from([("shop".to_owned(), environment)]);
+        section.complete(Path::new("/etc"), &Environments::Namespaces(namespaces)).map_err(|error| error.to_string())
     }
 
     #[test]

@@ -20,6 +20,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use rustix::fs::OFlags;
 use serde::Deserialize;
 use trust_tuf::CollectionName;
 
@@ -244,7 +245,7 @@ impl File {
         };
         let environments = environments::read(self.environment, self.namespaces, self.environments)?;
         let at = |path: PathBuf| folder.join(path);
-        let admission = self.admission.map(|section| section.complete(folder)).transpose()?;
+        let admission = self.admission.map(|section| section.complete(folder, &environments)).transpose()?;
         let registry = self.registry.map(|section| section.complete(folder)).transpose()?;
         let docker = self.docker.map(|section| section.complete(folder));
         let containerd = self.containerd.map(|section| section.complete(folder));
@@ -273,7 +274,13 @@ fn value(member: &str, why: &(impl std::fmt::Display + ?Sized)) -> ConfigError {
 
 fn read_file(path: &Path, limit: u64) -> Result<Vec<u8>, ConfigError> {
     let problem = |why: String| ConfigError::Read { path: path.display().to_string(), why };
-    let file = std::fs::File::open(path).map_err(|e| problem(e.to_string()))?;
+    // A FIFO would wait for its writer.
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let file = rustix::fs::open(path, flags, rustix::fs::Mode::empty());
+    let file = std::fs::File::from(file.map_err(|e| problem(std::io::Error::from(e).to_string()))?);
+    if !file.metadata().is_ok_and(|found| found.is_file()) {
+        return Err(problem("not a regular file".to_owned()));
+    }
     let mut bytes = Vec::new();
     file.take(limit + 1).read_to_end(&mut bytes).map_err(|e| problem(e.to_string()))?;
     if u64::try_from(bytes.len()).map_or(true, |length| length > limit) {

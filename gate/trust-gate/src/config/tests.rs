@@ -184,3 +184,21 @@ fn namespaces_name_environments_that_exist() {
         assert!(error.contains(says), "{text:?}: {error}");
     }
 }
+
+#[test]
+fn the_namespace_of_gatekeeper_is_one_of_the_map_and_a_misspelt_one_is_told_the_one_that_was_meant() {
+    let folder = Folder::new();
+    let map = "[namespaces]\nshop = 'dc'\npayroll = 'dc'\n[environments.dc]\ncloud = 'private'\n";
+    let with = |namespace: &str| {
+        let mapped = good().replace("[environment]\nname = 'public-eu'\ncloud = 'public'\n", map);
+        folder.read(&format!("{mapped}[admission.gatekeeper]\nnamespace = '{namespace}'\n"))
+    };
+    assert_eq!(with("shop").unwrap().admission.unwrap().gatekeeper.unwrap().namespace.as_deref(), Some("shop"));
+    let refused = with("shopp").unwrap_err();
+    let says = "admission.gatekeeper.namespace: \"shopp\" is not in [namespaces], did you mean `shop`?";
+    assert!(refused.ends_with(says), "{refused}");
+    assert!(with("something-else").unwrap_err().ends_with("is not in [namespaces]"));
+    // With one environment for everything there is no map that it could be absent from.
+    let fixed = folder.read(&format!("{}[admission.gatekeeper]\nnamespace = 'shopp'\n", good()));
+    assert!(fixed.is_ok());
+}
