@@ -16,6 +16,7 @@ pub fn manifests(world: &mut World) {
     hidden(world);
     refused(world);
     compose(world);
+    running(world);
     folders(world);
     charts(world);
     pinned(world);
@@ -215,6 +216,39 @@ fn compose(world: &mut World) {
     );
 }
 
+/// What `kubectl get pods -o yaml` says: not the written tag alone counts, but what runs.
+fn running(world: &mut World) {
+    let (ops, tag) = (world.ops.clone(), api(world));
+    let (signed, other) = (world.images["api"].digest.clone(), world.images["other"].digest.clone());
+    let pods = |image: &str, id: &str| {
+        format!(
+            "apiVersion: v1\nkind: List\nitems:\n- apiVersion: v1\n  kind: Pod\n  metadata: {{name: p}}\n  spec:\n    containers:\n    - {{name: c, image: '{image}'}}\n  status:\n    containerStatuses:\n    - name: c\n      imageID: {id}\n"
+        )
+    };
+    let name = format!("{}/api", world.demo);
+    let path = ops.home.join("pods.yaml");
+    for (what, id, exit, says) in [
+        ("the signed image", format!("docker-pullable://mirror.io/x@{signed}"), 0, &["of what runs: 1"][..]),
+        ("another image", format!("{name}@{other}"), 10, &["E1001", "what runs as", "containerStatuses[0].imageID"]),
+        ("a configuration", other.clone(), 2, &["E0009", "digest of a configuration", "not understood: 1"]),
+    ] {
+        fs::write(&path, pods(&tag, &id)).unwrap();
+        let run = world.run_fed(&ops, &["verify", "--manifests", "-"], &path);
+        world.check(&format!("{what} runs: exit {exit}"), run.exit == exit, &run.said());
+        let missing = says.iter().find(|says| !run.said().contains(**says));
+        world.check(&format!("{what} runs: it is said"), missing.is_none(), &run.said());
+    }
+    // A digest in the spec is what runs.
+    fs::write(&path, pods(&format!("{tag}@{signed}"), &format!("{name}@{other}"))).unwrap();
+    world.refused("by digest", &ops, &["verify", "--manifests", "pods.yaml"], 0, &["images verified: 1,"]);
+    // Tags of what runs are pinned where they are written, and nowhere else.
+    let text = pods(&tag, &format!("{name}@{signed}"));
+    fs::write(&path, &text).unwrap();
+    world.refused("pin what runs", &ops, &["verify", "--manifests", "pods.yaml", "--pin"], 0, &["pinned"]);
+    let now = fs::read_to_string(&path).unwrap();
+    world.check("only the spec is pinned", now == text.replace(&tag, &format!("{tag}@{signed}")), &now);
+}
+
 /// What Helm makes manifests from is refused as a whole, with the command that renders it.
 fn charts(world: &mut World) {
     let (ops, good) = (world.ops.clone(), pod(&api(world)));
@@ -232,6 +266,11 @@ fn charts(world: &mut World) {
     world.check("a chart, and nothing is written", same, "");
     fs::remove_dir_all(&chart).unwrap();
     world.refused("no chart any more", &ops, &["verify", "--manifests", "all"], 0, &["images verified: 1,"]);
+    fs::write(ops.home.join("all/values.yaml"), "image: {repository: r.io/a, tag: v1}\nsidecar: {image: r.io/b}\n")
+        .unwrap();
+    let says = ["E0009", "all/values.yaml:1", "does not belong here: render the chart: helm template"];
+    world.refused("values of a chart", &ops, &["verify", "--manifests", "all"], 2, &says);
+    fs::remove_file(ops.home.join("all/values.yaml")).unwrap();
     fs::write(ops.home.join("all/helmfile.yaml"), "releases: [{chart: shop}]").unwrap();
     world.refused("a helmfile", &ops, &["verify", "--manifests", "all"], 2, &["helmfile template"]);
 }

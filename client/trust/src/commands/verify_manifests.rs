@@ -410,3 +410,25 @@ impl Answer for Checked {
         self.looks.values().filter_map(|judged| judged.problem.as_ref()).chain(&self.unreadable).collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_runs_must_be_signed_and_be_what_its_tag_is_signed_for() {
+        let (old, new) = (Digest::of(b"old"), Digest::of(b"new"));
+        let image = Reference::parse("r.io/a").unwrap().pinned(old);
+        let verified = || Judged { json: Value::Null, problem: None, digest: "x".to_owned(), addition: None };
+        let told = running(verified(), "r.io/a:v1", &image, Some(new)).problem.unwrap();
+        assert_eq!((told.code, told.exit()), (Code::TagIsOther, 13));
+        assert!(told.headline.contains("what runs as r.io/a:v1 is another image"), "{}", told.headline);
+        assert!(told.text().contains(&old.to_string()) && told.text().contains(&new.to_string()), "{}", told.text());
+        assert!(running(verified(), "r.io/a:v1", &image, Some(old)).problem.is_none());
+        // What is wrong with the tag is said of the tag.
+        assert!(running(verified(), "r.io/a:v1", &image, None).problem.is_none());
+        let refused = Judged { problem: Some(Problem::new(Code::NotSigned)), ..verified() };
+        let told = running(refused, "r.io/a:v1", &image, Some(new)).problem.unwrap();
+        assert!(told.code == Code::NotSigned && told.headline.starts_with("what runs as r.io/a:v1: "));
+    }
+}

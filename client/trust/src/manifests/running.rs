@@ -111,7 +111,7 @@ mod tests {
             let text = pod("r.io:5000/c:v1", &of_container(&id));
             let path = "status.containerStatuses[0].imageID";
             let expected = (format!("r.io:5000/c@sha256:{HEX}"), "r.io:5000/c:v1".to_owned(), path.to_owned());
-            assert_eq!(running(&text), [expected.clone()], "{id}");
+            assert_eq!(running(&text), vec![expected.clone()], "{id}");
             let item = text.trim_end().replace('\n', "\n  ");
             for kind in ["List", "PodList"] {
                 let list = format!("apiVersion: v1\nkind: {kind}\nitems:\n- {item}\n");

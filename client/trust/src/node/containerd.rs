@@ -5,7 +5,7 @@
 //! asked about each pull, they do not matter.
 
 use std::collections::{BTreeSet, VecDeque};
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use toml::{Table, Value};
 
@@ -132,9 +132,22 @@ fn config(root: &Root) -> Result<Config, String> {
     Ok(config)
 }
 
+/// Without `..`, as containerd joins paths: a circle of imports comes back to the same name.
+fn clean(path: &Path) -> PathBuf {
+    let mut cleaned = PathBuf::new();
+    for part in path.components() {
+        if part == Component::ParentDir {
+            cleaned.pop();
+        } else {
+            cleaned.push(part);
+        }
+    }
+    cleaned
+}
+
 /// The files of a pattern: one file, or `FOLDER/*ENDING`.
 fn imported(root: &Root, by: &Path, pattern: &str) -> Result<Vec<PathBuf>, String> {
-    let path = by.parent().unwrap_or(Path::new("/")).join(pattern);
+    let path = clean(&by.parent().unwrap_or(Path::new("/")).join(pattern));
     let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
     let folder = path.parent().unwrap_or(Path::new("/"));
     let is_wild = |text: &str| text.contains(['*', '?', '[', '\\']);

@@ -350,13 +350,18 @@ fn a_containerd_that_asks_the_image_verifier_goes_around_nothing() {
     for (config, files) in [
         (Some(repository), usual),
         (None, usual),
-        (Some(&repository.replace("/opt/", "/srv/")), &["srv/containerd/image-verifier/bin/00-trust-containerd-verifier"]),
+        (
+            Some(&repository.replace("/opt/", "/srv/")),
+            &["srv/containerd/image-verifier/bin/00-trust-containerd-verifier"],
+        ),
     ] {
         let (state, said) = look_at(config, files, 0o755);
         assert!(state == State::Fine && said.contains("by the image verifier /"), "{config:?}: {said}");
     }
     let elsewhere = repository.replace("/opt/", "/srv/");
-    for (config, files) in [(repository, &[][..]), (repository, &["opt/containerd/image-verifier/bin/other"]), (&elsewhere, usual)] {
+    for (config, files) in
+        [(repository, &[][..]), (repository, &["opt/containerd/image-verifier/bin/other"]), (&elsewhere, usual)]
+    {
         let (state, said) = look_at(Some(config), files, 0o755);
         assert!(state == State::Around && !said.contains("image verifier"), "{config}: {said}");
     }
@@ -377,7 +382,10 @@ fn a_containerd_that_asks_the_image_verifier_goes_around_nothing() {
         assert!(state == State::Around && said.contains("containerd"), "{config}: {said}");
         assert!(said.contains("is not asked about every pull") || said.contains("when that says no"), "{said}");
     }
-    assert_eq!(look_at(Some(&kubernetes(&format!("{images}max_concurrent_downloads = 3"))), usual, 0o755).0, State::Fine);
+    assert_eq!(
+        look_at(Some(&kubernetes(&format!("{images}max_concurrent_downloads = 3"))), usual, 0o755).0,
+        State::Fine
+    );
     assert_eq!(look_at(Some(repository), usual, 0o644).0, State::Around, "a program that cannot run");
     assert_eq!(look_at(Some(&repository.replace("= 10", "= \"x\"")), usual, 0o755).0, State::Around);
 }

@@ -81,9 +81,8 @@ fn past(table: &Table) -> Option<String> {
 /// The setting with which containerd pulls for Kubernetes in the old way, which asks nobody.
 fn old_pull(images: &Table) -> Option<String> {
     let registry = images.get("registry").and_then(Value::as_table);
-    let is_set = |name: &str| {
-        registry.and_then(|r| r.get(name)).is_some_and(|v| v.as_table().is_none_or(|t| !t.is_empty()))
-    };
+    let is_set =
+        |name: &str| registry.and_then(|r| r.get(name)).is_some_and(|v| v.as_table().is_none_or(|t| !t.is_empty()));
     if let Some(name) = ["mirrors", "configs", "auths"].into_iter().find(|name| is_set(name)) {
         return Some(format!("registry.{name} is set, with which Kubernetes pulls past it"));
     }

@@ -111,7 +111,7 @@ fn a_log_that_was_moved_away_goes_on_under_its_name_also_after_a_restart() {
     assert_eq!((whole.lines, whole.head.seq), (4, 4));
     assert_eq!(folder.verified(&["log"]).unwrap().first, 4, "a part of it says where it begins");
     let error = folder.verified(&["log.2", "log"]).unwrap_err();
-    assert!(error.contains("line 4 after line 2: lines are missing"), "{error}");
+    assert!(error.contains("line 4 after line 1: lines are missing"), "{error}");
     let error = folder.verified(&["log.1", "log.2"]).unwrap_err();
     assert!(error.contains("not in their order"), "{error}");
 }

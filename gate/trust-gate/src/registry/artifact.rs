@@ -1,8 +1,9 @@
 //! What hangs on an image without being one: signatures, attestations, lists of parts.
 //!
 //! Invariant: an [`Artifact`] is nothing that a runtime starts. Docker takes a manifest for an image by the media type of its config
-//! (some wrong ones too, and whatever its layers are called), containerd by that of its layers; so both must be foreign to all of
-//! them. That a config is called an image's makes it none, also if it is one of a tool's signatures: who reads the layers of such
+//! (some wrong ones too, and whatever its layers are called), containerd by that of its layers, and runtimes of other kinds
+//! (WebAssembly, SIF) by types of their own, of which there are more every year; so config and layers must be of types that are
+//! listed here. What a type says is a claim: what is in such a layer is looked at before it passes ([`is_text`]). That a config is called an image's makes it none, also if it is one of a tool's signatures: who reads the layers of such
 //! a thing as a file system would run them. Deliberately absent: what an artifact says.
 
 use serde_json::Value;
@@ -12,10 +13,24 @@ use trust_image::{Digest, Manifest, MediaType, json};
 /// The longest type of an artifact, in bytes.
 const MAX_KIND: usize = 255;
 
-/// What Docker starts, beside what begins like one of [`RUNNABLE`]: registries have called configs of images so.
-const TAKEN_FOR_IMAGES: &[&str] = &["", "application/octet-stream", "application/json", "text/html", "text/plain"];
-/// How the media types of what runtimes start begin: configs, layers, plugins.
-const RUNNABLE: &[&str] = &["application/vnd.docker.", "application/vnd.oci.image."];
+/// How the media types of configs and layers begin that may pass: signatures, attestations, lists of parts, findings.
+const LISTED: &[&str] = &[
+    "application/vnd.oci.empty.v1+json",
+    "application/vnd.cncf.notary.signature",
+    "application/jose+json",
+    "application/vnd.dev.cosign.",
+    "application/vnd.dev.sigstore.bundle",
+    "application/vnd.dsse.envelope.",
+    "application/vnd.in-toto",
+    "application/spdx+json",
+    "application/vnd.spdx+json",
+    "text/spdx",
+    "application/vnd.cyclonedx",
+    "application/vnd.syft+json",
+    "application/sarif+json",
+];
+/// The largest blob of an artifact, in bytes: it is held whole while it is looked at.
+pub(crate) const MAX_BLOB: u64 = 4 * 1024 * 1024;
 
 /// A manifest that refers to another one.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,8 +47,8 @@ pub(crate) fn read(manifest: &Manifest, body: &Value) -> Option<Artifact> {
     let Manifest::Image(image) = manifest else { return None };
     let config = image.config.media_type.as_str();
     let foreign = image.media_type == MediaType::OciManifest
-        && !is_runnable(config)
-        && image.layers.iter().all(|layer| !is_layer(&layer.media_type));
+        && is_listed(config)
+        && image.layers.iter().all(|layer| is_listed(&layer.media_type));
     let body = body.as_object().filter(|_| foreign)?;
     let member = |name: &'static str| json::member(body, name).ok();
     let subject = match member("subject")? {
@@ -53,17 +68,14 @@ fn plain(media_type: &str) -> String {
     media_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
 }
 
-fn begins(media_type: &str) -> bool {
-    RUNNABLE.iter().any(|start| media_type.starts_with(start))
+fn is_listed(media_type: &str) -> bool {
+    let media_type = plain(media_type);
+    LISTED.iter().any(|start| media_type.starts_with(start))
 }
 
-fn is_runnable(config: &str) -> bool {
-    let config = plain(config);
-    TAKEN_FOR_IMAGES.contains(&config.as_str()) || begins(&config)
-}
-
-fn is_layer(layer: &str) -> bool {
-    begins(&plain(layer))
+/// Whether content is text, as all of the listed types are: no archive, no program and no file system is.
+pub(crate) fn is_text(content: &[u8]) -> bool {
+    !content.contains(&0) && std::str::from_utf8(content).is_ok()
 }
 
 #[cfg(test)]
@@ -90,8 +102,9 @@ mod tests {
             json!({ "subject": { "mediaType": "x", "digest": subject.to_string(), "size": 1 }, "artifactType": "a/b" });
         let sbom = of(EMPTY, "application/spdx+json", more.clone()).unwrap();
         assert_eq!((sbom.kind.as_str(), sbom.subject), ("a/b", Some(subject)));
-        let old = of("application/vnd.example.config", "application/spdx+json", json!({})).unwrap();
-        assert_eq!((old.kind.as_str(), old.subject), ("application/vnd.example.config", None));
+        let notary = "application/vnd.cncf.notary.signature";
+        let old = of(notary, "application/jose+json", json!({})).unwrap();
+        assert_eq!((old.kind.as_str(), old.subject), (notary, None));
         for config in [
             "application/vnd.oci.image.config.v1+json",
             "application/vnd.oci.image.config.v1+json; charset=utf-8",
@@ -101,6 +114,9 @@ mod tests {
             "application/octet-stream",
             "application/json",
             "text/html",
+            "application/vnd.wasm.config.v0+json",
+            "application/vnd.sylabs.sif.config.v1+json",
+            "application/vnd.unknown",
         ] {
             assert_eq!(of(config, "application/spdx+json", more.clone()), None, "{config}");
         }
@@ -109,6 +125,9 @@ mod tests {
             "application/vnd.oci.image.layer.v1.tar+gzip",
             "application/vnd.oci.image.layer.nondistributable.v1.tar+zstd",
             "application/vnd.docker.image.rootfs.diff.tar.gzip",
+            "application/wasm",
+            "application/tar",
+            "application/x-foo",
         ] {
             assert_eq!(of(EMPTY, layer, more.clone()), None, "{layer}");
         }

@@ -17,8 +17,9 @@ use trust_image::Digest;
 use trust_image::digest::Hasher;
 use trust_reader::registry::{Blob, Reason, RegistryError, Span};
 
+use super::artifact;
 use super::client::Client;
-use super::permit::{Permits, of_upstream};
+use super::permit::{Holders, Permits, of_upstream};
 use super::reply::{CONTENT_DIGEST, Refusal, empty, header_of};
 
 /// Pieces that wait for a client.
@@ -66,7 +67,7 @@ pub(crate) async fn answer(
     is_head: bool,
     client: &Client,
 ) -> Result<Response, Refusal> {
-    let size = permits.blob(name, digest, client).await?;
+    let (size, holders) = permits.blob(name, digest, client).await?;
     let upstream = &client.upstream;
     let missing = |error: RegistryError| match error.reason {
         Reason::NotFound => {
@@ -79,6 +80,14 @@ pub(crate) async fn answer(
             upstream.head_blob(name, digest).await.map_err(missing)?;
         }
         return Ok(head(StatusCode::NOT_MODIFIED, digest, None));
+    }
+    if holders == Holders::Artifacts {
+        let bytes = of_artifact(permits, name, digest, size, client).await?;
+        let mut response = sized(None, size, digest);
+        if !is_head {
+            *response.body_mut() = Body::from(bytes);
+        }
+        return Ok(response);
     }
     let asked = asked(headers, size, digest);
     let span = match asked {
@@ -125,6 +134,38 @@ pub(crate) async fn answer(
     let mut response = sized(span, size, digest);
     *response.body_mut() = Body::new(body);
     Ok(response)
+}
+
+/// The blob of an artifact, whole: nobody signed that it is what its manifest says, so that it passes only if it is small and text.
+async fn of_artifact(
+    permits: &Permits,
+    name: &str,
+    digest: &Digest,
+    size: u64,
+    client: &Client,
+) -> Result<Bytes, Refusal> {
+    let denied = |message: &str| Refusal::new(StatusCode::FORBIDDEN, "DENIED", message);
+    if size > artifact::MAX_BLOB {
+        return Err(denied("what is put beside an image passes up to 4 MiB: it is not signed"));
+    }
+    let _place = permits.looks.0.acquire().await.ok();
+    let mut blob = client.upstream.blob(name, digest, None).await.map_err(|error| of_upstream(&error))?;
+    let mut bytes = Vec::new();
+    while let Some(chunk) = blob.chunk().await.map_err(|error| of_upstream(&error))? {
+        if u64::try_from(bytes.len().saturating_add(chunk.len())).map_or(true, |length| length > size) {
+            return Err(other_length(digest));
+        }
+        bytes.extend_from_slice(&chunk);
+    }
+    let mut hasher = digest.hasher();
+    hasher.update(&bytes);
+    if u64::try_from(bytes.len()) != Ok(size) || hasher.finish() != *digest {
+        return Err(other_length(digest));
+    }
+    match artifact::is_text(&bytes) {
+        true => Ok(bytes.into()),
+        false => Err(denied("what is put beside an image passes as text alone: it is not signed, and could be run")),
+    }
 }
 
 /// Passes the bytes on. Whatever is wrong ends the connection before the answer is complete.

@@ -74,7 +74,8 @@ impl Cover {
 
 /// Which manifests are asked whether they hold a blob.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Holders {
+pub(crate) enum Holders {
+    /// Images that are signed, or stand in a signed index.
     Signed,
     /// What refers to something signed.
     Artifacts,
@@ -248,19 +249,29 @@ impl Permits {
         }
     }
 
-    /// The length of a blob that may be passed on.
-    pub(crate) async fn blob(&self, name: &str, blob: &Digest, client: &Client) -> Result<u64, Refusal> {
+    /// The length of a blob that may be passed on, and by what.
+    pub(crate) async fn blob(&self, name: &str, blob: &Digest, client: &Client) -> Result<(u64, Holders), Refusal> {
         let whom = &*client.whom;
         if let Ok(size) = self.blob_cover(name, blob, Holders::Signed, whom) {
-            return Ok(size);
+            return Ok((size, Holders::Signed));
         }
         self.walks.search(self, name, Target::Blob(*blob), client).await?;
         // What artifacts say of a blob counts only where no signed image holds it: they are not signed, and its length is in them.
-        let cover = self.blob_cover(name, blob, Holders::Signed, whom);
-        match cover
-            .or_else(|first| self.blob_cover(name, blob, Holders::Artifacts, whom).map_err(|other| first.or(other)))
-        {
-            Ok(size) => Ok(size),
+        // Nor where one holds it that may not pass: whoever can push would open its layers by naming them in an artifact.
+        let by = |holders: Holders| self.blob_cover(name, blob, holders, whom).map(|size| (size, holders));
+        let cover = match by(Holders::Signed) {
+            Err(None) => match by(Holders::Artifacts) {
+                Ok(covered) => {
+                    self.walks.search(self, name, Target::Held(*blob), client).await?;
+                    // A denied image may hold it, that no walk had a reason to read.
+                    by(Holders::Signed).or_else(|denied| denied.map_or(Ok(covered), |denial| Err(Some(denial))))
+                }
+                denied => denied,
+            },
+            signed => signed,
+        };
+        match cover {
+            Ok(covered) => Ok(covered),
             Err(Some(denial)) => Err(self.denied(name, &blob.to_string(), &denial)),
             Err(None) => match self.rule(name, blob, whom, true) {
                 // Trust data that has expired is no reason to say that there is no such blob.
@@ -277,6 +288,8 @@ impl Permits {
         match target {
             Target::Manifest(digest) => matches!(self.cover(name, digest, None, whom), Cover::By { .. }),
             Target::Blob(digest) => self.blob_cover(name, digest, Holders::Signed, whom).is_ok(),
+            // To the end: one that may pass does not speak for another one that may not.
+            Target::Held(_) => false,
         }
     }
 

@@ -296,3 +296,36 @@ async fn g31_the_catalogue_is_off_and_then_lists_names_with_signed_tags_in_pages
     assert_eq!((got.status, got.error()["message"].as_str()), (403, Some("expired")));
     assert_eq!(world.upstream.asked(), [""; 0]);
 }
+
+#[tokio::test]
+async fn g17_an_artifact_opens_no_layer_of_an_image_that_may_not_pass() {
+    let world = World::start().await;
+    let (allowed, ..) = world.image(APP, "allowed");
+    world.fake.sign(APP, "v1", &allowed);
+    let (denied, config, layer) = world.image(APP, "denied");
+    world.fake.deny(&world.fake.sign(APP, "pii", &denied), "rule pii-not-in-public");
+    let (revoked, _, of_revoked) = world.image(APP, "revoked");
+    world.fake.revoke(&world.fake.sign(APP, "old", &revoked));
+    // A layer of an image that nobody signed: an archive, which is no text.
+    let unsigned = [b"\x1f\x8b\x08".as_slice(), &[0; 300]].concat();
+    world.upstream.hold(APP, "blobs", &unsigned);
+    let large = vec![b'x'; 5 * 1024 * 1024];
+    world.upstream.hold(APP, "blobs", &large);
+    let contents = [&config, &layer, &of_revoked, &unsigned, &large];
+    let layers: Vec<Value> = contents.iter().map(|content| descriptor(SBOM, content)).collect();
+    let body = json!({ "schemaVersion": 2, "mediaType": OCI_MANIFEST, "artifactType": SBOM,
+        "config": descriptor(EMPTY, b"{}"), "layers": layers, "subject": descriptor(OCI_MANIFEST, &allowed) });
+    let artifact = serde_json::to_vec(&body).unwrap();
+    world.upstream.hold(APP, "manifests", &artifact);
+    world.upstream.hold(APP, "blobs", b"{}");
+    lists(&world, &allowed, &[&artifact]);
+    assert_eq!(listed(&referrers(&world, &allowed, "").await), [Digest::of(&artifact).to_string()]);
+    assert_eq!(world.manifest(APP, Digest::of(&artifact)).await.status, 200);
+    assert_eq!(world.blob(APP, b"{}").await.status, 200);
+    for (n, content) in contents.into_iter().enumerate() {
+        for method in ["GET", "HEAD"] {
+            let got = world.ask(method, &format!("/v2/{APP}/blobs/{}", Digest::of(content)), &[]).await;
+            assert_eq!(got.status, 403, "{method} of content {n}");
+        }
+    }
+}

@@ -30,7 +30,7 @@ const MAX_FETCHES: usize = 4;
 const FILTERED: HeaderName = HeaderName::from_static("oci-filters-applied");
 
 /// The places of fetches.
-pub(crate) struct Looks(Arc<Semaphore>);
+pub(crate) struct Looks(pub(crate) Arc<Semaphore>);
 
 impl Default for Looks {
     fn default() -> Self {

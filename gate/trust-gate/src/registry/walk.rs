@@ -35,10 +35,12 @@ const MAX_NAMES: u64 = 1_024;
 pub(crate) enum Target {
     Manifest(Digest),
     Blob(Digest),
+    /// A blob, also in images that may not pass: what they hold, nothing beside them opens.
+    Held(Digest),
 }
 
 /// For each name the list of signed images that was walked to its end, and whether the images below indexes were read too.
-type Last = Arc<Mutex<Option<(Arc<Signed>, bool)>>>;
+type Last = Arc<Mutex<Option<(Arc<Signed>, Reads)>>>;
 
 /// The walks of all names.
 pub(crate) struct Walks {
@@ -48,6 +50,25 @@ pub(crate) struct Walks {
 impl Default for Walks {
     fn default() -> Self {
         Walks { last: Cache::new(MAX_NAMES) }
+    }
+}
+
+/// What a walk reads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Reads {
+    Indexes,
+    Images,
+    /// Those too that may not pass.
+    Denied,
+}
+
+impl Target {
+    fn reads(&self) -> Reads {
+        match self {
+            Target::Manifest(_) => Reads::Indexes,
+            Target::Blob(_) => Reads::Images,
+            Target::Held(_) => Reads::Denied,
+        }
     }
 }
 
@@ -68,14 +89,13 @@ impl Walks {
         let walk = async {
             let mut last = last.lock().await;
             // What was walked for a manifest has not read all that holds blobs.
-            let for_blob = matches!(target, Target::Blob(_));
-            let walked =
-                |(seen, images_too): &(Arc<Signed>, bool)| Arc::ptr_eq(seen, &signed) && (*images_too || !for_blob);
+            let reads = target.reads();
+            let walked = |(seen, read): &(Arc<Signed>, Reads)| Arc::ptr_eq(seen, &signed) && *read >= reads;
             if permits.is_covered(name, &target, &client.whom) || last.as_ref().is_some_and(walked) {
                 return Ok(());
             }
             if walk(permits, name, &signed, target, client).await? == End::AllRead {
-                *last = Some((Arc::clone(&signed), for_blob));
+                *last = Some((Arc::clone(&signed), reads));
             }
             Ok(())
         };
@@ -94,7 +114,7 @@ async fn walk(permits: &Permits, name: &str, signed: &Signed, target: Target, cl
     // Those first whose facts list it.
     let likely = match &target {
         Target::Manifest(digest) => signed.indexes_of.get(digest).map(Vec::as_slice).unwrap_or_default(),
-        Target::Blob(_) => &[],
+        Target::Blob(_) | Target::Held(_) => &[],
     };
     let mut waiting: VecDeque<(Digest, usize)> = likely.iter().chain(&signed.digests).map(|d| (*d, 0)).collect();
     let mut seen = HashSet::new();
@@ -117,7 +137,7 @@ async fn walk(permits: &Permits, name: &str, signed: &Signed, target: Target, cl
                 if looked % PAUSE == 0 {
                     tokio::task::yield_now().await;
                 }
-                if !permits.may_pass(name, &digest, signed, whom) {
+                if target.reads() < Reads::Denied && !permits.may_pass(name, &digest, signed, whom) {
                     continue;
                 }
             }
@@ -159,7 +179,7 @@ async fn walk(permits: &Permits, name: &str, signed: &Signed, target: Target, cl
 
 /// What is below an index: images lead to no manifests.
 fn below(entries: &[(Digest, bool)], depth: usize, target: &Target) -> impl Iterator<Item = (Digest, usize)> {
-    let images_too = matches!(target, Target::Blob(_));
+    let images_too = target.reads() > Reads::Indexes;
     let entries = entries.iter().filter(move |(_, is_index)| images_too || *is_index);
     entries.map(move |(digest, _)| (*digest, depth + 1)).collect::<Vec<_>>().into_iter()
 }
