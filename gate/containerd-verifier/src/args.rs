@@ -17,6 +17,9 @@ pub(crate) struct Question {
     pub(crate) digest: String,
 }
 
+/// How it is called.
+const USAGE: &str = "containerd calls this program: -name REF -digest DIGEST -stdin-media-type TYPE";
+
 /// Reads the arguments after the program's name.
 pub(crate) fn parse(arguments: Vec<OsString>) -> Result<Question, String> {
     let (mut name, mut digest, mut kind) = (None, None, None);
@@ -26,7 +29,10 @@ pub(crate) fn parse(arguments: Vec<OsString>) -> Result<Question, String> {
             Some("-name") => &mut name,
             Some("-digest") => &mut digest,
             Some("-stdin-media-type") => &mut kind,
-            other => return Err(format!("the argument {:?} is not known to this verifier", other.unwrap_or("?"))),
+            other => {
+                let argument = other.unwrap_or("?");
+                return Err(format!("the argument {argument:?} is not known to this verifier; {USAGE}"));
+            }
         };
         let Some(value) = arguments.next().and_then(|value| value.into_string().ok()) else {
             return Err("an argument has no value".to_owned());
@@ -36,7 +42,7 @@ pub(crate) fn parse(arguments: Vec<OsString>) -> Result<Question, String> {
         }
     }
     let (Some(name), Some(digest)) = (name, digest) else {
-        return Err("containerd calls this program: -name REF -digest DIGEST -stdin-media-type TYPE".to_owned());
+        return Err(USAGE.to_owned());
     };
     let fits = (1..=MAX_NAME).contains(&name.len()) && name.bytes().all(|b| b.is_ascii_graphic());
     if !fits {

@@ -61,7 +61,7 @@ pub(crate) fn run(command: Audit) -> Result<(), Failure> {
     }
     let whole = verify(opened, &head).map_err(|broken| match broken {
         Broken::Read { .. } => Failure::Local(broken.to_string()),
-        _ => Failure::NotWhole(format!("the log is not whole: {broken}")),
+        _ => Failure::Found(format!("the log is not whole: {broken}")),
     })?;
     let text = if json { format!("{}\n", whole.json()) } else { told(&whole) };
     match io::stdout().write_all(text.as_bytes()) {

@@ -24,7 +24,7 @@ const EXIT_CODES: &str = "Exit codes:
   21  no verified policy: a gate does not start without one, unless the
       configuration says policy = \"signatures-alone\"
   35  this machine: port in use, a file or folder that cannot be used
-  60  audit verify: the log is not whole";
+  60  something was found: audit verify, containerd-doctor";
 
 /// What ends the program: one sentence for people, and its exit code.
 #[derive(Debug, thiserror::Error)]
@@ -43,9 +43,9 @@ pub enum Failure {
         /// The exit code of the problem.
         code: u8,
     },
-    /// The audit log is not whole.
+    /// What was looked at is not as it should be: a log, a node.
     #[error("{0}")]
-    NotWhole(String),
+    Found(String),
     /// Everything else.
     #[error("{0}")]
     Other(&'static str),
@@ -62,7 +62,7 @@ impl Failure {
             Self::Configuration(_) => 3,
             Self::Local(_) => 35,
             Self::Start { code, .. } => *code,
-            Self::NotWhole(_) => 60,
+            Self::Found(_) => 60,
             Self::Other(_) => 1,
         }
     }

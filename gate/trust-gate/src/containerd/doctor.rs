@@ -87,9 +87,7 @@ pub(crate) fn run(command: &Doctor) -> Result<(), Failure> {
     if problems == 0 {
         return Ok(());
     }
-    Err(Failure::Configuration(format!(
-        "images can come in here unasked, or none at all: {problems} problem(s), see above"
-    )))
+    Err(Failure::Found(format!("images can come in here unasked, or none at all: {problems} problem(s), see above")))
 }
 
 /// Looks at a configuration of containerd, and at what it names. Files must belong to `owner`.

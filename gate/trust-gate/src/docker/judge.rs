@@ -49,9 +49,9 @@ impl Judge {
     pub(super) async fn judge(&self, call: &Call) -> Judged {
         match route::read(&call.method, &call.uri)? {
             Route::Harmless => Ok(()),
-            Route::Pull(_) if call.may_hold_a_form() => {
-                denied("a pull has no body: the engine would read it as a form that it does not show; send none")
-            }
+            Route::Pull(_) if call.may_hold_a_form() => denied(
+                "a pull has no body: the engine would read it as a form that it does not show; send none, and no Content-Type",
+            ),
             Route::Pull(Pull::All(name)) => denied(format!(
                 "all tags of {name} at once are not pulled here: pull {name}@DIGEST, one image at a time"
             )),

@@ -12,6 +12,7 @@ use axum::response::{IntoResponse, Response};
 use http::header::{CACHE_CONTROL, CONNECTION, ETAG, IF_NONE_MATCH, TRANSFER_ENCODING};
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+use tokio::sync::Semaphore;
 use trust_image::Digest;
 use trust_reader::registry::Upstream;
 
@@ -35,7 +36,12 @@ pub(crate) struct Door {
     pub(crate) login: Login,
     pub(crate) push: bool,
     pub(crate) catalog: bool,
+    /// Pushes at one time: each may take long, and those who pull must find a place all the same.
+    pub(crate) pushing: Semaphore,
 }
+
+/// Pushes at one time, a fourth of all connections.
+pub(crate) const PUSHES: usize = 256;
 
 /// The service of this door.
 pub(crate) fn router(door: Arc<Door>) -> Router {
@@ -61,9 +67,15 @@ impl Door {
         let client = Client::new(&parts.headers, &self.upstream, self.login);
         let result = match self.write(&parts) {
             Err(refusal) => Err(refusal),
-            Ok(Some(write)) => match push::answer(&write, &parts, body, &client).await {
-                Ok(response) => Ok(response),
-                Err(refusal) => Err(client.refused().unwrap_or(refusal)),
+            Ok(Some(write)) => match self.pushing.try_acquire() {
+                Ok(_place) => match push::answer(&write, &parts, body, &client).await {
+                    Ok(response) => Ok(response),
+                    Err(refusal) => Err(client.refused().unwrap_or(refusal)),
+                },
+                Err(_) => {
+                    let message = "too many pushes at one time";
+                    Err(Refusal::new(StatusCode::TOO_MANY_REQUESTS, "TOOMANYREQUESTS", message).retry_after(5))
+                }
             },
             // A body that somebody sent with a read is not read.
             Ok(None) => {

@@ -49,12 +49,13 @@ mod testing;
 use std::sync::Arc;
 
 use axum::Router;
+use tokio::sync::Semaphore;
 use trust_decide::Decider;
 use trust_image::reference::canonical_domain;
 use trust_reader::registry::{AuthSources, Upstream, UpstreamOptions};
 use trust_reader::tls::TlsOptions;
 
-use self::door::Door;
+use self::door::{Door, PUSHES};
 use self::permit::Permits;
 use self::ruling::{Deciding, Rules};
 use crate::config::RegistryConfig;
@@ -87,6 +88,7 @@ fn routes(config: &RegistryConfig, rules: Box<dyn Rules>) -> Result<Router, Regi
         login: config.login,
         push: config.push,
         catalog: config.catalog,
+        pushing: Semaphore::new(PUSHES),
     };
     Ok(door::router(Arc::new(door)))
 }
@@ -102,6 +104,11 @@ fn upstream(config: &RegistryConfig) -> Result<(String, Upstream), RegistryError
         redirect_hosts: config.redirects.clone(),
         ..UpstreamOptions::at(&config.upstream)
     };
+    if config.upstream.contains('@') {
+        let shown = trust_reader::http::shown_address(&config.upstream);
+        let why = format!("{shown} holds a name or password: the gate's own login is `auth`, a file");
+        return Err(wrong("upstream", &why));
+    }
     let upstream = Upstream::new(options).map_err(|error| wrong("upstream", &error))?;
     Ok((host, upstream))
 }

@@ -206,3 +206,30 @@ async fn a_push_carries_the_login_of_the_client_or_none() {
     assert_eq!(plain.send("POST", base, &[("authorization", login)], b"").await.status, 202);
     assert_eq!(plain.upstream.headers("authorization"), [""; 0]);
 }
+
+#[tokio::test]
+async fn pushes_that_never_end_leave_room_for_those_who_pull_and_are_told_to_wait() {
+    use tokio::io::AsyncWriteExt;
+    let world = world().await;
+    let (image, ..) = world.image(APP, "signed");
+    world.fake.sign(APP, "v1", &image);
+    let mut slow = Vec::new();
+    for _ in 0..super::door::PUSHES {
+        let mut stream = tokio::net::TcpStream::connect(world.gate).await.unwrap();
+        let head = "PUT /v2/team/app/manifests/zz HTTP/1.1\r\nhost: gate\r\ncontent-type: application/vnd.oci.image.manifest.v1+json\r\ncontent-length: 1000\r\n\r\n{";
+        stream.write_all(head.as_bytes()).await.unwrap();
+        slow.push(stream);
+    }
+    let kind = ("content-type", "application/vnd.oci.image.manifest.v1+json");
+    let mut got = world.send("PUT", "/v2/team/app/manifests/next", &[kind], b"{}").await;
+    for _ in 0..100 {
+        if got.status == 429 {
+            break;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        got = world.send("PUT", "/v2/team/app/manifests/next", &[kind], b"{}").await;
+    }
+    assert_eq!((got.status, got.code().as_str(), got.header("retry-after")), (429, "TOOMANYREQUESTS", "5"));
+    assert_eq!(world.manifest(APP, "v1").await.body, image);
+    drop(slow);
+}

@@ -466,6 +466,7 @@ async fn gate(fake: &Arc<Fake>, upstream: SocketAddr, switches: Switches) -> Soc
         login: switches.login,
         push: switches.push,
         catalog: switches.catalog,
+        pushing: tokio::sync::Semaphore::new(super::door::PUSHES),
     };
     let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
     let address = listener.local_addr().unwrap();
