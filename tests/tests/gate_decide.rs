@@ -91,7 +91,10 @@ async fn an_allow_ends_with_max_staleness_and_comes_back_with_the_next_refresh()
     let answer = ask(&decider, API);
     assert_eq!(denied(&answer), Code::RefreshOverdue);
     let health = decider.health();
-    assert!(health.ready && health.collections.iter().all(|c| !c.usable), "it answers, and says that nothing is usable");
+    assert!(
+        health.ready && health.collections.iter().all(|c| !c.usable),
+        "it answers, and says that nothing is usable"
+    );
     assert!(answer.line().contains(&now().to_string()) && answer.line().contains("last refresh"), "{}", answer.line());
     scene.mend();
     decider.refresh().await;
@@ -420,7 +423,11 @@ async fn what_cannot_be_logged_does_not_pass() {
     let decider = scene.start_with(settings).await.expect("it starts");
     assert!(decider.consider(&question(API)).is_allowed(), "nothing was to be logged yet");
     assert_eq!(denied(&ask(&decider, API)), Code::LogFailed);
-    assert_eq!(denied(&decider.consider(&question(API))), Code::LogFailed, "nor what rests on a line that is not there");
+    assert_eq!(
+        denied(&decider.consider(&question(API))),
+        Code::LogFailed,
+        "nor what rests on a line that is not there"
+    );
     assert_eq!(decider.health().problem.expect("said").code, Code::LogFailed);
     assert_eq!(decider.counters().allowed, 0);
     let settings = Settings { log: Some(scene.folder.path().join("missing/log")), ..scene.settings() };
