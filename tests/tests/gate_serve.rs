@@ -269,7 +269,11 @@ fn metrics_tell_what_was_decided_and_how_fresh_the_trust_is_and_name_no_image() 
         let page = String::from_utf8(page.body).unwrap();
         let is_read = page.contains("reloads_total{result=\"good\"} 1");
         is_read.then(|| {
-            for kept in ["decisions_total{answer=\"deny\"} 1", "decision_seconds_count 2", "verifications_total 1"] {
+            for kept in [
+                "decisions_total{answer=\"deny\"} 1",
+                "decision_seconds_count 2",
+                "decisions_total{answer=\"allow\"} 1",
+            ] {
                 assert!(page.contains(kept), "{kept}: {page}");
             }
         })

@@ -292,8 +292,8 @@ pub fn images_with(object: &Value, kinds: &CustomKinds) -> Result<Vec<Place>, Wo
 }
 
 /// As [`images`] for the known kinds, also as items of any list. Kinds of Kubernetes without images have no places. In an
-/// object of another kind, or of none, what has the name of an image (`image`, `imageName`, `newName`, `newTag`,
-/// `reference`) or of containers is an error, at any depth and in any case of letters.
+/// object of another kind, or of none, what has the name of an image (a word with `image` in it, `newName`, `newTag`, `reference`,
+/// `bundle`, `repository` beside a tag) or of containers is an error, at any depth and in any case of letters.
 pub fn images_anywhere(object: &Value) -> Result<Vec<Place>, WorkloadError> {
     walk(object, true, CustomKinds::none())
 }
@@ -478,6 +478,9 @@ fn search(value: &Value, at: &Path, depth: usize) -> Result<(), WorkloadError> {
                     return Err(WorkloadError::MayBeImage { place: at.member(name) });
                 }
             }
+            if let Some(name) = object.iter().find_map(|(name, value)| has_name_of_image(object, name, value)) {
+                return Err(WorkloadError::MayBeImage { place: at.with(Step::Member(Cow::Owned(name.clone()))) });
+            }
             object.iter().filter(|(_, inner)| inner.is_array() || inner.is_object()).try_for_each(|(name, inner)| {
                 search(inner, &at.with(Step::Member(Cow::Owned(name.clone()))), depth + 1)
             })
@@ -487,6 +490,24 @@ fn search(value: &Value, at: &Path, depth: usize) -> Result<(), WorkloadError> {
             .try_for_each(|(i, inner)| search(inner, &at.index(i), depth + 1)),
         _ => Ok(()),
     }
+}
+
+/// The name of a member of a kind of others that is called as an image is, in whatever its owner made of the word, and holds
+/// texts: `baseImage`, `images`, `image_ref`; the bundle of a task; a repository beside its tag.
+fn has_name_of_image<'n>(
+    object: &serde_json::Map<String, Value>,
+    name: &'n String,
+    value: &Value,
+) -> Option<&'n String> {
+    let is_text = |value: &Value| value.as_str().is_some_and(|text| !text.is_empty());
+    let holds_text = is_text(value) || value.as_array().is_some_and(|items| items.iter().any(is_text));
+    let lower = name.to_ascii_lowercase();
+    let has = |wanted: &str| object.keys().any(|other| other.eq_ignore_ascii_case(wanted));
+    // How and with which secret an image is pulled says nothing of which one.
+    let is_called = lower.contains("image") && !lower.starts_with("imagepull")
+        || lower == "bundle"
+        || lower == "repository" && (has("tag") || has("digest"));
+    (holds_text && is_called).then_some(name)
 }
 
 fn group_of(api_version: &str) -> &str {

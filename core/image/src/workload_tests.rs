@@ -261,13 +261,24 @@ fn what_has_the_name_of_an_image_in_a_kind_of_others_is_an_error() {
         (json!({"Containers": []}), "spec.containers"),
         (json!({"containers": null}), "spec.containers"),
         (json!({"initContainers": []}), "spec.initContainers"),
+        (json!({"baseImage": "r.io/a"}), "spec.baseImage"),
+        (json!({"containerImage": "r.io/a"}), "spec.containerImage"),
+        (json!({"images": ["r.io/a:1"]}), "spec.images"),
+        (json!({"imageRef": "r.io/a"}), "spec.imageRef"),
+        (json!({"deep": {"image_name": "r.io/a"}}), "spec.deep.image_name"),
+        (json!({"sidecar": {"repository": "r.io/a", "tag": "1"}}), "spec.sidecar.repository"),
+        (json!({"taskRef": {"name": "x", "bundle": "r.io/a:1"}}), "spec.taskRef.bundle"),
     ] {
         match images_anywhere(&thing(spec.clone())) {
             Err(WorkloadError::MayBeImage { place }) => assert_eq!(place.to_string(), at, "{spec}"),
             other => panic!("{spec}: {other:?}"),
         }
     }
-    for spec in [json!({"image": null, "reference": {"name": "x"}, "imagePullPolicy": "Always"}), json!(["image"])] {
+    for spec in [
+        json!({"image": null, "reference": {"name": "x"}, "imagePullPolicy": "Always"}),
+        json!(["image"]),
+        json!({"imagePullSecrets": ["a"], "repository": "https://git.example.com/a", "images": [], "imageCount": 3}),
+    ] {
         assert_eq!(images_anywhere(&thing(spec)), Ok(vec![]));
     }
     assert!(matches!(images_anywhere(&json!({"a": {"image": "x"}})), Err(WorkloadError::MayBeImage { .. })));
