@@ -53,7 +53,7 @@ pub fn attach(registry: &str, name: &str, image: &Image, content: &str) -> io::R
     let manifest = json!({
         "schemaVersion": 2, "mediaType": MANIFEST, "artifactType": KIND,
         "config": { "mediaType": EMPTY, "digest": empty, "size": 2 },
-        "layers": [{ "mediaType": "text/plain", "digest": layer, "size": content.len() }],
+        "layers": [{ "mediaType": "application/spdx+json", "digest": layer, "size": content.len() }],
         "subject": { "mediaType": MANIFEST, "digest": image.digest, "size": bytes.len() },
     });
     let manifest = serde_json::to_vec(&manifest)?;
