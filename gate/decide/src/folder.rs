@@ -2,7 +2,7 @@
 //!
 //! Two processes of one door in one folder are nearly always a mistake (a second start, two replicas on one disk). The lock
 //! is the kernel's, held for the process's life, and gone with it however it ends. The states of the collections in the
-//! folder have locks of their own, held while a refresh runs, so that the two doors of one machine can share a folder.
+//! folder have locks of their own, held while a refresh runs, so that the doors of one machine can share a folder.
 //! Deliberately absent: file systems without locks, on which a start fails.
 
 use std::fs::{DirBuilder, File};

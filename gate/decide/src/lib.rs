@@ -8,8 +8,7 @@
 //! - every failure is a denial with its reason, and none is kept longer than a few seconds;
 //! - what was trusted last stays in use when a refresh fails, until its deadlines deny.
 //!
-//! Deliberately absent: doors (trust-gate), configuration files, exceptions ("break glass"), and any question to a server
-//! whether an image is fine.
+//! Deliberately absent: doors (trust-gate), configuration files, and any question to a server whether an image is fine.
 
 mod answer;
 mod clock;

@@ -1,4 +1,4 @@
-//! `/livez` and `/readyz`, the same on both doors.
+//! `/livez` and `/readyz`, the same on every door.
 //!
 //! `/readyz` is 200 if the door can decide, else 503 with the reason in one line. `/readyz?verbose` has the same status and
 //! says how each collection and the policy is, as JSON. Deliberately absent: addresses of servers, since everybody who

@@ -216,8 +216,8 @@ impl Log {
         self.inner().head
     }
 
-    /// Syncs the file, keeps its head in the state folder, and opens the log anew if its file was moved away or removed. If
-    /// that fails the old file goes on.
+    /// Syncs the file, keeps its head in the state folder, and opens the log anew if its file was moved away or removed. Where
+    /// that fails, no line can be written either.
     pub(crate) fn follow(&self) -> Result<(), Problem> {
         let (file, head, is_file) = {
             let inner = self.inner();
