@@ -202,3 +202,29 @@ fn the_namespace_of_gatekeeper_is_one_of_the_map_and_a_misspelt_one_is_told_the_
     let fixed = folder.read(&format!("{}[admission.gatekeeper]\nnamespace = 'shopp'\n", good()));
     assert!(fixed.is_ok());
 }
+
+#[test]
+fn a_file_that_would_wait_for_its_writer_is_refused_at_once() {
+    let folder = Folder::new();
+    let fifo = |name: &str| {
+        let path = folder.0.path().join(name);
+        let _ = std::fs::remove_file(&path);
+        assert!(std::process::Command::new("mkfifo").arg(&path).status().unwrap().success());
+        path
+    };
+    let error = Config::read(&fifo("fifo.toml")).unwrap_err().to_string();
+    assert!(error.contains("fifo.toml: not a regular file"), "{error}");
+    fifo("pay.root.json");
+    let error = folder.read(&good()).unwrap_err();
+    assert!(error.contains("pay.root.json: not a regular file"), "{error}");
+}
+
+#[test]
+fn a_password_in_the_address_of_the_registry_is_refused_and_not_shown() {
+    let folder = Folder::new();
+    let section = "[registry]\nlisten = '127.0.0.1:0'\nhost = 'registry.example.com'\n";
+    let text = format!("{}{section}upstream = 'http://robot:SECPW@127.0.0.1:1'\n", good());
+    let config = folder.read(&text).unwrap();
+    let error = crate::registry::check(config.registry().unwrap()).unwrap_err().to_string();
+    assert!(error.contains("holds a name or password") && !error.contains("SECPW"), "{error}");
+}
