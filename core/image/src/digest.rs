@@ -170,7 +170,14 @@ fn lower_hex<const N: usize>(digits: &str) -> Result<[u8; N], DigestError> {
 
 impl fmt::Display for Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}", self.algorithm(), self.hex())
+        // Written with every decision, several times: in one piece.
+        let mut digits = [0u8; 128];
+        let bytes = self.as_bytes();
+        let digits = digits.get_mut(..bytes.len() * 2).unwrap_or_default();
+        hex::encode_to_slice(bytes, digits).map_err(|_| fmt::Error)?;
+        f.write_str(self.algorithm())?;
+        f.write_str(":")?;
+        f.write_str(std::str::from_utf8(digits).map_err(|_| fmt::Error)?)
     }
 }
 

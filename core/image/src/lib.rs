@@ -10,6 +10,7 @@ pub mod digest;
 pub mod facts;
 pub mod json;
 pub mod manifest;
+pub mod pin;
 pub mod reference;
 pub mod target;
 pub mod text;

@@ -1,6 +1,6 @@
 //! A question and its answer: one value for text, exit code, JSON, a webhook's reply and the log.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use serde_json::Value;
 use trust_image::{Digest, Reference};
@@ -86,16 +86,27 @@ pub struct Allowed {
     pub verified: VerifiedImage,
     /// The image by its verified digest: the only thing that may pass.
     pub pinned: Reference,
+    /// The same as it was given: with its tag. `None` if that and the digest are no one reference.
+    pub given: Option<Arc<str>>,
     /// What the policy said; `None` where signatures alone decide.
     pub decision: Option<Decision>,
     /// The first second at which this answer does not hold any more.
     pub until: UtcTime,
     /// [`Answer::line`], made once: every use of a kept decision is logged with it.
     pub(crate) line: String,
+    /// What each line of the log has of it, once one was written.
+    logged: OnceLock<Vec<u8>>,
 }
 
 impl Allowed {
-    pub(crate) fn new(verified: VerifiedImage, pinned: Reference, decision: Option<Decision>, until: UtcTime) -> Self {
+    pub(crate) fn new(
+        given: &str,
+        verified: VerifiedImage,
+        pinned: Reference,
+        decision: Option<Decision>,
+        until: UtcTime,
+    ) -> Self {
+        let given = trust_image::pin::pinned(given, &verified.digest).map(Arc::from);
         let line = match &decision {
             Some(decision) => format!("{pinned}: {}", decision.line()),
             None => {
@@ -103,7 +114,16 @@ impl Allowed {
                 format!("{pinned}: signed by {}", trust_reader::verdict::printable(&names.join(", ")))
             }
         };
-        Self { verified, pinned, decision, until, line }
+        Self { verified, pinned, given, decision, until, line, logged: OnceLock::new() }
+    }
+
+    /// The same until another time.
+    pub(crate) fn lasting(&self, until: UtcTime) -> Self {
+        Self { until, logged: OnceLock::new(), ..self.clone() }
+    }
+
+    pub(crate) fn logged(&self) -> &[u8] {
+        self.logged.get_or_init(|| crate::log::of_allow(self))
     }
 }
 

@@ -7,12 +7,12 @@
 
 mod cache;
 mod names;
+mod record;
 mod refresh;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Instant;
 
 use arc_swap::ArcSwapOption;
 use trust_image::{Reference, target};
@@ -36,6 +36,7 @@ use crate::settings::{Environments, Pinned, PolicyFrom, Settings, StartError};
 use crate::stats::{Counts, Stats};
 use crate::transport::AnyTransport;
 use cache::{Basis, Caches, Decided, DecisionKey, Verification, VerificationKey};
+pub use record::{Draft, Entry};
 
 /// How many of what a decider has done.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -61,7 +62,7 @@ pub struct Decider {
     refresh: std::time::Duration,
     max_staleness: i64,
     watch: Arc<Watch>,
-    log: Option<Log>,
+    log: Option<Arc<Log>>,
     /// What the last line could not be written for.
     log_problem: ArcSwapOption<Problem>,
     caches: Caches,
@@ -227,7 +228,7 @@ impl Decider {
         };
         crate::folder::make(&settings.state).map_err(StartError::State)?;
         let log = settings.log.as_deref().map(|log| Log::open(log, &settings.state));
-        let log = log.transpose().map_err(StartError::Log)?;
+        let log = log.transpose().map_err(StartError::Log)?.map(Arc::new);
         let mut collections = Vec::with_capacity(settings.collections.len());
         for pinned in &settings.collections {
             let sources = sources(pinned, &connect).map_err(StartError::Settings)?;
@@ -259,40 +260,14 @@ impl Decider {
         Ok(decider)
     }
 
-    /// Decides, and writes the decision to the log before it is given. Waits for nothing else.
-    pub fn decide(&self, question: &Question<'_>) -> Answer {
-        let begun = Instant::now();
-        let mut answer = self.considered(question, None);
-        if let Some(used) = answer.decision().and_then(|decision| decision.exception.as_ref()) {
-            tracing::warn!(image = answer.image, exception = used.id, until = used.expires, "allowed by an exception");
-        }
-        if let Some(log) = &self.log {
-            match log.write(&log::line(question, &answer, self.watch.wall())) {
-                Ok(()) if self.log_problem.load().is_none() => {}
-                Ok(()) => self.log_problem.store(None),
-                Err(problem) => {
-                    tracing::error!("{}", crate::answer::problem_line(&problem));
-                    self.log_problem.store(Some(Arc::new(problem.clone())));
-                    self.counts.unlogged();
-                    answer.outcome = Outcome::Denied(Arc::new(Denied::new(problem.about(question.image))));
-                }
-            }
-        }
-        let counter = if answer.is_allowed() { &self.allowed } else { &self.denied };
-        counter.fetch_add(1, Ordering::Relaxed);
-        self.counts.add(question, &answer, begun.elapsed());
-        answer
-    }
-
-    /// The same without the log, for a step on the way to an answer. What passes is asked for with [`Decider::decide`].
-    /// While the log cannot be written it denies: what rests on a line that is not there does not pass either.
-    pub fn consider(&self, question: &Question<'_>) -> Answer {
-        self.considered(question, self.log_problem.load().as_deref())
-    }
-
     fn considered(&self, question: &Question<'_>, problem: Option<&Problem>) -> Answer {
         let environment = self.environments.of(question.namespace);
-        let outcome = match problem.map_or_else(|| self.judge(question, environment), |problem| Err(problem.clone())) {
+        let judged = problem.map_or_else(|| self.judge(question, environment), |problem| Err(problem.clone()));
+        self.answer(question, environment, judged)
+    }
+
+    fn answer(&self, question: &Question<'_>, environment: usize, judged: Result<Outcome, Problem>) -> Answer {
+        let outcome = match judged {
             Ok(Outcome::Allowed(allowed))
                 if question.digest_only
                     && !Reference::parse(question.image).is_ok_and(|image| image.digest().is_some()) =>
@@ -475,7 +450,7 @@ impl Decider {
             return Decided::refused(basis, denied, now);
         }
         // Until when is said at each use, also at this first one.
-        let allowed = Allowed::new(verified.clone(), pinned.clone(), decision, now);
+        let allowed = Allowed::new(&key.image, verified.clone(), pinned.clone(), decision, now);
         Decided {
             basis,
             made: now,

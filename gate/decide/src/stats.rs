@@ -50,31 +50,66 @@ pub struct Stats {
     pub time: Duration,
 }
 
+/// What is counted of one answer.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Tally {
+    pub(crate) took: Duration,
+    pub(crate) dry_run: bool,
+    pub(crate) mode: Mode,
+    /// The id of the reason of a denial; `None` for an allow.
+    pub(crate) reason: Option<&'static str>,
+    excepted: bool,
+    trials: Vec<(&'static str, &'static str)>,
+}
+
+impl Tally {
+    pub(crate) fn of(question: &Question<'_>, answer: &Answer, took: Duration) -> Self {
+        let decision = answer.decision();
+        let trials = decision.into_iter().flat_map(|decision| &decision.trials);
+        let word = |allowed| if allowed { "allow" } else { "deny" };
+        Self {
+            took,
+            dry_run: question.dry_run,
+            mode: question.mode,
+            reason: match &answer.outcome {
+                Outcome::Allowed(_) => None,
+                Outcome::Denied(denied) => Some(denied.problem.id()),
+            },
+            excepted: decision.is_some_and(|decision| decision.exception.is_some()),
+            trials: trials.map(|trial| (trial.mode.as_str(), word(trial.allowed))).collect(),
+        }
+    }
+
+    /// The same answer, withheld for this reason.
+    pub(crate) fn refused(self, reason: &'static str) -> Self {
+        Self { reason: Some(reason), excepted: false, trials: Vec::new(), ..self }
+    }
+}
+
 impl Counts {
-    pub(crate) fn add(&self, question: &Question<'_>, answer: &Answer, took: Duration) {
+    pub(crate) fn add(&self, tally: &Tally) {
         let one = |counter: &AtomicU64| {
             counter.fetch_add(1, Ordering::Relaxed);
         };
-        let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+        let micros = u64::try_from(tally.took.as_micros()).unwrap_or(u64::MAX);
         let bucket = BUCKETS.iter().zip(&self.durations).find(|(end, _)| micros <= **end);
         one(bucket.map_or(&self.longer, |(_, counter)| counter));
-        self.nanoseconds.fetch_add(u64::try_from(took.as_nanos()).unwrap_or(u64::MAX), Ordering::Relaxed);
-        if question.dry_run {
+        self.nanoseconds.fetch_add(u64::try_from(tally.took.as_nanos()).unwrap_or(u64::MAX), Ordering::Relaxed);
+        if tally.dry_run {
             return one(&self.dry_runs);
         }
-        let word = answered(answer.is_allowed(), question.mode);
+        let word = answered(tally.reason.is_none(), tally.mode);
         for (_, counter) in ANSWERS.iter().zip(&self.answers).filter(|(known, _)| **known == word) {
             one(counter);
         }
-        if let Outcome::Denied(denied) = &answer.outcome {
-            more(&self.reasons, denied.problem.id());
+        if let Some(reason) = tally.reason {
+            more(&self.reasons, reason);
         }
-        let Some(decision) = answer.decision() else { return };
-        if decision.exception.is_some() && answer.is_allowed() {
+        if tally.excepted && tally.reason.is_none() {
             one(&self.excepted);
         }
-        for trial in &decision.trials {
-            more(&self.trials, (trial.mode.as_str(), if trial.allowed { "allow" } else { "deny" }));
+        for trial in &tally.trials {
+            more(&self.trials, *trial);
         }
     }
 

@@ -3,7 +3,7 @@
 //! Deliberately absent: settings that are not in the file.
 
 use trust_decide::{
-    Answer, Decider, Environments as DeciderEnvironments, Outcome, Pinned, PolicyFrom, Question, Settings,
+    Answer, Decider, Entry, Environments as DeciderEnvironments, Outcome, Pinned, PolicyFrom, Question, Settings,
 };
 use trust_policy::{Action, RuleMode, Trial};
 use trust_reader::http::HttpOptions;
@@ -11,7 +11,7 @@ use trust_reader::tls::TlsOptions;
 use trust_reader::verify::Require;
 
 use crate::config::{Collection, Config, Environments, Mode};
-use crate::decides::{Asked, Decides, Verdict};
+use crate::decides::{Asked, Decides, Entering, Judges, Verdict};
 
 /// What a decider is started with.
 pub fn settings(config: &Config) -> Settings {
@@ -47,19 +47,28 @@ fn pinned(collection: &Collection) -> Pinned {
     }
 }
 
-impl Decides for Decider {
+impl Judges for Decider {
     fn decide(&self, asked: &Asked<'_>) -> Verdict {
-        let question = Question {
-            image: asked.image,
-            namespace: asked.namespace,
-            action: Action::Deploy,
-            door: asked.door,
-            whom: asked.whom,
-            dry_run: asked.dry_run,
-            mode: asked.mode.into(),
-            digest_only: asked.digest_only,
-        };
-        verdict(&Decider::decide(self, &question))
+        verdict(&Decider::decide(self, &question(asked)))
+    }
+}
+
+impl Decides for Decider {
+    fn draft(&self, asked: &Asked<'_>) -> (Verdict, Entry) {
+        let draft = Decider::draft(self, &question(asked));
+        (verdict(&draft.answer), draft.entry)
+    }
+
+    fn draft_known(&self, asked: &Asked<'_>) -> Option<(Verdict, Entry)> {
+        let draft = Decider::draft_known(self, &question(asked))?;
+        Some((verdict(&draft.answer), draft.entry))
+    }
+
+    fn enter(&self, entries: Vec<Entry>) -> Entering<'_> {
+        Box::pin(async {
+            let entered = Decider::enter(self, entries).await;
+            entered.map_err(|problem| format!("{} ({})", problem.headline, problem.id()))
+        })
     }
 
     fn report(&self) -> serde_json::Value {
@@ -88,10 +97,23 @@ impl From<Mode> for trust_decide::Mode {
     }
 }
 
+fn question<'a>(asked: &Asked<'a>) -> Question<'a> {
+    Question {
+        image: asked.image,
+        namespace: asked.namespace,
+        action: Action::Deploy,
+        door: asked.door,
+        whom: asked.whom,
+        dry_run: asked.dry_run,
+        mode: asked.mode.into(),
+        digest_only: asked.digest_only,
+    }
+}
+
 fn verdict(answer: &Answer) -> Verdict {
-    let digest = match &answer.outcome {
-        Outcome::Allowed(allowed) => Some(allowed.verified.digest),
-        Outcome::Denied(_) => None,
+    let (digest, pinned) = match &answer.outcome {
+        Outcome::Allowed(allowed) => (Some(allowed.verified.digest), allowed.given.clone()),
+        Outcome::Denied(_) => (None, None),
     };
     let policy = answer.decision().map(|d| format!("{}@{}", d.policy.collection, d.policy.version));
     // Nobody reads why something may pass by the rules; making the text costs more than looking up the decision.
@@ -108,5 +130,5 @@ fn verdict(answer: &Answer) -> Verdict {
     let exception = used.map(|(_, used)| used.id.clone());
     let trials = answer.decision().into_iter().flat_map(|decision| &decision.trials);
     let trials = trials.filter(|trial| trial.mode == RuleMode::Warn).map(Trial::line).collect();
-    Verdict { digest, exception, line, trials, environment: answer.environment.clone(), policy }
+    Verdict { digest, pinned, exception, line, trials, environment: answer.environment.clone(), policy }
 }

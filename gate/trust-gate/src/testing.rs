@@ -1,12 +1,12 @@
 //! A decider and reviews for tests of the doors.
 
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 use trust_image::{Digest, Reference, workload};
 
-use crate::decides::{Asked, Decides, Verdict};
+use crate::decides::{Asked, Decides, Judges, Verdict};
 
 /// Allows the images under `signed.example.com/`, and what is pinned to the digest that they have.
 #[derive(Default)]
@@ -39,7 +39,7 @@ pub(crate) fn is_signed(image: &str) -> bool {
         })
 }
 
-impl Decides for Fake {
+impl Judges for Fake {
     fn decide(&self, asked: &Asked<'_>) -> Verdict {
         std::thread::sleep(self.delay);
         assert!(!self.breaks, "broken on purpose");
@@ -58,6 +58,7 @@ impl Decides for Fake {
         let exception = (digest.is_some() && !line.is_empty()).then(|| "inc-7".to_owned());
         Verdict {
             digest,
+            pinned: digest.and_then(|digest| trust_image::pin::pinned(asked.image, &digest)).map(Arc::from),
             exception,
             line,
             trials: Vec::new(),
@@ -65,7 +66,9 @@ impl Decides for Fake {
             policy: Some("policy@7".to_owned()),
         }
     }
+}
 
+impl Decides for Fake {
     fn trouble(&self) -> Option<String> {
         self.trouble.clone()
     }

@@ -5,7 +5,8 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::net::{Ipv4Addr, Ipv6Addr};
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::atomic::AtomicUsize;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use reqwest::header::{HeaderMap, RETRY_AFTER};
@@ -45,6 +46,8 @@ pub(crate) struct Http {
     secure_local: OnceLock<Client>,
     /// For connections with one answer.
     pub(super) direct: OnceLock<TlsConnector>,
+    /// Answers on connections of their own, now.
+    pub(super) running: Arc<AtomicUsize>,
     probed: Mutex<HashMap<String, Scheme>>,
 }
 
@@ -65,6 +68,7 @@ impl Http {
             secure: OnceLock::new(),
             secure_local: OnceLock::new(),
             direct: OnceLock::new(),
+            running: Arc::default(),
             probed,
         }
     }

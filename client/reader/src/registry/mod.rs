@@ -8,6 +8,7 @@
 //! absent: retries.
 
 mod auth_file;
+mod blob;
 mod caller;
 mod challenge;
 mod client;
@@ -22,12 +23,13 @@ mod token;
 mod writes;
 
 pub use auth_file::AuthSources;
+pub use blob::Blob;
 pub use caller::{Caller, Refused};
 pub use client::{FetchedManifest, RegistryClient, RegistryOptions};
 pub use error::{Reason, RegistryError};
 pub use inspect::{ImageContent, PlatformContent};
 pub use reqwest::Body as PushBody;
-pub use stream::{Blob, Span, Upstream, UpstreamOptions};
+pub use stream::{Span, Upstream, UpstreamOptions};
 pub use writes::{Place, WriteTo, Written};
 
 #[cfg(test)]

@@ -9,7 +9,7 @@
 use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
 use reqwest::header::{
@@ -21,6 +21,7 @@ use trust_image::manifest::MAX_MANIFEST_LEN;
 use trust_image::reference::{canonical_domain, check_path};
 
 use super::auth_file::AuthSources;
+use super::blob::{Blob, Times};
 use super::caller::Caller;
 use super::client::{
     RegistryClient, RegistryOptions, Repository, Way, compare, limit, manifest_headers, same_origin, url, with,
@@ -234,15 +235,10 @@ impl Upstream {
         let answer = self.open(way, path, digest, Method::GET, span).await?;
         let is_part = answer.status() == StatusCode::PARTIAL_CONTENT;
         let chunked = answer.headers().contains_key(TRANSFER_ENCODING);
-        Ok(Blob {
-            length: answer.content_length().filter(|_| !chunked),
-            span: span.filter(|_| is_part),
-            answer,
-            idle: self.idle,
-            until: Instant::now().checked_add(self.client.http.timeout),
-            host: self.host.to_string(),
-            subject: format!("{path} blob {digest}"),
-        })
+        let length = answer.content_length().filter(|_| !chunked);
+        let times = Times { idle: self.idle, whole: self.client.http.timeout };
+        let span = span.filter(|_| is_part);
+        Ok(Blob::new(answer, length, span, times, &self.host, format!("{path} blob {digest}")))
     }
 
     pub(super) fn repository(&self, path: &str, subject: impl Fn() -> String) -> Result<Repository, RegistryError> {
@@ -323,43 +319,5 @@ fn check_part(span: Span, headers: &HeaderMap) -> Result<(), Reason> {
     match stated.starts_with(&prefix) {
         true => Ok(()),
         false => Err(Reason::Malformed("another part than the one asked for".to_owned())),
-    }
-}
-
-/// An open blob: its bytes as they come, unproven.
-pub struct Blob {
-    answer: Response,
-    length: Option<u64>,
-    span: Option<Span>,
-    idle: Duration,
-    /// When it must have come as a whole.
-    until: Option<Instant>,
-    host: String,
-    subject: String,
-}
-
-impl fmt::Debug for Blob {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Blob").field("subject", &self.subject).finish_non_exhaustive()
-    }
-}
-
-impl Blob {
-    /// How many bytes are stated to come.
-    pub fn length(&self) -> Option<u64> {
-        self.length
-    }
-
-    /// The part that comes; `None` if the whole does.
-    pub fn span(&self) -> Option<Span> {
-        self.span
-    }
-
-    /// The next bytes; `None` at the end.
-    pub async fn chunk(&mut self) -> Result<Option<Bytes>, RegistryError> {
-        let left = self.until.map_or(self.idle, |until| until.saturating_duration_since(Instant::now()));
-        let next = tokio::time::timeout(self.idle.min(left), self.answer.chunk()).await;
-        let next = next.map_err(|_| Reason::Timeout).and_then(|got| got.map_err(|error| Reason::of_http(&error)));
-        next.map_err(|reason| reason.of(&self.host, self.subject.clone()))
     }
 }

@@ -17,7 +17,7 @@ use trust_reader::verdict::Problem;
 use trust_reader::verify::VerifiedImage;
 use trust_tuf::UtcTime;
 
-use crate::answer::{Allowed, Denied, Outcome};
+use crate::answer::{Denied, Outcome};
 
 /// How long a refusal is used, in seconds.
 pub(crate) const REFUSAL_LIFE: i64 = 5;
@@ -191,7 +191,7 @@ impl Caches {
         match &decided.outcome {
             // A refresh has moved the limit.
             Outcome::Allowed(allowed) if allowed.until != decided.until(limit) => {
-                let allowed = Allowed { until: decided.until(limit), ..(**allowed).clone() };
+                let allowed = allowed.lasting(decided.until(limit));
                 let decided = Decided { outcome: Outcome::Allowed(allowed.into()), ..decided };
                 self.decided.insert(key.clone(), decided.clone());
                 decided

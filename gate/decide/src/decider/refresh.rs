@@ -110,7 +110,7 @@ impl Decider {
     /// The disk may hang: not on a thread that answers questions.
     async fn follow_log(self: &Arc<Self>) {
         let this = Arc::clone(self);
-        let followed = tokio::task::spawn_blocking(move || this.log.as_ref().map(crate::log::Log::follow)).await;
+        let followed = tokio::task::spawn_blocking(move || this.log.as_ref().map(|log| log.follow())).await;
         match followed {
             Ok(Some(Err(problem))) => tracing::error!("{}", crate::answer::problem_line(&problem)),
             // The next line shows whether it can be written again.

@@ -5,6 +5,7 @@
 //! a signature. A gate has no key, and who holds its machine could write another log from the start: send heads away.
 
 use std::fs::File;
+use std::io::Write;
 use std::os::unix::fs::FileExt;
 
 use serde::Deserialize;
@@ -55,17 +56,22 @@ impl Head {
         Self { seq, digest: Some(Digest::of(line)) }
     }
 
-    /// A line with its place in the chain, and its line break: `object` is a JSON object that has members. What a torn line
-    /// left is closed first.
-    pub(crate) fn linked(&self, object: &[u8], torn: u64) -> Option<(Vec<u8>, Self)> {
+    /// Appends a line with its place in the chain, and its line break: `object` is a JSON object that has members. What a
+    /// torn line left is closed first. The head after it.
+    pub(crate) fn link(&self, object: &[u8], torn: u64, bytes: &mut Vec<u8>) -> Option<Self> {
         let seq = self.seq.checked_add(1)?;
         let open = object.strip_suffix(b"}").filter(|open| open.len() > 1)?;
-        let torn_member = if torn > 0 { format!(",\"torn\":{torn}") } else { String::new() };
-        let end = format!("{torn_member},\"seq\":{seq},\"prev\":\"{}\"}}", self.shown_digest());
-        let begin: &[u8] = if torn > 0 { b"\n" } else { b"" };
-        let line = [open, end.as_bytes()].concat();
-        let head = Self::after(&line, seq);
-        Some(([begin, &line, b"\n"].concat(), head))
+        if torn > 0 {
+            bytes.push(b'\n');
+        }
+        let begin = bytes.len();
+        bytes.extend_from_slice(open);
+        let torn = if torn > 0 { format!(",\"torn\":{torn}") } else { String::new() };
+        // A vector takes everything.
+        write!(bytes, "{torn},\"seq\":{seq},\"prev\":\"{}\"}}", self.shown_digest()).ok()?;
+        let head = Self::after(bytes.get(begin..)?, seq);
+        bytes.push(b'\n');
+        Some(head)
     }
 }
 
@@ -113,9 +119,17 @@ impl Tail {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::io::Write;
+impl Head {
+    /// A line alone, and the head after it.
+    pub(crate) fn linked(&self, object: &[u8], torn: u64) -> (Vec<u8>, Self) {
+        let mut bytes = Vec::new();
+        let after = self.link(object, torn, &mut bytes).unwrap();
+        (bytes, after)
+    }
+}
 
+#[cfg(test)]
+mod tests {
     use super::*;
 
     fn tail(content: &[u8]) -> Result<Tail, String> {
@@ -126,16 +140,16 @@ mod tests {
 
     #[test]
     fn lines_are_linked_and_the_end_of_a_file_tells_where_to_go_on() {
-        let (first, head) = Head::NOTHING.linked(b"{\"a\":1}", 0).unwrap();
+        let (first, head) = Head::NOTHING.linked(b"{\"a\":1}", 0);
         assert_eq!(first, b"{\"a\":1,\"seq\":1,\"prev\":\"none\"}\n");
-        let (second, after) = head.linked(b"{\"a\":2}", 0).unwrap();
+        let (second, after) = head.linked(b"{\"a\":2}", 0);
         let text = String::from_utf8(second.clone()).unwrap();
         assert_eq!(text, format!("{{\"a\":2,\"seq\":2,\"prev\":\"{}\"}}\n", Digest::of(&first[..first.len() - 1])));
         assert_eq!(tail(&[first.clone(), second.clone()].concat()), Ok(Tail { head: Some(after), torn: 0 }));
         assert_eq!(tail(&[first.as_slice(), b"{\"a\":"].concat()), Ok(Tail { head: Some(head), torn: 5 }));
         assert_eq!(tail(b""), Ok(Tail { head: None, torn: 0 }));
         assert_eq!(tail(b"{\"a"), Ok(Tail { head: None, torn: 3 }));
-        let (closed, _) = head.linked(b"{\"a\":3}", 5).unwrap();
+        let (closed, _) = head.linked(b"{\"a\":3}", 5);
         assert!(closed.starts_with(b"\n{\"a\":3,\"torn\":5,\"seq\":2,"), "{}", String::from_utf8_lossy(&closed));
     }
 

@@ -3,18 +3,23 @@
 //! Deliberately absent: secrets, and whatever of a question is not fit for printing (it is escaped).
 
 use serde::Serialize;
-use trust_policy::{ExceptionUsed, Trial};
+use trust_image::Digest;
+use trust_policy::{Decision, ExceptionUsed, Trial};
+use trust_reader::catalogue::exit;
 use trust_reader::verdict::printable;
 use trust_tuf::UtcTime;
 
-use crate::answer::{Answer, Outcome, Question};
+use crate::answer::{Allowed, Answer, Outcome, Question};
 use crate::stats::answered;
 
 /// The `schema` of each line.
 const SCHEMA: &str = "trust/decision/v1";
+/// Bytes of a usual line, with its place in the chain.
+const USUAL_LEN: usize = 1_536;
 
+/// What was asked, when, and the answer in a word: another one in each line.
 #[derive(Serialize)]
-struct Line<'a> {
+struct Asked<'a> {
     schema: &'static str,
     time: String,
     door: &'static str,
@@ -27,10 +32,15 @@ struct Line<'a> {
     decision: &'static str,
     mode: &'static str,
     answer: &'static str,
+}
+
+/// What was answered, and what that rests on: the same as long as an allow is the same.
+#[derive(Serialize)]
+struct Answered<'a> {
     code: Option<&'static str>,
     exit: u8,
-    reason: String,
-    digest: Option<String>,
+    reason: &'a str,
+    digest: Option<Digest>,
     collection: Option<&'a str>,
     signers: Vec<&'a str>,
     policy: Option<PolicyRef<'a>>,
@@ -56,16 +66,7 @@ struct TrialRef<'a> {
 
 /// The line of an answer.
 pub(crate) fn line(question: &Question<'_>, answer: &Answer, time: UtcTime) -> Vec<u8> {
-    let decision = answer.decision();
-    let signers = match &answer.outcome {
-        Outcome::Allowed(allowed) => allowed.verified.signers.iter().map(|signer| signer.name.as_str()).collect(),
-        Outcome::Denied(denied) => denied.signers.iter().map(String::as_str).collect(),
-    };
-    let (code, until, digest) = match &answer.outcome {
-        Outcome::Allowed(allowed) => (None, Some(allowed.until.to_string()), Some(allowed.verified.digest)),
-        Outcome::Denied(denied) => (Some(denied.problem.id()), None, denied.digest),
-    };
-    let line = Line {
+    let asked = Asked {
         schema: SCHEMA,
         time: time.to_string(),
         door: question.door,
@@ -78,11 +79,50 @@ pub(crate) fn line(question: &Question<'_>, answer: &Answer, time: UtcTime) -> V
         decision: if answer.is_allowed() { "allow" } else { "deny" },
         mode: question.mode.as_str(),
         answer: answered(answer.is_allowed(), question.mode),
-        code,
-        exit: answer.exit(),
-        reason: answer.log_line(),
-        digest: digest.map(|digest| digest.to_string()),
-        collection: answer.collection(),
+    };
+    let mut line = Vec::with_capacity(USUAL_LEN);
+    // Strings, numbers and lists: nothing of which serialisation fails. A line without its begin is no object, and refused.
+    if serde_json::to_writer(&mut line, &asked).is_err() {
+        return Vec::new();
+    }
+    // Two objects become one.
+    line.pop();
+    line.push(b',');
+    let begin = line.len();
+    match &answer.outcome {
+        Outcome::Allowed(allowed) => line.extend_from_slice(allowed.logged()),
+        Outcome::Denied(denied) => {
+            let (code, digest) = (Some(denied.problem.id()), denied.digest);
+            let signers = denied.signers.iter().map(String::as_str).collect();
+            let reason = answer.log_line();
+            let of = of(&reason, answer.collection(), signers, answer.decision());
+            line.extend_from_slice(&written(&Answered { code, exit: answer.exit(), digest, ..of }));
+        }
+    }
+    line.drain(begin..begin.saturating_add(1));
+    line
+}
+
+/// What a line has of an allow: made once, logged with each use of it.
+pub(crate) fn of_allow(allowed: &Allowed) -> Vec<u8> {
+    let verified = &allowed.verified;
+    let signers = verified.signers.iter().map(|signer| signer.name.as_str()).collect();
+    let of = of(&allowed.line, Some(&verified.collection), signers, allowed.decision.as_ref());
+    written(&Answered { digest: Some(verified.digest), until: Some(allowed.until.to_string()), ..of })
+}
+
+fn of<'a>(
+    reason: &'a str,
+    collection: Option<&'a str>,
+    signers: Vec<&'a str>,
+    decision: Option<&'a Decision>,
+) -> Answered<'a> {
+    Answered {
+        code: None,
+        exit: exit::DONE,
+        reason,
+        digest: None,
+        collection,
         signers,
         policy: decision.map(|d| PolicyRef {
             collection: &d.policy.collection,
@@ -92,10 +132,12 @@ pub(crate) fn line(question: &Question<'_>, answer: &Answer, time: UtcTime) -> V
         rules: decision.iter().flat_map(|d| d.rules.iter().map(|rule| rule.id.as_str())).collect(),
         trials: decision.iter().flat_map(|d| &d.trials).map(TrialRef::of).collect(),
         exception: decision.and_then(|d| d.exception.as_ref()).map(shown),
-        until,
-    };
-    // Strings, numbers and lists: nothing of which serialisation fails.
-    serde_json::to_vec(&line).unwrap_or_default()
+        until: None,
+    }
+}
+
+fn written(answered: &Answered<'_>) -> Vec<u8> {
+    serde_json::to_vec(answered).unwrap_or_default()
 }
 
 impl<'a> TrialRef<'a> {

@@ -1,15 +1,17 @@
 //! The audit log: one JSON line for each decision, written before the answer is given, each bound to the one before.
 //!
-//! A line is one write to a file opened for appending, under a lock beside it that nobody else can take, so that several threads
-//! and processes make one chain (chain). A line that could not be written whole is a failure, and the next one begins on a line of its own and
-//! says so. The file is synced with each refresh and not with each line: what was decided survives the program, and of a
-//! power cut all but the last minute. Before each line it is looked whether the file still has its name; one that was moved away is
+//! Lines go with one write to a file opened for appending, under a lock beside it that nobody else can take, so that several threads
+//! and processes make one chain (chain). What is asked for at the same moment goes with one write (queue). A line that could not be
+//! written whole is a failure of all of its write, and the next one begins on a line of its own and says so. The file is synced with each refresh and not with each line: what was decided survives the program, and of a
+//! power cut all but the last minute. Before each write it is looked whether the file still has its name; one that was moved away is
 //! opened anew, and the chain goes on there; if that fails, nothing is allowed. Deliberately absent: moving it away (logrotate does), and deleting anything.
 
 pub(crate) mod chain;
 mod line;
 mod open;
+mod queue;
 pub mod verify;
+mod worker;
 
 use std::fs::File;
 use std::io::{ErrorKind, Write};
@@ -21,9 +23,10 @@ use rustix::fs::{FileType, FlockOperation, OFlags};
 use trust_reader::catalogue::Code;
 use trust_reader::verdict::Problem;
 
-use self::chain::{Head, Tail};
-pub(crate) use self::line::line;
+use self::chain::{Head, MAX_LINE_LEN, Tail};
+pub(crate) use self::line::{line, of_allow};
 use self::open::{failed, open};
+use self::queue::Queue;
 
 /// The file in the state folder that keeps the head.
 const HEAD_FILE: &str = "audit.head";
@@ -31,6 +34,10 @@ const HEAD_FILE: &str = "audit.head";
 const MAX_HEAD_LEN: u64 = 256;
 /// What the lock's name has behind that of the log.
 const LOCK_END: &str = ".lock";
+/// What goes with one write, in bytes; one line may be longer.
+const MAX_WRITE: usize = MAX_LINE_LEN;
+/// Bytes that a line's place in the chain usually takes.
+const PLACE_LEN: usize = 128;
 
 /// An open log.
 #[derive(Debug)]
@@ -38,13 +45,17 @@ pub(crate) struct Log {
     path: PathBuf,
     head_file: PathBuf,
     inner: Mutex<Inner>,
+    /// The head, for whoever asks while a write hangs.
+    shown: Mutex<Head>,
+    queue: Queue,
 }
 
 #[derive(Debug)]
 struct Inner {
     file: Arc<File>,
     /// What is locked while a line is written: no file that somebody else may read, and with that hold.
-    lock: Arc<File>,
+    /// `None`: it is only looked at.
+    lock: Option<Arc<File>>,
     /// Device and inode of the file.
     identity: (u64, u64),
     /// Whether it is a regular file, and no character device.
@@ -79,7 +90,7 @@ impl Drop for Held<'_> {
 
 impl Inner {
     /// Goes on from what is in a file.
-    fn on(file: File, lock: Arc<File>, known: Head, path: &Path) -> Result<Self, Problem> {
+    fn on(file: File, lock: Option<Arc<File>>, known: Head, path: &Path) -> Result<Self, Problem> {
         let stat = rustix::fs::fstat(&file).map_err(|errno| failed(path, std::io::Error::from(errno).kind()))?;
         let is_file = FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile;
         let identity = (stat.st_dev, stat.st_ino);
@@ -90,25 +101,27 @@ impl Inner {
         Ok(inner)
     }
 
-    /// Opens the log anew if its name means another file now, or none.
-    fn follow(&mut self, path: &Path) -> Result<(), Problem> {
-        if rustix::fs::lstat(path).is_ok_and(|named| (named.st_dev, named.st_ino) == self.identity) {
-            return Ok(());
+    /// Opens the log anew if its name means another file now, or none. The size of the file that the next line goes to.
+    fn follow(&mut self, path: &Path) -> Result<u64, Problem> {
+        let size_of = |stat: &rustix::fs::Stat| u64::try_from(stat.st_size).unwrap_or(0);
+        if let Ok(named) = rustix::fs::lstat(path)
+            && (named.st_dev, named.st_ino) == self.identity
+        {
+            return Ok(size_of(&named));
         }
         if self.is_file {
             // What another process wrote there last: the chain goes on from that.
             let stat = rustix::fs::fstat(&*self.file).map_err(|e| failed(path, std::io::Error::from(e).kind()))?;
-            let size = u64::try_from(stat.st_size).unwrap_or(0);
-            if size != self.end {
-                self.catch_up(size, path)?;
+            if size_of(&stat) != self.end {
+                self.catch_up(size_of(&stat), path)?;
             }
         }
-        *self = Self::on(open(path)?, Arc::clone(&self.lock), self.head, path)?;
+        *self = Self::on(open(path)?, self.lock.clone(), self.head, path)?;
         tracing::warn!(
             path = %path.display(), last = self.head.seq,
             "the audit log was moved away, or removed: it begins anew after that line"
         );
-        Ok(())
+        Ok(self.end)
     }
 
     /// Takes in what another process wrote, or that the file was cut from outside.
@@ -126,37 +139,36 @@ impl Inner {
         Ok(())
     }
 
-    /// Writes one line, whole or not at all as far as the caller is concerned.
-    fn write(&mut self, object: &[u8], path: &Path) -> Result<(), Problem> {
+    /// Writes these lines, all of them or none as far as the caller is concerned. They are no longer than [`MAX_WRITE`] together.
+    fn write(&mut self, lines: &[&[u8]], path: &Path) -> Result<(), Problem> {
         let io = |error: &std::io::Error| failed(path, error.kind());
-        let lock = Arc::clone(&self.lock);
-        let _held = self.is_file.then(|| Held::take(&lock)).transpose().map_err(|e| io(&e))?;
+        let lock = self.lock.clone().filter(|_| self.is_file);
+        let _held = lock.as_deref().map(Held::take).transpose().map_err(|e| io(&e))?;
         if self.is_file {
-            self.follow(path)?;
-        }
-        let file = Arc::clone(&self.file);
-        if self.is_file {
-            let stat = rustix::fs::fstat(&file).map_err(|errno| io(&errno.into()))?;
-            let size = u64::try_from(stat.st_size).unwrap_or(0);
-            if size != self.end {
+            let size = self.follow(path)?;
+            if self.is_file && size != self.end {
                 self.catch_up(size, path)?;
             }
         }
-        let Some((bytes, head)) = self.head.linked(object, self.torn) else {
-            return Err(failed(path, ErrorKind::InvalidData));
-        };
+        let length = lines.iter().map(|line| line.len().saturating_add(PLACE_LEN)).fold(1, usize::saturating_add);
+        let mut bytes = Vec::with_capacity(length);
+        let (mut head, mut torn) = (self.head, self.torn);
+        for line in lines {
+            let linked = head.link(line, torn, &mut bytes);
+            (head, torn) = (linked.ok_or_else(|| failed(path, ErrorKind::InvalidData))?, 0);
+        }
         let written = loop {
-            match (&*file).write(&bytes) {
+            match (&*self.file).write(&bytes) {
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 written => break written.map_err(|e| io(&e))?,
             }
         };
         self.end = self.end.saturating_add(u64::try_from(written).unwrap_or(u64::MAX));
         if written == bytes.len() {
-            (self.head, self.torn) = (head, 0);
+            (self.head, self.torn) = (head, torn);
             return Ok(());
         }
-        // How much is torn is read from the file, if it is one; a device keeps nothing.
+        // How much is torn, and what is whole before it, is read from the file, if it is one; a device keeps nothing.
         if self.is_file {
             self.end = u64::MAX;
         }
@@ -170,7 +182,7 @@ impl Log {
     pub(crate) fn open(path: &Path, state: &Path) -> Result<Self, Problem> {
         let head_file = state.join(HEAD_FILE);
         let stored = stored(&head_file)?;
-        let inner = Inner::on(open(path)?, Arc::new(lock_of(path)?), Head::NOTHING, path)?;
+        let inner = Inner::on(open(path)?, Some(Arc::new(lock_of(path)?)), Head::NOTHING, path)?;
         let inner = match inner.head {
             // Cut within its first line: what was whole in it is gone.
             Head::NOTHING if inner.torn > 0 && stored.seq > 0 => return Err(foreign(path, "a part of a line alone")),
@@ -186,19 +198,15 @@ impl Log {
                 inner
             }
         };
-        Ok(Self { path: path.to_owned(), head_file, inner: Mutex::new(inner) })
+        let shown = Mutex::new(inner.head);
+        Ok(Self { path: path.to_owned(), head_file, inner: Mutex::new(inner), shown, queue: Queue::default() })
     }
 
     /// Whether [`Log::open`] would succeed; makes nothing, so that the file does not belong to whoever only looked.
     pub(crate) fn check(path: &Path, state: &Path) -> Result<(), Problem> {
         let stored = stored(&state.join(HEAD_FILE))?;
         let Some(file) = open::look(path)? else { return Ok(()) };
-        let tail = Inner::on(
-            file,
-            Arc::new(File::open("/dev/null").map_err(|e| failed(path, e.kind()))?),
-            Head::NOTHING,
-            path,
-        )?;
+        let tail = Inner::on(file, None, Head::NOTHING, path)?;
         match tail.head {
             Head::NOTHING if tail.torn > 0 && stored.seq > 0 => Err(foreign(path, "a part of a line alone")),
             Head::NOTHING => Ok(()),
@@ -206,14 +214,31 @@ impl Log {
         }
     }
 
-    /// Writes one line, a JSON object, with its place in the chain.
-    pub(crate) fn write(&self, object: &[u8]) -> Result<(), Problem> {
-        self.inner().write(object, &self.path)
+    /// Writes lines, each a JSON object, with their places in the chain. Waits for the disk.
+    pub(crate) fn write(&self, lines: &[&[u8]]) -> Result<(), Problem> {
+        let mut rest = lines;
+        let mut inner = self.inner();
+        while let Some((first, others)) = rest.split_first() {
+            let mut length = first.len();
+            let more = others.iter().take_while(|line| {
+                length = length.saturating_add(line.len());
+                length <= MAX_WRITE
+            });
+            let (now, later) = rest.split_at_checked(more.count().saturating_add(1)).unwrap_or((rest, &[]));
+            inner.write(now, &self.path)?;
+            *self.shown() = inner.head;
+            rest = later;
+        }
+        Ok(())
     }
 
-    /// The last line that this process knows of.
+    /// The last line that this process knows of. Waits for no disk.
     pub(crate) fn head(&self) -> Head {
-        self.inner().head
+        *self.shown()
+    }
+
+    fn shown(&self) -> MutexGuard<'_, Head> {
+        self.shown.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Syncs the file, keeps its head in the state folder, and opens the log anew if its file was moved away or removed. Where
@@ -226,7 +251,10 @@ impl Log {
         if is_file {
             self.settle(&file, head)?;
         }
-        self.inner().follow(&self.path)
+        let mut inner = self.inner();
+        inner.follow(&self.path)?;
+        *self.shown() = inner.head;
+        Ok(())
     }
 
     /// Syncs the file, then keeps its head: one beyond what the disk has would refuse the next start.

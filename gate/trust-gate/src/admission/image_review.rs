@@ -14,7 +14,7 @@ use trust_image::json;
 use super::judge::{Rules, one_line, shown, told};
 use super::review::ReviewError;
 use crate::config::{Mode, Tags};
-use crate::decides::{Asked, Decides, Verdict};
+use crate::decides::{Asked, Judges, Verdict};
 
 const API_VERSION: &str = "imagepolicy.k8s.io/v1alpha1";
 const KIND: &str = "ImageReview";
@@ -76,7 +76,7 @@ pub struct Answer {
 }
 
 /// Decides on all images of a Pod. Ends with a denial soon after `deadline`.
-pub fn answer(review: &ImageReview, rules: Rules, decider: &dyn Decides, deadline: Instant) -> Answer {
+pub fn answer(review: &ImageReview, rules: Rules, decider: &dyn Judges, deadline: Instant) -> Answer {
     let mut failures = Vec::new();
     let mut decided: HashMap<&str, Verdict> = HashMap::new();
     for image in &review.images {
@@ -99,10 +99,10 @@ pub fn answer(review: &ImageReview, rules: Rules, decider: &dyn Decides, deadlin
         });
         match verdict.digest {
             None => failures.push(format!("{}: {}", shown(image), one_line(&verdict.line))),
-            Some(digest) => match super::patch::pinned(image, &digest) {
-                Some(pinned) if pinned == *image || rules.tags == Tags::Allow => {}
+            Some(digest) => match verdict.pinned.as_deref() {
+                Some(pinned) if pinned == image || rules.tags == Tags::Allow => {}
                 Some(pinned) => {
-                    failures.push(format!("{}: the Pod names the tag alone; name {}", shown(image), shown(&pinned)))
+                    failures.push(format!("{}: the Pod names the tag alone; name {}", shown(image), shown(pinned)))
                 }
                 None => failures.push(format!("{}: cannot be bound to the verified {digest}", shown(image))),
             },

@@ -15,7 +15,7 @@ use trust_reader::verdict::is_unprintable;
 use super::patch::{self, Operation as Change};
 use super::review::{Answer, Operation, Review};
 use crate::config::{AdmissionConfig, Mode, Pin, Recheck, Tags};
-use crate::decides::{Asked, Decides, Verdict};
+use crate::decides::{Asked, Judges, Verdict};
 
 /// Longest warning, in characters: kubectl and the API server cut longer ones.
 pub const MAX_WARNING_CHARS: usize = 120;
@@ -80,7 +80,7 @@ struct Findings {
 }
 
 /// Decides on a review. Ends with a denial soon after `deadline`.
-pub fn answer(review: &Review, door: Door, rules: Rules, decider: &dyn Decides, deadline: Instant) -> Answer {
+pub fn answer(review: &Review, door: Door, rules: Rules, decider: &dyn Judges, deadline: Instant) -> Answer {
     match review.operation {
         Operation::Create | Operation::Update => {}
         // Nothing is started by either.
@@ -166,7 +166,7 @@ fn look(
     places: &[Place],
     door: Door,
     rules: Rules,
-    decider: &dyn Decides,
+    decider: &dyn Judges,
     deadline: Instant,
 ) -> Findings {
     let mut findings = Findings::default();
@@ -212,22 +212,23 @@ impl Findings {
     }
 
     fn take(&mut self, review: &Review, place: &Place, verdict: &Verdict, door: Door, rules: Rules) {
-        let image = shown(&place.image);
+        // Said only where something is wrong.
+        let image = || shown(&place.image);
         self.environment.clone_from(&verdict.environment);
         self.policy.clone_from(&verdict.policy);
         for trial in &verdict.trials {
-            self.warnings.extend(warnings(&format!("{} {image}: {trial}", place.path)));
+            self.warnings.extend(warnings(&format!("{} {}: {trial}", place.path, image())));
         }
         let Some(digest) = &verdict.digest else {
-            self.failures.push(format!("{} {image}: {}", place.path, verdict.line));
+            self.failures.push(format!("{} {}: {}", place.path, image(), verdict.line));
             return;
         };
-        let Some(pinned) = patch::pinned(&place.image, digest) else {
-            self.failures.push(format!("{} {image}: cannot be bound to the verified {digest}", place.path));
+        let Some(pinned) = verdict.pinned.as_deref() else {
+            self.failures.push(format!("{} {}: cannot be bound to the verified {digest}", place.path, image()));
             return;
         };
         if let Some(exception) = &verdict.exception {
-            self.warnings.extend(warnings(&format!("{} ({} {image})", verdict.line, place.path)));
+            self.warnings.extend(warnings(&format!("{} ({} {})", verdict.line, place.path, image())));
             self.exceptions.insert(exception.clone());
         }
         if pinned == place.image {
@@ -240,19 +241,21 @@ impl Findings {
         };
         match door {
             Door::Mutate if is_pinned => {
-                self.changes.extend(patch::replace(&place.path, &place.image, &pinned));
+                self.changes.extend(patch::replace(&place.path, &place.image, pinned));
             }
             Door::Mutate => {}
             Door::Validate if review.is_pod() && rules.tags == Tags::Allow => self.unpinned = true,
             // A Pod is what runs: with a tag alone its node would take what the registry says, and not what was verified.
             Door::Validate if review.is_pod() => self.failures.push(format!(
-                "{} {image}: verified as {digest}, but the Pod names the tag alone; let the webhook /mutate run first, or name {}",
+                "{} {}: verified as {digest}, but the Pod names the tag alone; let the webhook /mutate run first, or name {}",
                 place.path,
-                shown(&pinned),
+                image(),
+                shown(pinned),
             )),
             // Said where it is written, and not only in the events of what makes the Pods.
             Door::Validate if rules.pin == Pin::Off && rules.tags == Tags::Deny => {
-                let text = format!("{} {image} names a tag alone, and nothing pins it here: its Pods will be denied", place.path);
+                let (path, image) = (&place.path, image());
+                let text = format!("{path} {image} names a tag alone, and nothing pins it here: its Pods will be denied");
                 self.warnings.extend(warnings(&text));
             }
             Door::Validate => {}

@@ -9,12 +9,12 @@
 
 mod body;
 pub mod image_review;
-mod inline;
 pub mod judge;
 pub mod patch;
 pub mod review;
 
 use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -28,14 +28,14 @@ use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderValue, Request, StatusCode, Uri};
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
+use trust_decide::Entry;
 use trust_image::workload::custom::CustomKinds;
 
 use self::body::Room;
-use self::inline::Workers;
 use self::judge::{Door, Rules};
 use self::review::{Answer, MAX_REVIEW_LEN, Review, ReviewError};
 use crate::config::{AdmissionConfig, GatekeeperConfig};
-use crate::decides::Decides;
+use crate::decides::{Decides, Drafting};
 use crate::{gatekeeper, health};
 
 /// How long a decision may take if the caller does not say how long it waits, and the longest that it may say.
@@ -45,6 +45,10 @@ const LONGEST_WAIT: Duration = Duration::from_secs(30);
 const GATEKEEPER_WAIT: Duration = Duration::from_millis(800);
 /// Reviews that are read and decided at the same time: each takes as much memory as the limits of reading allow.
 const JUDGED_AT_ONCE: usize = 4;
+
+/// Largest review that is judged where it arrives, if all of it was decided before, and most bytes of its entries: what waits
+/// for the log of so many callers is small.
+const AT_ONCE: usize = 32 * 1024;
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
@@ -57,7 +61,6 @@ pub struct Admission {
     image_review: bool,
     room: Room,
     judging: Arc<Semaphore>,
-    workers: Arc<Workers>,
     leaving: AtomicBool,
 }
 
@@ -88,7 +91,6 @@ impl Admission {
             image_review,
             room: Room::new(),
             judging: Arc::new(Semaphore::new(JUDGED_AT_ONCE)),
-            workers: Workers::new(),
             leaving: AtomicBool::new(false),
         }
     }
@@ -114,26 +116,71 @@ impl Admission {
         router.with_state(Arc::clone(self))
     }
 
-    /// Runs this on a worker, in its turn.
+    /// Judges on a thread that may take its time, in its turn; the answer comes when what it rests on is in the log.
     async fn in_turn<T: Send + 'static>(
         self: &Arc<Self>,
         deadline: Instant,
-        work: impl FnOnce(&Self) -> T + Send + 'static,
+        work: impl FnOnce(&Self, &Drafting<'_>) -> T + Send + 'static,
     ) -> Result<T, CallError> {
         let turn = tokio::time::timeout_at(deadline, Arc::clone(&self.judging).acquire_owned()).await;
         let Ok(Ok(turn)) = turn else { return Err(CallError::Late) };
-        let worker = Arc::clone(self);
-        let work = self.workers.run(move || {
-            // Kept until the end, also of what nobody waits for any more.
-            let _turn = turn;
-            work(&worker)
+        let door = Arc::clone(self);
+        let work = tokio::task::spawn_blocking(move || {
+            let drafting = Drafting::all(door.decider.as_ref());
+            let done = work(&door, &drafting);
+            // The turn is kept until the end, also of what nobody waits for any more.
+            (done, drafting.entries(), turn)
         });
-        match tokio::time::timeout_at(deadline, work).await {
-            Ok(Ok(done)) => Ok(done),
-            Ok(Err(_)) => Err(CallError::Failed),
+        let (done, entries, _turn) = match tokio::time::timeout_at(deadline, work).await {
+            Ok(worked) => worked.map_err(|_| CallError::Failed)?,
+            Err(_) => return Err(CallError::Undecided),
+        };
+        self.enter(entries.unwrap_or_default(), deadline).await?;
+        Ok(done)
+    }
+
+    /// Enters what an answer rests on.
+    async fn enter(&self, entries: Vec<Entry>, deadline: Instant) -> Result<(), CallError> {
+        if entries.is_empty() {
+            return Ok(());
+        }
+        match tokio::time::timeout_at(deadline, self.decider.enter(entries)).await {
+            Ok(entered) => entered.map_err(CallError::Unlogged),
             Err(_) => Err(CallError::Undecided),
         }
     }
+
+    /// The answer to a review of which everything was decided before: nothing is computed that takes long. The review, if it is
+    /// to be judged in its turn.
+    fn at_once(&self, body: &[u8], way: Door, deadline: Instant) -> Result<Judged, Option<Box<Review>>> {
+        if body.len() > AT_ONCE {
+            return Err(None);
+        }
+        let review = match Review::parse_with(body, &self.kinds) {
+            Ok(review) => review,
+            Err(error) => {
+                let error = CallError::Review(error);
+                let answer = error.answer(body, self.rules).ok_or(error);
+                return Ok(Judged { uid: String::new(), answer, entries: Vec::new() });
+            }
+        };
+        let drafting = Drafting::known(self.decider.as_ref());
+        let answer = judge::answer(&review, way, self.rules, &drafting, deadline.into_std());
+        match drafting.entries() {
+            Some(entries) if entries.iter().map(Entry::len).sum::<usize>() <= AT_ONCE => {
+                tell(&review, &answer);
+                Ok(Judged { answer: Ok(answer.to_json(&review.uid)), uid: review.uid, entries })
+            }
+            _ => Err(Some(review.into())),
+        }
+    }
+}
+
+/// An answer, and what is to be entered before it is given.
+struct Judged {
+    uid: String,
+    answer: Result<Vec<u8>, CallError>,
+    entries: Vec<Entry>,
 }
 
 async fn ready(State(door): State<Arc<Admission>>, uri: Uri) -> Response {
@@ -166,6 +213,8 @@ enum CallError {
     Undecided,
     #[error("the decision broke off")]
     Failed,
+    #[error("{0}")]
+    Unlogged(String),
 }
 
 impl CallError {
@@ -187,7 +236,7 @@ impl IntoResponse for CallError {
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Cut | Self::Review(_) | Self::Question(_) => StatusCode::BAD_REQUEST,
             Self::Late | Self::NoRoom | Self::Undecided => StatusCode::REQUEST_TIMEOUT,
-            Self::Failed => StatusCode::INTERNAL_SERVER_ERROR,
+            Self::Failed | Self::Unlogged(_) => StatusCode::INTERNAL_SERVER_ERROR,
         };
         tracing::warn!("a call failed: {self}");
         (status, format!("{self}\n")).into_response()
@@ -210,46 +259,51 @@ async fn reviewed(
         Ok(whole) => whole,
         Err((error, begin)) => return error.answer(&begin, door.rules).map(reply).ok_or(error),
     };
-    // Known as soon as the review is read: so that a decision which takes too long is answered all the same.
+    // Kept of the review for an answer without a decision.
     let uid = Arc::new(OnceLock::new());
-    if body.len() > body::SMALL {
-        review::uid_of(&body).into_iter().for_each(|found| drop(uid.set(found)));
-    }
-    let turn = tokio::time::timeout_at(deadline, Arc::clone(&door.judging).acquire_owned()).await;
-    let Ok(Ok(turn)) = turn else { return CallError::Late.answer(&body, door.rules).map(reply).ok_or(CallError::Late) };
-    let (known, worker) = (Arc::clone(&uid), Arc::clone(&door));
-    let work = door.workers.run(move || {
-        // Kept until the end, also of a decision that nobody waits for any more.
-        let _turn = turn;
-        let review = match Review::parse_with(&body, &worker.kinds) {
-            Ok(review) => review,
-            Err(error) => {
-                let error = CallError::Review(error);
-                return error.answer(&body, worker.rules).ok_or(error);
-            }
-        };
-        drop((body, room));
-        let _ = known.set(review.uid.clone());
-        let answer = judge::answer(&review, way, worker.rules, worker.decider.as_ref(), deadline.into_std());
-        tell(&review, &answer);
-        Ok(answer.to_json(&review.uid))
-    });
-    let bytes = match tokio::time::timeout_at(deadline, work).await {
-        Ok(Ok(answered)) => answered?,
-        // It broke, which must not depend on `failurePolicy`.
-        Ok(Err(_)) => {
-            let uid = uid.get().ok_or(CallError::Failed)?;
-            tracing::error!(uid, "the decision broke off");
-            judge::without_decision(door.rules, "the decision broke off").to_json(uid)
+    // One that breaks off is judged again, where that is noticed.
+    let at_once = catch_unwind(AssertUnwindSafe(|| door.at_once(&body, way, deadline))).unwrap_or(Err(None));
+    let decided = match at_once {
+        Ok(judged) => {
+            let _ = uid.set(judged.uid);
+            door.enter(judged.entries, deadline).await.map(|()| judged.answer)
         }
-        Err(_) => {
-            let uid = uid.get().ok_or(CallError::Late)?;
-            tracing::warn!(uid, "no decision in time");
-            let why = format!("no decision within {:.1} s", time.as_secs_f64());
-            judge::without_decision(door.rules, &why).to_json(uid)
+        Err(review) => {
+            let found = review.as_ref().map(|review| review.uid.clone());
+            let found = found.or_else(|| (body.len() > AT_ONCE).then(|| review::uid_of(&body)).flatten());
+            found.into_iter().for_each(|found| drop(uid.set(found)));
+            let known = Arc::clone(&uid);
+            door.in_turn(deadline, move |door, drafting| {
+                let review = match review.map_or_else(|| Review::parse_with(&body, &door.kinds), |review| Ok(*review)) {
+                    Ok(review) => review,
+                    Err(error) => {
+                        let error = CallError::Review(error);
+                        return error.answer(&body, door.rules).ok_or(error);
+                    }
+                };
+                drop((body, room));
+                let _ = known.set(review.uid.clone());
+                let answer = judge::answer(&review, way, door.rules, drafting, deadline.into_std());
+                tell(&review, &answer);
+                Ok(answer.to_json(&review.uid))
+            })
+            .await
         }
     };
-    Ok(reply(bytes))
+    match decided {
+        Ok(answered) => answered.map(reply),
+        // None of this may depend on `failurePolicy`.
+        Err(error) => {
+            let uid = uid.get().ok_or(CallError::Late)?;
+            tracing::warn!(uid, "{error}");
+            let answer = match error {
+                CallError::Unlogged(why) => judge::refused(door.rules, why),
+                CallError::Failed => judge::without_decision(door.rules, "the decision broke off"),
+                _ => judge::without_decision(door.rules, &format!("no decision within {:.1} s", time.as_secs_f64())),
+            };
+            Ok(reply(answer.to_json(uid)))
+        }
+    }
 }
 
 /// A denial in the gate's own log, also one that the mode withheld: in `audit` nobody else says it.
@@ -282,10 +336,10 @@ async fn image_reviewed(State(door): State<Arc<Admission>>, request: Request<Bod
         return Err(CallError::ContentType);
     }
     let (body, room) = door.room.read(&head.headers, body, deadline).await.map_err(|(error, _)| error)?;
-    let done = door.in_turn(deadline, move |door| {
+    let done = door.in_turn(deadline, move |door, drafting| {
         let review = image_review::ImageReview::parse(&body)?;
         drop((body, room));
-        let answer = image_review::answer(&review, door.rules, door.decider.as_ref(), deadline.into_std());
+        let answer = image_review::answer(&review, door.rules, drafting, deadline.into_std());
         if !answer.message.is_empty() {
             let namespace = review.namespace.as_deref().unwrap_or_default();
             let what = if answer.allowed { "would be denied" } else { "denied" };
@@ -307,9 +361,9 @@ async fn provided(State(door): State<Arc<Admission>>, request: Request<Body>) ->
     let question = Arc::new(gatekeeper::Question::parse(&body)?);
     drop((body, room));
     let asked = Arc::clone(&question);
-    let done = door.in_turn(deadline, move |door| {
+    let done = door.in_turn(deadline, move |door, drafting| {
         let namespace = door.gatekeeper.as_ref().and_then(|config| config.namespace.as_deref());
-        gatekeeper::answer(&asked, namespace, door.decider.as_ref(), deadline.into_std())
+        gatekeeper::answer(&asked, namespace, drafting, deadline.into_std())
     });
     Ok(reply(match done.await {
         Ok(answer) => answer.to_json(&question),

@@ -23,6 +23,9 @@ const MAX_VALUES: usize = 50_000;
 /// Longest `uid`, and longest other word of a request, in bytes.
 const MAX_WORD_LEN: usize = 512;
 
+/// Bytes of a usual answer.
+const USUAL_ANSWER_LEN: usize = 2_048;
+
 const API_VERSION: &str = "admission.k8s.io/v1";
 const KIND: &str = "AdmissionReview";
 /// The annotation of a Pod that a node makes to show one that it runs already.
@@ -394,8 +397,9 @@ impl Answer {
                 audit_annotations: &self.audit,
             },
         };
+        let mut json = Vec::with_capacity(USUAL_ANSWER_LEN);
         // Strings and maps with string keys always have a JSON form.
-        serde_json::to_vec(&review).unwrap_or_default()
+        serde_json::to_writer(&mut json, &review).map_or_else(|_| Vec::new(), |()| json)
     }
 }
 

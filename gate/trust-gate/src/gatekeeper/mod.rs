@@ -13,9 +13,8 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 use trust_image::json::{self, JsonError};
 
-use crate::admission::patch;
 use crate::config::Mode;
-use crate::decides::{Asked, Decides};
+use crate::decides::{Asked, Judges};
 
 /// Keys of one question.
 pub const MAX_KEYS: usize = 1_000;
@@ -121,7 +120,7 @@ impl Answer {
 }
 
 /// Decides on every key, as if all were to run in this namespace.
-pub fn answer(question: &Question, namespace: Option<&str>, decider: &dyn Decides, deadline: Instant) -> Answer {
+pub fn answer(question: &Question, namespace: Option<&str>, decider: &dyn Judges, deadline: Instant) -> Answer {
     if question.keys.len() > MAX_KEYS {
         return Answer::failed(&format!(
             "{} images in one question; at most {MAX_KEYS} are decided on",
@@ -140,7 +139,7 @@ pub fn answer(question: &Question, namespace: Option<&str>, decider: &dyn Decide
     Answer { items: items.collect(), system_error: String::new() }
 }
 
-fn decided(key: &str, namespace: Option<&str>, decider: &dyn Decides, deadline: Instant) -> Result<String, String> {
+fn decided(key: &str, namespace: Option<&str>, decider: &dyn Judges, deadline: Instant) -> Result<String, String> {
     if key.len() > MAX_KEY_LEN {
         return Err(format!("longer than {MAX_KEY_LEN} bytes: this is no image"));
     }
@@ -158,7 +157,7 @@ fn decided(key: &str, namespace: Option<&str>, decider: &dyn Decides, deadline: 
         digest_only: false,
     });
     let digest = verdict.digest.ok_or(verdict.line)?;
-    patch::pinned(key, &digest).ok_or_else(|| format!("cannot be bound to the verified {digest}"))
+    verdict.pinned.map(|pinned| pinned.to_string()).ok_or_else(|| format!("cannot be bound to the verified {digest}"))
 }
 
 #[cfg(test)]

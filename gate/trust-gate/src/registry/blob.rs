@@ -4,6 +4,9 @@
 //! they are known to be. A part cannot be hashed and is passed on only for blobs that may pass; every client checks the whole by
 //! the digest. Ranges are parsed and made anew. Deliberately absent: keeping blobs, several ranges in one answer.
 
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
 use axum::body::Body;
 use axum::response::Response;
 use bytes::Bytes;
@@ -11,7 +14,7 @@ use http::header::{
     ACCEPT_RANGES, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, IF_NONE_MATCH, IF_RANGE, RANGE,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
-use http_body_util::channel::{Channel, Sender};
+use hyper::body::Frame;
 use serde_json::json;
 use trust_image::Digest;
 use trust_image::digest::Hasher;
@@ -22,11 +25,6 @@ use super::client::Client;
 use super::permit::{Holders, Permits, of_upstream};
 use super::reply::{CONTENT_DIGEST, Refusal, empty, header_of};
 
-/// Pieces that wait for a client.
-const AHEAD: usize = 1;
-/// The longest piece, in bytes. What is read at one time from the upstream can be much longer; in pieces, a client that does not
-/// read keeps one such chunk in memory and not one for each place on the way.
-const PIECE: usize = 64 * 1024;
 /// What is longer than this is worth a connection of its own, in bytes.
 const LARGE: u64 = 1024 * 1024;
 /// The longest `Range` that is read, in bytes.
@@ -44,9 +42,6 @@ pub(crate) enum Cut {
     /// The bytes have another hash.
     #[error("the blob's bytes have another digest")]
     Digest,
-    /// The client has left.
-    #[error("the client has left")]
-    Gone,
 }
 
 /// What a request asks of a blob of a known length.
@@ -119,18 +114,9 @@ pub(crate) async fn answer(
     if blob.length().is_some_and(|stated| stated != length) {
         return Err(other_length(digest));
     }
-    let (sender, body) = Channel::new(AHEAD);
     let whole = span.is_none_or(|span| span.first == 0 && span.last + 1 == size);
-    let expected = whole.then_some(*digest);
-    tokio::spawn(async move {
-        if let Err(cut) = pass(blob, length, expected, sender).await {
-            match cut {
-                Cut::Gone => {}
-                Cut::Digest | Cut::Length => tracing::error!(%cut, "an answer with a blob was cut"),
-                Cut::Upstream(_) => tracing::warn!(%cut, "an answer with a blob was cut"),
-            }
-        }
-    });
+    let body =
+        Passing { blob, check: Check::new(length, whole.then_some(*digest)), held: None, cut: None, is_over: false };
     let mut response = sized(span, size, digest);
     *response.body_mut() = Body::new(body);
     Ok(response)
@@ -168,77 +154,99 @@ async fn of_artifact(
     }
 }
 
-/// Passes the bytes on. Whatever is wrong ends the connection before the answer is complete.
-async fn pass(
-    mut blob: Blob,
-    length: u64,
-    expected: Option<Digest>,
-    mut sender: Sender<Bytes, Cut>,
-) -> Result<(), Cut> {
-    let mut check = Check::new(length, expected);
-    let cut = 'all: loop {
-        match blob.chunk().await {
-            Ok(Some(mut chunk)) => {
-                while !chunk.is_empty() {
-                    match check.take(chunk.split_to(chunk.len().min(PIECE))) {
-                        Ok(Some(ready)) if !ready.is_empty() => {
-                            if sender.send_data(ready).await.is_err() {
-                                return Err(Cut::Gone);
-                            }
-                        }
-                        Ok(_) => {}
-                        Err(cut) => break 'all cut,
-                    }
-                }
-            }
-            Ok(None) => match check.end() {
-                Ok(last) => {
-                    return match last.is_empty() || sender.send_data(last).await.is_ok() {
-                        true => Ok(()),
-                        false => Err(Cut::Gone),
-                    };
-                }
-                Err(cut) => break cut,
-            },
-            Err(error) => break Cut::Upstream(error),
-        }
-    };
-    sender.abort(cut.clone());
-    Err(cut)
+/// The bytes as they pass. Whatever is wrong ends the connection before the answer is complete. They are read as the client takes
+/// them, and not ahead.
+struct Passing {
+    blob: Blob,
+    check: Check,
+    /// The last bytes, until nothing comes behind them.
+    held: Option<Bytes>,
+    /// Why it ends with the next poll.
+    cut: Option<Cut>,
+    is_over: bool,
 }
 
-/// Counts, hashes, and holds the last chunk back.
+impl Passing {
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, Cut>> {
+        loop {
+            match ready!(self.blob.poll_chunk(cx))? {
+                Some(chunk) if chunk.is_empty() => {}
+                Some(chunk) => match self.check.take(&chunk)? {
+                    true => self.held = Some(chunk),
+                    false => return Poll::Ready(Ok(Some(chunk))),
+                },
+                None => {
+                    self.check.end()?;
+                    return Poll::Ready(Ok(self.held.take()));
+                }
+            }
+        }
+    }
+}
+
+impl hyper::body::Body for Passing {
+    type Data = Bytes;
+    type Error = Cut;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
+        if let Some(cut) = self.cut.take() {
+            self.is_over = true;
+            return Poll::Ready(Some(Err(cut)));
+        }
+        if self.is_over {
+            return Poll::Ready(None);
+        }
+        match ready!(self.poll_next(cx)) {
+            Ok(bytes) => {
+                self.is_over = bytes.is_none() || self.check.left == 0;
+                Poll::Ready(bytes.map(|bytes| Ok(Frame::data(bytes))))
+            }
+            Err(cut) => {
+                match cut {
+                    Cut::Digest | Cut::Length => tracing::error!(%cut, "an answer with a blob was cut"),
+                    Cut::Upstream(_) => tracing::warn!(%cut, "an answer with a blob was cut"),
+                }
+                // The head of the answer and what has passed go out first: a client that hears nothing at all may ask again.
+                self.cut = Some(cut);
+                cx.waker().wake_by_ref();
+                Poll::Pending
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.is_over
+    }
+}
+
+/// Counts and hashes.
 struct Check {
     left: u64,
     hasher: Option<(Hasher, Digest)>,
-    held: Bytes,
 }
 
 impl Check {
     fn new(length: u64, expected: Option<Digest>) -> Check {
-        Check { left: length, hasher: expected.map(|digest| (digest.hasher(), digest)), held: Bytes::new() }
+        Check { left: length, hasher: expected.map(|digest| (digest.hasher(), digest)) }
     }
 
-    /// Takes a chunk and gives back the one before it.
-    fn take(&mut self, chunk: Bytes) -> Result<Option<Bytes>, Cut> {
-        if chunk.is_empty() {
-            return Ok(None);
-        }
+    /// Takes a chunk. Whether it is the last one: nobody may have that before [`Check::end`].
+    fn take(&mut self, chunk: &[u8]) -> Result<bool, Cut> {
         let count = u64::try_from(chunk.len()).map_err(|_| Cut::Length)?;
         self.left = self.left.checked_sub(count).ok_or(Cut::Length)?;
         if let Some((hasher, _)) = &mut self.hasher {
-            hasher.update(&chunk);
+            hasher.update(chunk);
         }
-        Ok(Some(std::mem::replace(&mut self.held, chunk)))
+        Ok(self.left == 0)
     }
 
-    /// The last chunk, if all is right.
-    fn end(self) -> Result<Bytes, Cut> {
+    /// Whether all is right, once there is nothing more.
+    fn end(&mut self) -> Result<(), Cut> {
         if self.left != 0 {
             return Err(Cut::Length);
         }
-        let right = self.hasher.is_none_or(|(hasher, expected)| hasher.finish() == expected);
-        if right { Ok(self.held) } else { Err(Cut::Digest) }
+        let right = self.hasher.take().is_none_or(|(hasher, expected)| hasher.finish() == expected);
+        if right { Ok(()) } else { Err(Cut::Digest) }
     }
 }
 
@@ -345,20 +353,21 @@ mod tests {
     fn the_last_bytes_are_held_until_the_whole_is_known_to_be_right() {
         let run = |chunks: &[&'static [u8]], length: u64, content: &[u8]| {
             let mut check = Check::new(length, Some(Digest::of(content)));
-            let mut out = Vec::new();
+            let (mut out, mut held) = (Vec::new(), Vec::new());
             for chunk in chunks {
-                match check.take(Bytes::from_static(chunk)) {
-                    Ok(ready) => out.extend(ready.unwrap_or_default()),
+                match check.take(chunk) {
+                    Ok(true) => held.extend_from_slice(chunk),
+                    Ok(false) => out.extend_from_slice(chunk),
                     Err(cut) => return (out, Err(cut)),
                 }
             }
             let end = check.end();
-            (out.clone(), end.map(|last| [out, last.to_vec()].concat()))
+            (out.clone(), end.map(|()| [out, held].concat()))
         };
         assert_eq!(run(&[b"ab", b"", b"cd"], 4, b"abcd"), (b"ab".to_vec(), Ok(b"abcd".to_vec())));
         assert_eq!(run(&[b"ab", b"cx"], 4, b"abcd"), (b"ab".to_vec(), Err(Cut::Digest)));
         assert_eq!(run(&[b"abcx"], 4, b"abcd"), (Vec::new(), Err(Cut::Digest)));
-        assert_eq!(run(&[b"ab"], 4, b"abcd"), (Vec::new(), Err(Cut::Length)));
+        assert_eq!(run(&[b"ab"], 4, b"abcd"), (b"ab".to_vec(), Err(Cut::Length)));
         assert_eq!(run(&[b"abcd", b"e"], 4, b"abcd"), (Vec::new(), Err(Cut::Length)));
         assert_eq!(run(&[], 0, b""), (Vec::new(), Ok(Vec::new())));
     }

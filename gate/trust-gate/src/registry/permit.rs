@@ -144,13 +144,13 @@ impl Permits {
     pub(crate) async fn by_tag(&self, name: &str, tag: &str, client: &Client) -> Result<Arc<Document>, Refusal> {
         let (image, whom) = (format!("{}/{name}:{tag}", self.host), &*client.whom);
         if let Some(special) = referrers::special(tag)
-            && let Ruling::Denied(denial) = self.rules.rule(&Asked { image: &image, whom, quiet: true })
+            && let Ruling::Denied(denial) = self.rules.rule(&Asked { image: &image, whom })
             && denial.exit == exit::NOT_SIGNED
             && let Some(document) = referrers::by_tag(self, name, tag, special, client).await?
         {
             return Ok(document);
         }
-        match self.rules.rule(&Asked { image: &image, whom, quiet: false }) {
+        match self.rules.answer(Asked { image: &image, whom }).await {
             Ruling::Allowed { digest, length, .. } => {
                 let signed = self.signed(name);
                 if !signed.set.contains(&digest) && signed.set.len() < MAX_ENTRIES / 2 {
@@ -166,7 +166,7 @@ impl Permits {
     /// Whether a tag could be given out now, without giving it: the denial if not.
     pub(crate) fn check_tag(&self, name: &str, tag: &str, whom: &str) -> Result<(), Box<Denial>> {
         let image = format!("{}/{name}:{tag}", self.host);
-        match self.rules.rule(&Asked { image: &image, whom, quiet: true }) {
+        match self.rules.rule(&Asked { image: &image, whom }) {
             Ruling::Allowed { .. } => Ok(()),
             Ruling::Denied(denial) => Err(denial),
         }
@@ -196,11 +196,11 @@ impl Permits {
             Cover::By { image, length } => (image, length),
             Cover::Revoked(denial) | Cover::Denied(denial) | Cover::Nothing(denial) => {
                 // What was asked on the way is not logged; the answer to a client is.
-                let _ = self.rule(name, digest, whom, false);
+                let _ = self.rules.answer(Asked { image: &self.image(name, digest), whom }).await;
                 return Err(self.denied(name, &digest.to_string(), &denial));
             }
         };
-        self.passes(&image, client)?;
+        self.passes(&image, client).await?;
         let document = self.document(name, digest, length, client).await?;
         match self.cover(name, digest, Some(document.kind.is_index()), whom) {
             Cover::By { .. } => Ok(document),
@@ -213,8 +213,8 @@ impl Permits {
     }
 
     /// What passes is logged under the image that it belongs to.
-    pub(crate) fn passes(&self, image: &str, client: &Client) -> Result<(), Refusal> {
-        match self.rules.rule(&Asked { image, whom: &client.whom, quiet: false }) {
+    pub(crate) async fn passes(&self, image: &str, client: &Client) -> Result<(), Refusal> {
+        match self.rules.answer(Asked { image, whom: &client.whom }).await {
             Ruling::Allowed { .. } => Ok(()),
             Ruling::Denied(denial) => {
                 let (name, reference) = image.split_once('@').or_else(|| image.rsplit_once(':')).unwrap_or((image, ""));
@@ -273,7 +273,7 @@ impl Permits {
         match cover {
             Ok(covered) => Ok(covered),
             Err(Some(denial)) => Err(self.denied(name, &blob.to_string(), &denial)),
-            Err(None) => match self.rule(name, blob, whom, true) {
+            Err(None) => match self.rule(name, blob, whom) {
                 // Trust data that has expired is no reason to say that there is no such blob.
                 Ruling::Denied(denial) if !denial.is_about_the_image() => {
                     Err(self.denied(name, &blob.to_string(), &denial))
@@ -310,7 +310,7 @@ impl Permits {
 
     /// What permits a manifest: that it is signed itself, or a signed index above it, as far as the links are known.
     fn cover(&self, name: &str, digest: &Digest, is_index: Option<bool>, whom: &str) -> Cover {
-        let own = match self.rule(name, digest, whom, true) {
+        let own = match self.rule(name, digest, whom) {
             Ruling::Allowed { length, .. } => {
                 return Cover::By { image: self.image(name, digest), length: Some(length) };
             }
@@ -369,7 +369,7 @@ impl Permits {
     ) -> (Next, Option<Result<String, Box<Denial>>>) {
         // An index has no content that runs; of the images in it the policy must have judged this one.
         let covers = |judged: &Option<Vec<Digest>>| as_index || judged.as_ref().is_none_or(|j| j.contains(manifest));
-        let mut first = match self.rule(name, index, whom, true) {
+        let mut first = match self.rule(name, index, whom) {
             Ruling::Allowed { judged, .. } if covers(&judged) => {
                 return (Next::Done, Some(Ok(self.image(name, index))));
             }
@@ -389,7 +389,7 @@ impl Permits {
 
     /// Whether a signed digest may pass for itself.
     pub(crate) fn may_pass(&self, name: &str, digest: &Digest, signed: &Signed, whom: &str) -> bool {
-        matches!(self.rule(name, digest, whom, true), Ruling::Allowed { .. })
+        matches!(self.rule(name, digest, whom), Ruling::Allowed { .. })
             || matches!(self.meant_by_a_tag(name, digest, signed, whom), Some(Ok(_)))
     }
 
@@ -405,7 +405,7 @@ impl Permits {
         let mut first = None;
         for tag in signed.tags_of.get(digest)?.iter().take(MAX_TAGS) {
             let image = format!("{}/{name}:{tag}", self.host);
-            match self.rules.rule(&Asked { image: &image, whom, quiet: true }) {
+            match self.rules.rule(&Asked { image: &image, whom }) {
                 Ruling::Allowed { digest: got, length, judged } if got == *digest => {
                     return Some(Ok(Tagged { image, length, judged }));
                 }
@@ -421,8 +421,8 @@ impl Permits {
     }
 
     /// Asks for a digest of a name.
-    pub(crate) fn rule(&self, name: &str, digest: &Digest, whom: &str, quiet: bool) -> Ruling {
-        match self.rules.rule(&Asked { image: &self.image(name, digest), whom, quiet }) {
+    pub(crate) fn rule(&self, name: &str, digest: &Digest, whom: &str) -> Ruling {
+        match self.rules.rule(&Asked { image: &self.image(name, digest), whom }) {
             // Another digest than the one asked for permits nothing.
             Ruling::Allowed { digest: got, .. } if got != *digest => {
                 let line = "the decider allowed another digest than the one that was asked for".to_owned();

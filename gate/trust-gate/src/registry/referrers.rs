@@ -113,7 +113,7 @@ pub(crate) async fn by_tag(
             document
         }
     };
-    permits.passes(&image, client)?;
+    permits.passes(&image, client).await?;
     Ok(Some(Arc::new(document)))
 }
 
@@ -161,7 +161,7 @@ fn runs() -> Refusal {
 }
 
 fn is_revoked(permits: &Permits, name: &str, document: &Document, client: &Client) -> bool {
-    match permits.rule(name, &document.digest, &client.whom, true) {
+    match permits.rule(name, &document.digest, &client.whom) {
         Ruling::Denied(denial) => denial.exit == exit::REVOKED,
         Ruling::Allowed { .. } => false,
     }

@@ -2,6 +2,8 @@
 //!
 //! Invariant: a [`Ruling`] is made of one answer and adds nothing to it; what is not an allow with a digest is a denial.
 
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
 
 use serde_json::{Value, json};
@@ -18,9 +20,10 @@ pub(crate) struct Asked<'a> {
     pub(crate) image: &'a str,
     /// Who asks, for the log.
     pub(crate) whom: &'a str,
-    /// Whether this is a step on the way, and not the answer to a client.
-    pub(crate) quiet: bool,
 }
+
+/// What is waited for until a ruling is in the log.
+pub(crate) type Answering<'r> = Pin<Box<dyn Future<Output = Ruling> + Send + 'r>>;
 
 /// What was decided.
 #[derive(Debug, Clone, PartialEq)]
@@ -88,8 +91,11 @@ pub(crate) struct SignedImage {
 
 /// The decider, as this door needs it.
 pub(crate) trait Rules: Send + Sync {
-    /// Whether an image may be pulled, and as what.
+    /// Whether an image may be pulled, and as what: a step on the way to an answer, which is not logged.
     fn rule(&self, asked: &Asked<'_>) -> Ruling;
+
+    /// The same as the answer to a client. It is in the log when it comes.
+    fn answer<'r>(&'r self, asked: Asked<'r>) -> Answering<'r>;
 
     /// What is signed of `HOST/NAME`. Not everything here may pass.
     fn signed(&self, name: &str) -> Vec<SignedImage>;
@@ -111,20 +117,29 @@ pub(crate) trait Rules: Send + Sync {
 /// The decider of this program.
 pub(crate) struct Deciding(pub(crate) Arc<Decider>);
 
+fn question<'a>(asked: &Asked<'a>) -> Question<'a> {
+    Question {
+        image: asked.image,
+        namespace: None,
+        action: Action::Pull,
+        door: "registry",
+        whom: asked.whom,
+        dry_run: false,
+        mode: trust_decide::Mode::Enforce,
+        digest_only: false,
+    }
+}
+
 impl Rules for Deciding {
     fn rule(&self, asked: &Asked<'_>) -> Ruling {
-        let question = Question {
-            image: asked.image,
-            namespace: None,
-            action: Action::Pull,
-            door: "registry",
-            whom: asked.whom,
-            dry_run: false,
-            mode: trust_decide::Mode::Enforce,
-            digest_only: false,
-        };
-        let Deciding(decider) = self;
-        ruling(&if asked.quiet { decider.consider(&question) } else { decider.decide(&question) })
+        ruling(&self.0.consider(&question(asked)))
+    }
+
+    fn answer<'r>(&'r self, asked: Asked<'r>) -> Answering<'r> {
+        Box::pin(async move {
+            let question = question(&asked);
+            ruling(&self.0.decide_and_enter(&question).await)
+        })
     }
 
     fn signed(&self, name: &str) -> Vec<SignedImage> {

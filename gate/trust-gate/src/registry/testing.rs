@@ -14,7 +14,7 @@ use trust_reader::registry::{Upstream, UpstreamOptions};
 
 use super::door::{self, Door};
 use super::permit::Permits;
-use super::ruling::{Asked, Denial, Rules, Ruling, SignedImage};
+use super::ruling::{Answering, Asked, Denial, Rules, Ruling, SignedImage};
 use crate::config::Login;
 
 pub(super) const HOST: &str = "registry.example.com";
@@ -258,10 +258,12 @@ impl Fake {
 }
 
 impl Rules for Arc<Fake> {
+    fn answer<'r>(&'r self, asked: Asked<'r>) -> Answering<'r> {
+        self.log.lock().unwrap().push(asked.image.to_owned());
+        Box::pin(std::future::ready(self.rule(&asked)))
+    }
+
     fn rule(&self, asked: &Asked<'_>) -> Ruling {
-        if !asked.quiet {
-            self.log.lock().unwrap().push(asked.image.to_owned());
-        }
         let deny = |exit: u8, line: &str| {
             Ruling::Denied(Box::new(Denial { exit, line: line.to_owned(), ..Denial::default() }))
         };

@@ -1,0 +1,312 @@
+//! Lines that wait for the log, and the one task that writes them.
+//!
+//! Whoever asks on a worker of a runtime may not wait there for a disk: the timers and sockets of others would wait with it. So a
+//! task of its own writes, and what comes while it does stands here and goes with its next write. Invariants: there is one
+//! such task at a time, so that at most one worker is in a write (worker); what is not in the file is never `Ok`; what stands
+//! here is bounded, also while the disk hangs, and what is over that is refused at once.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::runtime::Handle;
+use tokio::sync::oneshot;
+use trust_reader::catalogue::Code;
+use trust_reader::verdict::Problem;
+
+use super::Log;
+use super::worker::{Place, Writes};
+
+/// Most bytes of lines that wait.
+const MAX_WAITING: usize = 8 * 1024 * 1024;
+/// How often somebody looks again whether a write of some microseconds has ended, before a task is put to sleep for it.
+const LOOKS: u32 = 16;
+/// Pauses of the processor between two looks.
+const PAUSES: u32 = 16;
+
+/// What waits for one log.
+#[derive(Debug, Default)]
+pub(super) struct Queue {
+    waiting: Mutex<Waiting>,
+    writes: Arc<Writes>,
+}
+
+#[derive(Debug, Default)]
+struct Waiting {
+    batches: Vec<Batch>,
+    bytes: usize,
+    /// Whether a task writes, and looks here again before it ends.
+    is_writing: bool,
+}
+
+/// Lines that somebody waits for.
+#[derive(Debug)]
+struct Batch {
+    lines: Vec<Vec<u8>>,
+    done: oneshot::Sender<Result<(), Problem>>,
+}
+
+impl Batch {
+    fn len(&self) -> usize {
+        self.lines.iter().map(Vec::len).fold(0, usize::saturating_add)
+    }
+}
+
+impl Queue {
+    fn waiting(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The queue, if possible at a moment when nobody writes.
+    fn calm(&self) -> MutexGuard<'_, Waiting> {
+        for _ in 0..LOOKS {
+            let waiting = self.waiting();
+            if !waiting.is_writing {
+                return waiting;
+            }
+            drop(waiting);
+            (0..PAUSES).for_each(|_| std::hint::spin_loop());
+        }
+        self.waiting()
+    }
+}
+
+impl Waiting {
+    /// Adds a batch. Whether the caller has to see to it that it is written.
+    fn add(&mut self, batch: Batch) -> Result<bool, Problem> {
+        let length = batch.len();
+        if self.bytes.saturating_add(length) > MAX_WAITING {
+            // Nobody waits any more for some of them: their answer was given without them.
+            self.batches.retain(|batch| !batch.done.is_closed());
+            self.bytes = self.batches.iter().map(Batch::len).fold(0, usize::saturating_add);
+        }
+        if self.bytes.saturating_add(length) > MAX_WAITING {
+            return Err(Problem::new(Code::LogFailed).fact("found", "too much waits for the disk of the log"));
+        }
+        self.bytes = self.bytes.saturating_add(length);
+        self.batches.push(batch);
+        Ok(!std::mem::replace(&mut self.is_writing, true))
+    }
+
+    /// What is to be written next; with nothing the turn is over.
+    fn take(&mut self) -> Option<Vec<Batch>> {
+        self.bytes = 0;
+        self.is_writing = !self.batches.is_empty();
+        self.is_writing.then(|| std::mem::take(&mut self.batches))
+    }
+}
+
+/// The one that writes. However it ends, what waits then hears of it.
+struct Turn {
+    log: Arc<Log>,
+    is_over: bool,
+}
+
+impl Turn {
+    /// Writes what waits. Whether there was something, so that there may be more.
+    fn write(&mut self) -> bool {
+        let Some(mut batches) = self.log.queue.waiting().take() else {
+            self.is_over = true;
+            return false;
+        };
+        batches.retain(|batch| !batch.done.is_closed());
+        let lines: Vec<&[u8]> = batches.iter().flat_map(|batch| &batch.lines).map(Vec::as_slice).collect();
+        let written = self.log.write(&lines);
+        for batch in batches {
+            // Who has gone does not hear it.
+            let _ = batch.done.send(written.clone());
+        }
+        true
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        if !self.is_over {
+            let left = std::mem::take(&mut *self.log.queue.waiting());
+            drop(left);
+        }
+    }
+}
+
+impl Log {
+    /// Writes lines as [`Log::write`] does, without waiting for the disk on the thread of the caller. Where nobody waits for
+    /// it any more, they may be left out.
+    pub(crate) async fn append(self: &Arc<Self>, lines: Vec<Vec<u8>>) -> Result<(), Problem> {
+        if lines.is_empty() {
+            return Ok(());
+        }
+        let (done, written) = oneshot::channel();
+        let must_write = self.queue.calm().add(Batch { lines, done })?;
+        if must_write {
+            self.start();
+        }
+        let broken = || Problem::new(Code::LogFailed).fact("found", "the write broke off");
+        written.await.unwrap_or_else(|_| Err(broken()))
+    }
+
+    /// Starts the task that writes.
+    fn start(self: &Arc<Self>) {
+        let mut turn = Turn { log: Arc::clone(self), is_over: false };
+        let runtime = Handle::current();
+        match self.queue.writes.place(&runtime) {
+            Some(place) => drop(runtime.spawn(on_a_worker(turn, place))),
+            None => drop(runtime.spawn_blocking(move || while turn.write() {})),
+        }
+    }
+}
+
+async fn on_a_worker(mut turn: Turn, place: Place) {
+    // Whatever else is ready here comes first: if it has lines too, they go with the same write.
+    tokio::task::yield_now().await;
+    while turn.write() {
+        place.tick();
+        if turn.log.queue.waiting().bytes > 0 {
+            // Those whose lines are written stand behind this task on its worker.
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+    use std::time::Duration;
+
+    use super::*;
+
+    fn object(n: usize) -> Vec<u8> {
+        format!("{{\"n\":{n}}}").into_bytes()
+    }
+
+    fn runtime(workers: usize) -> tokio::runtime::Runtime {
+        tokio::runtime::Builder::new_multi_thread().worker_threads(workers).enable_all().build().unwrap()
+    }
+
+    fn open(folder: &Path) -> Arc<Log> {
+        Arc::new(Log::open(&folder.join("log"), folder).unwrap())
+    }
+
+    /// Holds what every write waits for: a disk that hangs.
+    fn hang(folder: &Path) -> std::fs::File {
+        let lock = std::fs::File::open(folder.join("log.lock")).unwrap();
+        rustix::fs::flock(&lock, rustix::fs::FlockOperation::LockExclusive).unwrap();
+        lock
+    }
+
+    #[test]
+    fn many_at_once_make_one_chain_and_each_is_told_when_its_lines_are_there() {
+        let folder = tempfile::tempdir().unwrap();
+        for workers in [1, 2, 4] {
+            let log = open(folder.path());
+            let before = log.head().seq;
+            runtime(workers).block_on(async {
+                let mut tasks = tokio::task::JoinSet::new();
+                for n in 0..200 {
+                    let (log, path) = (Arc::clone(&log), folder.path().join("log"));
+                    tasks.spawn(async move {
+                        log.append(vec![object(n), object(n + 1_000)]).await.unwrap();
+                        let text = std::fs::read_to_string(path).unwrap();
+                        assert!(
+                            text.contains(&format!("{{\"n\":{n},"))
+                                && text.contains(&format!("{{\"n\":{},", n + 1_000))
+                        );
+                    });
+                }
+                while let Some(done) = tasks.join_next().await {
+                    done.unwrap();
+                }
+            });
+            assert_eq!(log.head().seq, before + 400);
+        }
+        let read = std::io::Cursor::new(std::fs::read(folder.path().join("log")).unwrap());
+        let whole = super::super::verify::verify([("log".to_owned(), read)], &[]).unwrap();
+        assert_eq!(whole.lines, 1_200);
+    }
+
+    #[test]
+    fn a_disk_that_hangs_stops_neither_timers_nor_the_head_and_what_waited_is_written_when_it_goes_on() {
+        let folder = tempfile::tempdir().unwrap();
+        let log = open(folder.path());
+        let lock = hang(folder.path());
+        let runtime = runtime(2);
+        let (given_up, head) = runtime.block_on(async {
+            let log = Arc::clone(&log);
+            // On a worker, as a connection is; more of them than there are workers.
+            tokio::spawn(async move {
+                let soon = Duration::from_millis(300);
+                let mut tasks = tokio::task::JoinSet::new();
+                for n in 0..8 {
+                    let log = Arc::clone(&log);
+                    tasks.spawn(async move { tokio::time::timeout(soon, log.append(vec![object(n)])).await.is_err() });
+                }
+                let mut given_up = 0;
+                while let Some(done) = tasks.join_next().await {
+                    given_up += usize::from(done.unwrap());
+                }
+                (given_up, log.head().seq)
+            })
+            .await
+            .unwrap()
+        });
+        assert_eq!((given_up, head), (8, 0));
+        let waits = runtime.spawn({
+            let log = Arc::clone(&log);
+            async move { log.append(vec![object(9)]).await }
+        });
+        drop(lock);
+        runtime.block_on(waits).unwrap().unwrap();
+        let text = std::fs::read_to_string(folder.path().join("log")).unwrap();
+        assert!(text.contains("{\"n\":9,"), "{text}");
+    }
+
+    #[test]
+    fn what_waits_is_bounded_and_what_was_given_up_makes_room() {
+        let folder = tempfile::tempdir().unwrap();
+        let log = open(folder.path());
+        let lock = hang(folder.path());
+        let runtime = runtime(2);
+        let large = || vec![[b"{\"a\":\"", vec![b'x'; 900 * 1024].as_slice(), b"\"}"].concat()];
+        let append = |log: &Arc<Log>| {
+            let log = Arc::clone(log);
+            runtime.spawn(async move { log.append(large()).await })
+        };
+        let first = append(&log);
+        // Taken by the one that writes: it does not wait here any more.
+        while log.queue.waiting().bytes > 0 || !log.queue.waiting().is_writing {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        let waiting: Vec<_> = (0..9).map(|_| append(&log)).collect();
+        while log.queue.waiting().batches.len() < 9 {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        let refused = runtime.block_on(append(&log)).unwrap().unwrap_err();
+        assert!(refused.text().contains("too much waits"), "{}", refused.text());
+        for task in &waiting {
+            task.abort();
+        }
+        for task in waiting {
+            assert!(runtime.block_on(task).unwrap_err().is_cancelled());
+        }
+        let last = append(&log);
+        std::thread::sleep(Duration::from_millis(20));
+        drop(lock);
+        for task in [first, last] {
+            runtime.block_on(task).unwrap().unwrap();
+        }
+        assert_eq!(std::fs::read_to_string(folder.path().join("log")).unwrap().lines().count(), 2);
+    }
+
+    #[test]
+    fn all_of_one_write_hear_that_it_failed() {
+        let log = Arc::new(Log::open(Path::new("/dev/full"), tempfile::tempdir().unwrap().path()).unwrap());
+        let runtime = runtime(2);
+        let tasks: Vec<_> = (0..20)
+            .map(|n| {
+                let log = Arc::clone(&log);
+                runtime.spawn(async move { log.append(vec![object(n)]).await })
+            })
+            .collect();
+        for task in tasks {
+            assert_eq!(runtime.block_on(task).unwrap().unwrap_err().id(), "E3509");
+        }
+    }
+}
