@@ -17,6 +17,7 @@ use trust_wire::signer::{CollectionFiles, CollectionState, Reply, Request};
 
 use crate::collection::{Cache, Collection};
 use crate::config::Config;
+use crate::publish::{Asked, Counted};
 use crate::rate::{Overall, PerCollection};
 use crate::refusal::{No, RuleId, fail, refuse};
 use crate::store::{Change, Store, StoreError};
@@ -91,9 +92,7 @@ impl SignerCore {
     }
 
     fn answer(&mut self, now: UtcTime, request: Request) -> Result<Reply, No> {
-        if self.broken {
-            return Err(StoreError::Sync.into());
-        }
+        self.check_broken()?;
         match request {
             Request::Health {} => Ok(Reply::Health {
                 identity: key_to_json(self.vault.identity().public()),
@@ -103,12 +102,22 @@ impl SignerCore {
                 self.new_online_keys(now, &collection, &roles, &nonce)
             }
             Request::Publish { collection, roots, roles, grant } => {
-                self.publish(now, &collection, roots, roles, grant).map(Reply::Published)
+                let asked = Asked::read(&collection, roots, roles, grant)?;
+                self.publish(now, &asked, Counted::No).map(Reply::Published)
+            }
+            // They belong to a connection: see [`SignerCore::prepare`].
+            Request::Prepare { .. } | Request::Commit {} => {
+                Err(refuse(RuleId::Request, "nothing was prepared on this connection"))
             }
             Request::Resign { collections } => self.resign(now, &collections),
             Request::State { collection } => Ok(Reply::State { state: self.state(&collection)? }),
             Request::Files { collection } => Ok(Reply::Files { files: self.files(&collection)? }),
         }
+    }
+
+    /// After a write that the disk did not confirm nothing is signed.
+    pub(crate) fn check_broken(&self) -> Result<(), No> {
+        if self.broken { Err(StoreError::Sync.into()) } else { Ok(()) }
     }
 
     fn state(&mut self, name: &str) -> Result<Option<CollectionState>, No> {

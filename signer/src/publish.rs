@@ -22,37 +22,73 @@ use crate::vault::HeldKey;
 /// What of a frame is not files: member names, versions, and room for snapshots that name the same files in other words.
 const FRAME_REST: usize = 64 * 1024;
 
-impl SignerCore {
-    pub(crate) fn publish(
-        &mut self,
-        now: UtcTime,
+/// A publication as it was asked for: names that can be read, files that nobody has verified.
+pub(crate) struct Asked {
+    pub(crate) name: CollectionName,
+    files: Publication,
+    digest: [u8; 32],
+    grant: Option<Base64>,
+}
+
+impl Asked {
+    pub(crate) fn read(
         collection: &str,
         roots: Vec<Base64>,
         roles: BTreeMap<String, Base64>,
         grant: Option<Base64>,
-    ) -> Result<Signed, No> {
+    ) -> Result<Self, No> {
         let name = collection_name(collection)?;
-        let publication = read_publication(roots, roles)?;
-        let digest = publication_digest(&publication);
-        match self.take(&name)? {
+        let files = read_publication(roots, roles)?;
+        let digest = publication_digest(&files);
+        Ok(Self { name, files, digest, grant })
+    }
+}
+
+/// Verified and signed, and not durable: nothing of it has left. The collection as it will be, and what makes it so.
+pub(crate) struct Made {
+    pub(crate) change: Change,
+    pub(crate) after: Collection,
+    /// The keys that were held when it was made.
+    pub(crate) from_keys: Vec<HeldKey>,
+}
+
+/// Whether this publication was counted by rule S10 before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Counted {
+    No,
+    Already,
+}
+
+impl SignerCore {
+    pub(crate) fn publish(&mut self, now: UtcTime, asked: &Asked, counted: Counted) -> Result<Signed, No> {
+        let name = &asked.name;
+        match self.take(name)? {
             Some(known) => {
-                let result = self.publish_next(now, &name, &known, &publication, digest);
-                // If the commit failed the copies in memory are gone, and this one must not come back.
-                match result {
-                    Ok(Some(next)) => Ok(self.keep(name, next)),
-                    Ok(None) => self.answer_again(now, name, known),
+                let made = match self.make_next(now, &known, asked, counted) {
+                    Ok(Some(made)) => made,
+                    Ok(None) => return self.answer_again(now, name.clone(), known),
                     Err(no @ No::Refused { .. }) => {
-                        self.cache.put(name, known);
-                        Err(no)
+                        self.cache.put(name.clone(), known);
+                        return Err(no);
                     }
-                    Err(no) => Err(no),
-                }
+                    Err(no) => return Err(no),
+                };
+                self.mark(now, made)
             }
             None => {
-                let next = self.publish_first(now, &name, &publication, digest, grant.as_ref())?;
-                Ok(self.keep(name, next))
+                let made = self.make_first(now, asked, counted)?;
+                self.mark(now, made)
             }
         }
+    }
+
+    /// The commit point. If it fails the copies in memory are gone, and the one that this was made from must not come back.
+    pub(crate) fn mark(&mut self, now: UtcTime, made: Made) -> Result<Signed, No> {
+        let Made { change, after, .. } = made;
+        let name = change.collection.clone();
+        self.commit(now, &[change])?;
+        fail_point("signer.after_commit_before_reply");
+        Ok(self.keep(name, after))
     }
 
     /// The last publication asked again: the stored files, unless they are due. A server that died between the mark and its
@@ -80,48 +116,43 @@ impl SignerCore {
         signed
     }
 
-    fn publish_first(
-        &mut self,
-        now: UtcTime,
-        name: &CollectionName,
-        publication: &Publication,
-        digest: [u8; 32],
-        grant: Option<&Base64>,
-    ) -> Result<Collection, No> {
-        let Some(first) = publication.roots.first() else {
+    fn make_first(&mut self, now: UtcTime, asked: &Asked, counted: Counted) -> Result<Made, No> {
+        let Asked { name, files, digest, grant } = asked;
+        let Some(first) = files.roots.first() else {
             return Err(refuse(RuleId::S8, format!("{name} has no root here, and the publication brings none")));
         };
-        let admission = self.admission(now, name, first, grant)?;
+        let admission = self.admission(now, name, first, grant.as_ref())?;
         self.check_clock(now)?;
-        self.take_publication(now, name)?;
-        let checked = RepositoryState::first(name.clone(), publication, &self.rules(now))?;
+        self.take_publication(now, name, counted)?;
+        let checked = RepositoryState::first(name.clone(), files, &self.rules(now))?;
         let keys: Result<Vec<HeldKey>, _> =
             self.store.keys(name)?.iter().map(|key| self.vault.unseal(name, key)).collect();
         let keys = keys.map_err(|error| fail(error.to_string()))?;
-        self.record(now, name, None, checked, keys, digest, admission)
+        self.make(now, name, None, checked, keys, *digest, admission, counted)
     }
 
-    /// The collection after the publication; `None` if it was the last one already.
-    fn publish_next(
+    /// The collection after the publication, and what makes it so; `None` if it was the last one already. Nothing in memory
+    /// or in the store is changed.
+    pub(crate) fn make_next(
         &mut self,
         now: UtcTime,
-        name: &CollectionName,
         known: &Collection,
-        publication: &Publication,
-        digest: [u8; 32],
-    ) -> Result<Option<Collection>, No> {
-        if known.marks.publication == digest {
+        asked: &Asked,
+        counted: Counted,
+    ) -> Result<Option<Made>, No> {
+        let Asked { name, files, digest, .. } = asked;
+        if known.marks.publication == *digest {
             return Ok(None);
         }
         self.check_clock(now)?;
-        self.take_publication(now, name)?;
-        self.never_again(name, known, publication)?;
+        self.take_publication(now, name, counted)?;
+        self.never_again(name, known, files)?;
         let checked = known
             .state
-            .check(publication, &self.rules(now))
-            .map_err(|refusal| equivocation(&known.state, publication, &refusal).unwrap_or_else(|| refusal.into()))?;
+            .check(files, &self.rules(now))
+            .map_err(|refusal| equivocation(&known.state, files, &refusal).unwrap_or_else(|| refusal.into()))?;
         never_lowered(known, &checked.state)?;
-        self.record(now, name, Some(known), checked, known.keys.clone(), digest, None).map(Some)
+        self.make(now, name, Some(known), checked, known.keys.clone(), *digest, None, counted).map(Some)
     }
 
     /// Rule S15 over the whole life of a collection: a role that left with the snapshot key would begin again with version
@@ -140,8 +171,8 @@ impl SignerCore {
         Ok(())
     }
 
-    fn take_publication(&mut self, now: UtcTime, name: &CollectionName) -> Result<(), No> {
-        if self.publications.take(name.as_str(), now) {
+    fn take_publication(&mut self, now: UtcTime, name: &CollectionName, counted: Counted) -> Result<(), No> {
+        if counted == Counted::Already || self.publications.take(name.as_str(), now) {
             return Ok(());
         }
         let rate = self.config.publications_per_second;
@@ -149,7 +180,7 @@ impl SignerCore {
     }
 
     #[allow(clippy::too_many_arguments)] // one call, two callers: a struct would only repeat the names
-    fn record(
+    fn make(
         &mut self,
         now: UtcTime,
         name: &CollectionName,
@@ -158,10 +189,15 @@ impl SignerCore {
         mut keys: Vec<HeldKey>,
         digest: [u8; 32],
         admission: Option<Admission>,
-    ) -> Result<Collection, No> {
+        counted: Counted,
+    ) -> Result<Made, No> {
+        let from_keys = keys.clone();
         let lifetimes = self.config.lifetimes(name);
         let signing = Signing { now, name, state: &checked.state, keys: &keys, lifetimes };
-        self.take_signatures(now, signing.cost(true)?)?;
+        let cost = signing.cost(true)?;
+        if counted == Counted::No {
+            self.take_signatures(now, cost)?;
+        }
         let (snapshot_record, snapshot) = signing.snapshot(known.map(|k| k.marks.snapshot))?;
         let (timestamp_record, timestamp) = signing.timestamp(known.map(|k| k.marks.timestamp), &snapshot)?;
         let listed = signing.judge(&snapshot, &timestamp)?;
@@ -197,9 +233,8 @@ impl SignerCore {
             dropped_keys: dropped,
             signed: vec![snapshot_record, timestamp_record],
         };
-        self.commit(now, &[change])?;
-        fail_point("signer.after_commit_before_reply");
-        Ok(Collection { state: checked.state, marks, root_bytes, snapshot, listed, timestamp, keys })
+        let after = Collection { state: checked.state, marks, root_bytes, snapshot, listed, timestamp, keys };
+        Ok(Made { change, after, from_keys })
     }
 }
 
@@ -296,14 +331,17 @@ fn never_lowered(known: &Collection, next: &RepositoryState) -> Result<(), No> {
 
 type Keys = Vec<(OnlineRole, trust_tuf::KeyId)>;
 
-/// Which keys the root names now, and which it named before and does not any more: those leave.
+/// Which keys the root names for the first time, and which it named before and does not any more: those leave.
 fn settle_keys(root: &Root, keys: &mut Vec<HeldKey>) -> (Keys, Keys) {
     use trust_keys::SigningKey;
     let (mut named, mut dropped) = (Vec::new(), Vec::new());
     keys.retain_mut(|held| {
         let is_named = root.role(held.role.role_type()).holds(held.key.public());
         if is_named {
-            named.push((held.role, held.key.id().clone()));
+            // Most roots name what the one before them named, and the store knows that.
+            if !held.named {
+                named.push((held.role, held.key.id().clone()));
+            }
             held.named = true;
         } else if held.named {
             dropped.push((held.role, held.key.id().clone()));

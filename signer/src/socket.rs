@@ -13,9 +13,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use trust_tuf::UtcTime;
-use trust_wire::signer::{FRAME_BYTES, Reply, Request, decode, read_frame, write_frame};
+use trust_wire::signer::{FRAME_BYTES, PREPARE_BYTES, Reply, Request, decode, read_frame, write_frame};
 
 use crate::core::SignerCore;
+use crate::prepare::Prepared;
 use crate::refusal::{No, RuleId, fail, refuse};
 
 /// Connections at one time.
@@ -197,9 +198,10 @@ impl Shared {
 
     fn converse(&self, mut stream: &UnixStream) -> io::Result<()> {
         let mut reader = BufReader::with_capacity(PIECE, Started { stream, deadline: None, timeout: None });
+        let mut prepared = None;
         loop {
-            // What of the next frame came with the last one has begun already.
-            let begun = !reader.buffer().is_empty();
+            // What of the next frame came with the last one has begun already; and what is prepared does not wait for ever.
+            let begun = !reader.buffer().is_empty() || prepared.is_some();
             reader.get_mut().deadline = begun.then(|| Instant::now().checked_add(FRAME_TIME)).flatten();
             let mut length = [0_u8; 4];
             match reader.read(&mut length)? {
@@ -213,20 +215,29 @@ impl Shared {
             }
             let _turn = (announced > LARGE).then(|| self.large.lock().unwrap_or_else(PoisonError::into_inner));
             let Some(body) = read_frame(&mut length.as_slice().chain(&mut reader))? else { return Ok(()) };
-            let reply = self.reply(&body);
+            let reply = self.reply(&body, &mut prepared);
             drop(body);
-            send(stream, &reply)?;
+            if let Some(reply) = reply {
+                send(stream, &reply)?;
+            }
         }
     }
 
-    fn reply(&self, body: &[u8]) -> Reply {
+    /// The answer to a request; none yet to one that prepares. What was prepared belongs to the request after it alone.
+    fn reply(&self, body: &[u8], prepared: &mut Option<Prepared>) -> Option<Reply> {
+        let waiting = prepared.take();
         let request = match decode::<Request>(body) {
             Ok(request) => request,
             Err(why) => {
                 let why: String = why.chars().take(200).flat_map(char::escape_default).collect();
-                return log(refuse(RuleId::S13, format!("not a request of this protocol: {why}"))).into_reply();
+                let no = refuse(RuleId::S13, format!("not a request of this protocol: {why}"));
+                return Some(log(no).into_reply());
             }
         };
+        if matches!(request, Request::Prepare { .. }) && body.len() > PREPARE_BYTES {
+            let no = refuse(RuleId::S13, format!("more than {PREPARE_BYTES} bytes are not prepared"));
+            return Some(log(no).into_reply());
+        }
         let mut core = self.core.lock().unwrap_or_else(|poisoned| {
             // A thread died in the middle of a request. What is durable is whole; what is in memory may not be.
             let mut core = poisoned.into_inner();
@@ -236,8 +247,15 @@ impl Shared {
         self.core.clear_poison();
         // Read while nobody else is handled: a time that was read before another request's signature would be behind it
         // whenever a second begins between the two, and rule S9 would refuse a request that is in order.
-        let Some(now) = clock() else { return fail("S9: the signer's clock is out of range").into_reply() };
-        let reply = core.handle(now, request);
+        let Some(now) = clock() else { return Some(fail("S9: the signer's clock is out of range").into_reply()) };
+        let reply = match (request, waiting) {
+            (Request::Prepare { collection, roots, roles, grant }, _) => {
+                *prepared = Some(core.prepare(now, &collection, roots, roles, grant));
+                return None;
+            }
+            (Request::Commit {}, Some(waiting)) => core.commit_prepared(now, waiting),
+            (request, _) => core.handle(now, request),
+        };
         if let Reply::Refused { rule, reason } = &reply {
             tracing::warn!(rule, reason, "refused");
         }
@@ -249,7 +267,7 @@ impl Shared {
             tracing::error!("a write was not confirmed: this process ends");
             std::process::abort();
         }
-        reply
+        Some(reply)
     }
 }
 
@@ -342,7 +360,7 @@ mod tests {
         let frame = serde_json::to_vec(&request).unwrap();
         let mut held = shared.core.lock().unwrap();
         let other = Arc::clone(&shared);
-        let waiting = std::thread::spawn(move || other.reply(&frame));
+        let waiting = std::thread::spawn(move || other.reply(&frame, &mut None));
         std::thread::sleep(Duration::from_millis(100));
         let before = clock();
         while clock() == before {
@@ -351,6 +369,6 @@ mod tests {
         held.signed_at(clock().unwrap());
         drop(held);
         // The root is refused for what it is; S9 would be a failure of the signer.
-        assert!(matches!(waiting.join().unwrap(), Reply::Refused { .. }));
+        assert!(matches!(waiting.join().unwrap(), Some(Reply::Refused { .. })));
     }
 }

@@ -14,7 +14,7 @@ use common::{DAY, Dice, START, World};
 use trust_signer::Config;
 use trust_tuf::PublicKey;
 use trust_tuf::draft::Draft;
-use trust_wire::signer::{Reply, Request};
+use trust_wire::signer::{Reply, Request, Signed};
 
 const NAMES: [&str; 2] = ["r.example/a", "r.example/b"];
 const ROLES: [&str; 3] = ["alice", "bob", "ci"];
@@ -107,9 +107,15 @@ impl Story {
     }
 
     fn send(&mut self, side: usize, files: &Files) -> Result<(), String> {
+        let in_two = self.dice.roll(3) == 0;
+        self.send_as(side, files, in_two)
+    }
+
+    fn send_as(&mut self, side: usize, files: &Files, in_two: bool) -> Result<(), String> {
         let team = self.sides[side].team.clone();
         let before = self.world.checker.released(NAMES[side]);
-        match self.world.publish(&team, files) {
+        let answer = if in_two { self.in_two_steps(side, files) } else { self.world.publish(&team, files) };
+        match answer {
             Ok(_) => {
                 self.sides[side].taken(files);
                 // What is given again is not signed again.
@@ -120,6 +126,35 @@ impl Story {
             }
             Err((rule, reason)) => Err(format!("{rule}: {reason}")),
         }
+    }
+
+    /// The same in two steps, with something between them that a server can do.
+    fn in_two_steps(&mut self, side: usize, files: &Files) -> Result<Signed, (String, String)> {
+        let name = NAMES[side];
+        let prepared = self.world.prepare(name, files);
+        match self.dice.roll(6) {
+            0 if self.world.now >= self.latest => self.world.now += 1,
+            1 => {
+                let released = |story: &Self| NAMES.map(|n| story.world.checker.released(n));
+                let before = released(self);
+                self.world.ask(Request::Resign { collections: NAMES.map(str::to_owned).into() });
+                if before != released(self) {
+                    self.latest = self.latest.max(self.world.now);
+                }
+            }
+            2 => drop(self.world.prepare(NAMES[1 - side], files)),
+            3 => {
+                let older = self.dice.pick(&self.sides[side].history).cloned();
+                older.into_iter().for_each(|older| drop(self.world.prepare(name, &older)));
+            }
+            4 => {
+                let roles = vec!["timestamp".to_owned()];
+                let collection = name.to_owned();
+                self.world.ask(Request::NewOnlineKeys { collection, roles, nonce: "n".repeat(16) });
+            }
+            _ => {}
+        }
+        self.world.commit(name, files, prepared)
     }
 
     /// Something that the people of a collection really want. It is taken, unless the clock is behind.
@@ -302,7 +337,8 @@ impl Story {
                     let now = self.world.time();
                     let reply = self.world.core.as_mut().unwrap().handle(now, files.request(&name));
                     self.world.restart();
-                    let again = self.send(side, &files);
+                    // At once: the checker has not seen the answer that was lost.
+                    let again = self.send_as(side, &files, false);
                     assert_eq!(matches!(reply, Reply::Published(_)), again.is_ok(), "{again:?}");
                 }
             }

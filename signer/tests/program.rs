@@ -117,6 +117,44 @@ fn s13_garbage_and_frames_over_the_limit_are_refused_and_the_signer_goes_on() {
 }
 
 #[test]
+fn what_was_prepared_belongs_to_the_next_request_of_its_connection_alone_and_is_small() {
+    let place = Place::new();
+    let _signer = place.serve(&[]);
+    let prepare = |bytes: usize| Request::Prepare {
+        collection: "r.example/a".to_owned(),
+        roots: vec![vec![b'x'; bytes].into()],
+        roles: [("targets".to_owned(), b"x".to_vec().into())].into(),
+        grant: None,
+    };
+    let rule = |reply: Reply| match reply {
+        Reply::Refused { rule, .. } => rule,
+        other => panic!("{other:?}"),
+    };
+    let mut stream = place.connect();
+    assert_eq!(rule(ask(&mut stream, &Request::Commit {})), "request", "nothing was prepared");
+    // Prepared, and committed: it is judged, and refused for what it is.
+    write_frame(&mut stream, &prepare(10)).unwrap();
+    let judged = rule(ask(&mut stream, &Request::Commit {}));
+    assert_ne!(judged, "request");
+    assert_eq!(rule(ask(&mut stream, &Request::Commit {})), "request", "once");
+    // Something else between: it is gone.
+    write_frame(&mut stream, &prepare(10)).unwrap();
+    assert!(matches!(ask(&mut stream, &Request::Health {}), Reply::Health { .. }));
+    assert_eq!(rule(ask(&mut stream, &Request::Commit {})), "request");
+    // Another connection has no part in it.
+    write_frame(&mut stream, &prepare(10)).unwrap();
+    assert_eq!(rule(ask(&mut place.connect(), &Request::Commit {})), "request");
+    assert_eq!(rule(ask(&mut stream, &Request::Commit {})), judged);
+    // A large one is refused at once, and nothing of it waits.
+    assert_eq!(rule(ask(&mut stream, &prepare(trust_wire::signer::PREPARE_BYTES))), "S13");
+    assert_eq!(rule(ask(&mut stream, &Request::Commit {})), "request");
+    // One that never commits goes with its connection.
+    write_frame(&mut stream, &prepare(10)).unwrap();
+    drop(stream);
+    assert!(matches!(ask(&mut place.connect(), &Request::Health {}), Reply::Health { .. }));
+}
+
+#[test]
 fn more_connections_than_the_limit_are_turned_away_and_idle_ones_stay() {
     let place = Place::new();
     let _signer = place.serve(&[]);

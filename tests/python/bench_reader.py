@@ -1,13 +1,16 @@
 """python-tuf as a contestant of the benchmark of readers (tests/src/bench/readers/worker.rs).
 
-usage: bench_reader.py cold|warm|changed FOLDER STATE    (empty: does nothing, for what the interpreter takes)
+usage: bench_reader.py folder|http|http-kept cold|warm|changed FOLDER STATE BASE
+       (empty in place of cold: does nothing, for what the interpreter takes)
 
 Lines in: `run N`, `peak`, `version`. Lines out: `ready` once, then `WALL CPU` in nanoseconds for N operations together,
 the peak of resident memory in bytes, the version, or `error: ...`. One operation is an update from the served files and
 one look-up. Not measured: the interpreter's start and the imports, and what an operation begins with.
 
-Files come straight from the served folder by the smallest fetcher that python-tuf's interface allows. The collector of
-garbage is as it comes.
+Each operation makes a new Updater, as its interface wants it (one is good for one refresh), in this process, which stays
+up. `folder`: files come straight from the served folder by the smallest fetcher that python-tuf's interface allows. `http`:
+its own HTTP client as it comes, from the address BASE. `http-kept`: the same client, kept from Updater to Updater with its
+connections. The collector of garbage is as it comes.
 """
 
 import os
@@ -19,6 +22,7 @@ from urllib.parse import unquote
 
 from tuf.api.exceptions import DownloadHTTPError
 from tuf.ngclient import FetcherInterface, Updater
+from tuf.ngclient.urllib3_fetcher import Urllib3Fetcher
 
 
 class Folder(FetcherInterface):
@@ -33,9 +37,10 @@ class Folder(FetcherInterface):
 
 
 class Reader:
-    def __init__(self, moment: str, folder: str, state: str) -> None:
+    def __init__(self, fetcher: str, moment: str, folder: str, state: str, base: str) -> None:
         self.moment = moment
-        self.folder = folder
+        self.base = folder if fetcher == "folder" else base
+        self.fetcher = {"folder": Folder(), "http": None, "http-kept": Urllib3Fetcher()}[fetcher]
         self.state = os.path.join(state, "state")
         self.older = os.path.join(state, "older")
         with open(os.path.join(folder, "pinned.json"), "rb") as file:
@@ -54,8 +59,8 @@ class Reader:
     def read(self, served: str) -> None:
         updater = Updater(
             metadata_dir=self.state,
-            metadata_base_url=os.path.join(self.folder, served),
-            fetcher=Folder(),
+            metadata_base_url=os.path.join(self.base, served),
+            fetcher=self.fetcher,
             bootstrap=self.root,
         )
         updater.refresh()
@@ -86,9 +91,9 @@ def peak() -> int:
     return int(line.split()[1]) * 1024
 
 
-def main(moment: str, folder: str, state: str) -> int:
+def main(fetcher: str, moment: str, folder: str, state: str, base: str) -> int:
     try:
-        reader = Reader(moment, folder, state)
+        reader = Reader(fetcher, moment, folder, state, base)
     except Exception as error:  # noqa: BLE001 (whatever it is, the other side must hear of it)
         print(f"error: {error!r}", flush=True)
         return 1

@@ -21,7 +21,8 @@ const SERVER: [&str; 10] = [
     "server.P15",
 ];
 /// The steps in the signer: judged and signed, inside the transaction, after it.
-const SIGNER: [&str; 3] = ["signer.before_mark", "signer.before_commit", "signer.after_commit_before_reply"];
+const SIGNER: [&str; 4] =
+    ["signer.prepared", "signer.before_mark", "signer.before_commit", "signer.after_commit_before_reply"];
 
 struct Scene {
     stack: Stack,
@@ -86,6 +87,12 @@ fn die_at_each(points: &[&str], server: bool) {
             scene.stack.start_server(Some(address.clone())).unwrap();
         } else {
             scene.stack.start_signer().unwrap();
+        }
+        if *point == "signer.prepared" {
+            // A server that has just lost its connection shows nothing beforehand; the next time it does.
+            let first = format!("first{n}");
+            scene.sign(&first, 0);
+            acknowledged.push(first);
         }
         let tag = format!("v{}", n + 1);
         let output = scene.sign_now(&tag);

@@ -15,7 +15,7 @@ use tokio::sync::oneshot;
 use trust_gate::admission::Admission;
 use trust_gate::certificates::{Folder, Step};
 use trust_gate::config::{AdmissionConfig, GatekeeperConfig, Mode};
-use trust_gate::decides::{Asked, Decides, Verdict};
+use trust_gate::decides::{Asked, Decides, Judges, Verdict};
 use trust_image::{Digest, Reference, workload};
 use trust_listen::Certificate;
 use trust_tests::stack::gate::{certificate, post};
@@ -33,14 +33,18 @@ fn digest(image: &str) -> Digest {
     Digest::of(Reference::parse(bare).unwrap().to_string().as_bytes())
 }
 
-impl Decides for Fake {
+impl Judges for Fake {
     fn decide(&self, asked: &Asked<'_>) -> Verdict {
         std::thread::sleep(self.delay);
         let digest = asked.image.starts_with("signed.example.com/").then(|| digest(asked.image));
         let line = "the image is not signed (E1001)".to_owned();
-        Verdict { digest, exception: None, line, trials: Vec::new(), environment: "public-eu".to_owned(), policy: None }
+        let pinned = digest.and_then(|digest| trust_image::pin::pinned(asked.image, &digest)).map(Into::into);
+        let environment = "public-eu".to_owned();
+        Verdict { digest, pinned, exception: None, line, trials: Vec::new(), environment, policy: None }
     }
+}
 
+impl Decides for Fake {
     fn trouble(&self) -> Option<String> {
         None
     }

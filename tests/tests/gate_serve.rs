@@ -164,6 +164,61 @@ fn requests_are_answered_while_the_configuration_is_read_again() {
     until("the reload", || log(&gate, "registry").contains("is in force").then_some(()));
 }
 
+/// What every write to the log of a gate waits for: a disk that hangs, until this is dropped.
+fn hanging_disk(gate: &Gate) -> fs::File {
+    let lock = fs::File::open(gate.dir.join("decisions.log.lock")).unwrap();
+    lock.lock().unwrap();
+    lock
+}
+
+#[test]
+fn while_the_disk_of_the_log_hangs_every_review_is_denied_in_time_and_pulls_wait_without_harm() {
+    const CALLERS: usize = 6;
+    let world = World::start();
+    let image = world.signed("app:v1");
+    let pinned = pod(&format!("{}/app@{}", world.scene.collection, image.digest));
+    let admission = world.launch(&world.options("hangs"), "admission");
+    let review = || admission.post("/validate?timeout=2s", &pinned).unwrap().json()["response"].clone();
+    // Decided before: what follows is the shortest way to an answer.
+    assert_eq!(review()["allowed"], json!(true));
+    let disk = hanging_disk(&admission);
+    std::thread::scope(|scope| {
+        // More than the gate has workers, and again, when some are stuck already.
+        for _ in 0..2 {
+            let callers: Vec<_> = (0..CALLERS).map(|_| scope.spawn(review)).collect();
+            for caller in callers {
+                let response = caller.join().unwrap();
+                let message = response["status"]["message"].as_str().unwrap_or_default();
+                assert!(response["allowed"] == json!(false) && message.contains("no decision within"), "{response}");
+            }
+        }
+    });
+    drop(disk);
+    until("an allow", || (review()["allowed"] == json!(true)).then_some(()));
+
+    let registry = world.launch(&world.options("hangs-2"), "registry");
+    let whole = manifest(&registry, "v1");
+    assert_eq!(whole.status, 200);
+    let disk = hanging_disk(&registry);
+    std::thread::scope(|scope| {
+        let callers: Vec<_> = (0..CALLERS).map(|_| scope.spawn(|| manifest(&registry, "v1"))).collect();
+        std::thread::sleep(Duration::from_millis(300));
+        for path in ["/livez", "/readyz?verbose", "/v2/"] {
+            assert_eq!(ask(&registry.address, "GET", path, &[]).unwrap().status, 200, "{path}");
+        }
+        assert!(callers.iter().all(|caller| !caller.is_finished()), "nothing is given that is not in the log");
+        drop(disk);
+        for caller in callers {
+            let got = caller.join().unwrap();
+            assert_eq!((got.status, &got.body), (200, &whole.body));
+        }
+    });
+    for gate in [&admission, &registry] {
+        let (code, told) = verify(&["--config", gate.dir.join("gate.toml").to_str().unwrap()]);
+        assert_eq!(code, 0, "{told}");
+    }
+}
+
 #[test]
 fn the_audit_log_of_a_gate_is_checked_and_every_change_of_it_is_found() {
     let world = World::start();

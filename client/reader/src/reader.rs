@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use trust_tuf::lookup::{Lookup, LookupError, Outcome, RoleRequest, Statement, Step};
+use trust_tuf::model::Role;
 use trust_tuf::names::is_target_path;
 use trust_tuf::trusted::TrustedSet;
 use trust_tuf::{Reason, TargetInfo, Targets, UpdateError, UtcTime, Verified, Version, limits};
@@ -34,7 +35,8 @@ pub struct Options {
     /// Whether a clock that went back is refused. Off only where time itself is what is tested.
     pub check_clock: bool,
     /// In a program that stays up, what an earlier update of the same collection verified: it is recognised by its bytes
-    /// and keys, and not verified again. What time and other files change is judged anew.
+    /// and keys, and not verified again. What time and other files change is judged anew. It stands aside where the stored
+    /// state is older than it, or gone: then all is fetched and stored again.
     pub earlier: Option<TrustedSet>,
 }
 
@@ -59,6 +61,8 @@ pub struct Reader<T> {
     warnings: Vec<String>,
     // Why a role could not be loaded.
     role_failures: BTreeMap<String, Failure>,
+    // Whether what an earlier update verified lies in the store as well, or something newer.
+    may_remember: bool,
 }
 
 /// What [`Reader::load_all_roles`] could not load: the role and why.
@@ -91,6 +95,10 @@ impl<T: Transport> Reader<T> {
     ) -> Result<Self, Problem> {
         let layout = options.layout.clone().unwrap_or_else(|| Layout::of(&anchor.collection));
         let scene = Scene::online(anchor.collection.as_str(), sources.server().describe());
+        let may_remember = options.earlier.as_ref().is_none_or(|earlier| !is_behind(&store, earlier));
+        if !may_remember {
+            options.earlier = None;
+        }
         let updated = Self::update(&anchor, &mut store, &sources, &layout, now, &options).await;
         let server_time = sources.server().server_time();
         let Updated { set: trusted, pinned_version, mut warnings, sources: reports, home } =
@@ -112,6 +120,7 @@ impl<T: Transport> Reader<T> {
             pinned_version,
             warnings,
             role_failures,
+            may_remember,
         })
     }
 
@@ -167,6 +176,7 @@ impl<T: Transport> Reader<T> {
             pinned_version,
             warnings,
             role_failures,
+            may_remember: true,
         })
     }
 
@@ -199,6 +209,11 @@ impl<T: Transport> Reader<T> {
 
     pub(crate) fn trusted_mut(&mut self) -> &mut TrustedSet {
         &mut self.trusted
+    }
+
+    /// Whether delegated roles of an earlier update may be taken from memory: they lie in the store as well.
+    pub(crate) fn may_remember(&self) -> bool {
+        self.may_remember
     }
 
     /// The stored state.
@@ -312,9 +327,9 @@ impl<T: Transport> Reader<T> {
         let Some(sources) = &self.sources else { return Err(Failure::NothingStored) };
         let file = file_name(&request.role, request.wanted.version, self.trusted.root().consistent_snapshot());
         let mut remote = Remote::new(sources, &self.layout, self.options.patience);
-        let (trusted, paths) = (&mut self.trusted, [self.layout.metadata(&file)]);
-        let accept = |bytes: Bytes| Ok(trusted.accept_role(request, Vec::from(bytes))?.clone());
-        let (home, role) = remote.first_at(Some(self.home), &file, &paths, request.wanted.limit, accept).await?;
+        let trusted = &mut self.trusted;
+        let accept = |bytes| Ok(trusted.accept_role(request, bytes)?.clone());
+        let (home, role) = remote.first(Some(self.home), &file, request.wanted, accept).await?;
         self.home = home;
         self.store.keep_targets(&request.role, role.bytes())?;
         Ok(())
@@ -426,6 +441,12 @@ pub(crate) fn checked(path: &str, target: &TargetInfo, bytes: Bytes) -> Result<B
         return Ok(bytes);
     };
     Err(UpdateError { role: path.to_owned(), reason }.into())
+}
+
+/// Whether somebody emptied the stored state or put an older one in its place since this set was verified. What is in
+/// memory alone would be lost with the process, and what the store has for it would not go with the rest.
+fn is_behind(store: &StateStore, earlier: &TrustedSet) -> bool {
+    store.newest_snapshot().is_none_or(|stored| stored < earlier.snapshot().version())
 }
 
 fn is_recent(store: &StateStore, anchor: &Anchor, max: Option<Duration>, now: UtcTime) -> bool {

@@ -10,11 +10,13 @@
 
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::time::Instant;
+use trust_tuf::trusted::Wanted;
 
 use crate::http::{check_address, shown_address};
 use crate::layout::Layout;
@@ -124,7 +126,53 @@ struct Place {
     late: bool,
 }
 
-type Fetching<'a> = Pin<Box<dyn Future<Output = Result<Bytes, FetchError>> + Send + 'a>>;
+/// From this length on, in bytes, a metadata file is laid down where it stays while it comes.
+const LARGE: u64 = 1024 * 1024;
+
+/// A metadata file as it came.
+pub(crate) enum Received {
+    /// In one piece, which becomes a file by being copied.
+    Small(Bytes),
+    /// A large one of a stated length: where it stays, so that memory does not hold it twice.
+    Large(Arc<[u8]>),
+}
+
+impl AsRef<[u8]> for Received {
+    fn as_ref(&self) -> &[u8] {
+        match self {
+            Self::Small(bytes) => bytes,
+            Self::Large(bytes) => bytes,
+        }
+    }
+}
+
+impl From<Received> for Arc<[u8]> {
+    fn from(received: Received) -> Self {
+        match received {
+            Received::Small(bytes) => Arc::from(&*bytes),
+            Received::Large(bytes) => bytes,
+        }
+    }
+}
+
+/// Lays a file of this stated length down as it comes. One that ends early is given as it is, for whoever judges it.
+async fn laid_down<T: Transport>(transport: &T, path: &str, length: u64) -> Result<Arc<[u8]>, FetchError> {
+    let too_large = || FetchError::TooLarge { limit: length };
+    let mut body = transport.open(path, length).await?;
+    let room = usize::try_from(length).map_err(|_| too_large())?;
+    let mut bytes: Arc<[u8]> = std::iter::repeat_n(0, room).collect();
+    let mut filled: usize = 0;
+    while let Some(piece) = body.next().await? {
+        let end = filled.saturating_add(piece.len());
+        // Nobody else has it yet.
+        let place = Arc::get_mut(&mut bytes).and_then(|bytes| bytes.get_mut(filled..end)).ok_or_else(too_large)?;
+        place.copy_from_slice(&piece);
+        filled = end;
+    }
+    Ok(if filled == room { bytes } else { bytes.get(..filled).unwrap_or_default().into() })
+}
+
+type Fetching<'a, B = Bytes> = Pin<Box<dyn Future<Output = Result<B, FetchError>> + Send + 'a>>;
 type Running<'a> = (usize, Fetching<'a>);
 
 /// One piece of work: places, a deadline, and what each place has done so far.
@@ -219,6 +267,23 @@ impl<'a, T: Transport> Remote<'a, T> {
         }))
     }
 
+    /// The same for a metadata file that another one names.
+    fn request_named(&self, place: usize, path: &str, wanted: Wanted) -> Option<Fetching<'a, Received>> {
+        let transport = *self.transports.get(place)?;
+        let (time, path) = (self.time_for(place), path.to_owned());
+        Some(Box::pin(async move {
+            let fetch = async {
+                if wanted.is_stated && wanted.limit >= LARGE {
+                    Ok(Received::Large(laid_down(transport, &path, wanted.limit).await?))
+                } else {
+                    Ok(Received::Small(transport.fetch(&path, wanted.limit).await?))
+                }
+            };
+            let late = Err(FetchError::Timeout(TimeLimit::Share(time)));
+            tokio::time::timeout(time, fetch).await.unwrap_or(late)
+        }))
+    }
+
     fn charge(&mut self, place: usize, began: Instant) {
         if let Some(place) = self.places.get_mut(place) {
             place.spent = place.spent.saturating_add(began.elapsed());
@@ -242,33 +307,46 @@ impl<'a, T: Transport> Remote<'a, T> {
         answer
     }
 
-    /// A metadata file from the first place whose file is accepted, `preferred` before all others. A failure to store what was
-    /// accepted is the caller's own ([`Failure::State`]) and ends it.
+    /// A metadata file that another one names, from the first place whose file is accepted, `preferred` before all others; gives
+    /// also which place had it. A failure to store what was accepted is the caller's own ([`Failure::State`]) and ends it.
     pub(crate) async fn first<R>(
         &mut self,
         preferred: Option<usize>,
         file: &str,
-        limit: u64,
-        accept: impl FnMut(Bytes) -> Result<R, Failure>,
-    ) -> Result<R, Failure> {
-        self.first_at(preferred, file, &[self.layout.metadata(file)], limit, accept).await.map(|(_, accepted)| accepted)
+        wanted: Wanted,
+        accept: impl FnMut(Received) -> Result<R, Failure>,
+    ) -> Result<(usize, R), Failure> {
+        let request = |remote: &Self, place: usize, path: &str| remote.request_named(place, path, wanted);
+        self.first_of(preferred, file, &[self.layout.metadata(file)], request, accept).await
     }
 
-    /// The same for any file, under one of several paths. `name` is what messages call it. Gives also which place had it.
+    /// The same for any file, under one of several paths. `name` is what messages call it.
     pub(crate) async fn first_at<R>(
         &mut self,
         preferred: Option<usize>,
         name: &str,
         paths: &[String],
         limit: u64,
-        mut accept: impl FnMut(Bytes) -> Result<R, Failure>,
+        accept: impl FnMut(Bytes) -> Result<R, Failure>,
+    ) -> Result<(usize, R), Failure> {
+        let request = |remote: &Self, place: usize, path: &str| remote.request(place, path, limit, Caches::Allowed);
+        self.first_of(preferred, name, paths, request, accept).await
+    }
+
+    async fn first_of<B, R>(
+        &mut self,
+        preferred: Option<usize>,
+        name: &str,
+        paths: &[String],
+        request: impl Fn(&Self, usize, &str) -> Option<Fetching<'a, B>>,
+        mut accept: impl FnMut(B) -> Result<R, Failure>,
     ) -> Result<(usize, R), Failure> {
         let mut order = self.usable();
         order.sort_by_key(|&at| Some(at) != preferred);
         for place in order {
             for path in paths {
                 let began = Instant::now();
-                let Some(request) = self.request(place, path, limit, Caches::Allowed) else { continue };
+                let Some(request) = request(self, place, path) else { continue };
                 let answer = request.await;
                 self.charge(place, began);
                 let answer = answer.map_err(|error| Failure::Fetch { file: name.to_owned(), error });

@@ -25,7 +25,7 @@ use std::time::{Duration, Instant};
 use trust_tuf::envelope::Unverified;
 use trust_tuf::model::sha256;
 use trust_tuf::names::percent_encode;
-use trust_tuf::{CollectionName, MetadataError, Snapshot, Timestamp, UtcTime, Version, limits};
+use trust_tuf::{CollectionName, MetadataError, Snapshot, Timestamp, UtcTime, Verified, Version, limits};
 
 use files::Folder;
 pub use record::Mark;
@@ -204,6 +204,11 @@ impl StateStore {
         self.record.timestamp.as_ref().map(|mark| mark.version)
     }
 
+    /// The version of the snapshot that was stored last, under the pinned root that the state was built on.
+    pub(crate) fn newest_snapshot(&self) -> Option<Version> {
+        self.record.snapshot.as_ref().map(|mark| mark.version)
+    }
+
     /// The stored root of this version. It is trusted only as a link of the chain.
     pub fn root(&self, version: Version) -> Result<Option<Arc<[u8]>>, StateError> {
         self.history.read(&history_name(version), limits::ROOT_BYTES)
@@ -216,16 +221,26 @@ impl StateStore {
 
     /// The stored timestamp. Missing or damaged although one was stored: an error.
     pub fn timestamp(&self) -> Result<Option<Arc<[u8]>>, StateError> {
+        self.timestamp_after(None)
+    }
+
+    /// The same in a process that knows a timestamp, of which the hash need not be computed again.
+    pub(crate) fn timestamp_after(&self, known: Option<&Verified<Timestamp>>) -> Result<Option<Arc<[u8]>>, StateError> {
         let version =
             |bytes: &[u8]| Unverified::<Timestamp>::read(bytes, limits::TIMESTAMP_BYTES).map(|f| f.claimed_version());
-        self.floor(StateFile::Timestamp, self.record.timestamp.as_ref(), version)
+        self.floor(StateFile::Timestamp, self.record.timestamp.as_ref(), known, version)
     }
 
     /// The stored snapshot. Missing or damaged although one was stored: an error.
     pub fn snapshot(&self) -> Result<Option<Arc<[u8]>>, StateError> {
+        self.snapshot_after(None)
+    }
+
+    /// The same in a process that knows a snapshot, of which the hash need not be computed again.
+    pub(crate) fn snapshot_after(&self, known: Option<&Verified<Snapshot>>) -> Result<Option<Arc<[u8]>>, StateError> {
         let version =
             |bytes: &[u8]| Unverified::<Snapshot>::read(bytes, limits::STATED_BYTES).map(|f| f.claimed_version());
-        self.floor(StateFile::Snapshot, self.record.snapshot.as_ref(), version)
+        self.floor(StateFile::Snapshot, self.record.snapshot.as_ref(), known, version)
     }
 
     /// A stored targets file, top-level or delegated. Its versions are guarded by the snapshot, so that one which does not
@@ -239,10 +254,11 @@ impl StateStore {
     }
 
     /// A file that guards against rollback, compared with what the record says of it.
-    fn floor(
+    fn floor<R>(
         &self,
         file: StateFile<'_>,
         mark: Option<&Mark>,
+        known: Option<&Verified<R>>,
         version: impl FnOnce(&[u8]) -> Result<Version, MetadataError>,
     ) -> Result<Option<Arc<[u8]>>, StateError> {
         let path = || self.folder.path(&file.name());
@@ -253,7 +269,12 @@ impl StateStore {
                 None => Ok(None),
             };
         };
-        if mark.is_some_and(|mark| sha256(&bytes) == mark.sha256) {
+        // The bytes that lie there, and no others: what is known of others says nothing of them.
+        let hash = || match known.filter(|known| **known.bytes() == *bytes) {
+            Some(same) => same.sha256(),
+            None => sha256(&bytes),
+        };
+        if mark.is_some_and(|mark| hash() == mark.sha256) {
             return Ok(Some(bytes));
         }
         // Not the recorded one. A newer one was stored by a run that ended before it could say so.

@@ -66,7 +66,7 @@ async fn update<T: Transport>(
     let mut warnings = Vec::new();
     let mut root = local_roots(anchor, store, now, earlier)?;
     let same_chain = store.root(root.pinned_version)?.as_deref() == Some(anchor.root.as_slice());
-    store.begin(&anchor.fingerprint(), same_chain)?;
+    store.begin(&root.fingerprint, same_chain)?;
     if !same_chain {
         store.keep_root(root.pinned_version, &anchor.root)?;
     }
@@ -82,7 +82,8 @@ async fn update<T: Transport>(
     check_root_seen(&root.stage, store)?;
     let came = root.stage.root().version() > stored_root;
 
-    let mut candidates = timestamps(anchor, root.stage, store, remote, now, came).await?;
+    let ground = Ground { anchor, now, earlier };
+    let mut candidates = timestamps(&ground, root.stage, store, remote, came).await?;
     candidates.sort_by_key(|candidate| std::cmp::Reverse(candidate.stage.timestamp().version()));
     let heard = candidates.iter().flat_map(|candidate| candidate.places.clone()).collect::<Vec<_>>();
     // What the server said last stands. An older state of a mirror is none that could take its place where the server does
@@ -95,7 +96,7 @@ async fn update<T: Transport>(
     for candidate in candidates {
         left = left.saturating_sub(1);
         let home = candidate.home();
-        match complete(candidate, anchor, store, remote, left > 0).await {
+        match complete(candidate, &ground, store, remote, left > 0).await {
             Ok(set) => {
                 store.note_refreshed(now)?;
                 let sources = reports(remote, &heard);
@@ -137,14 +138,15 @@ pub(crate) fn offline(
     earlier: Option<&TrustedSet>,
 ) -> Result<Updated, Failure> {
     let root = local_roots(anchor, store, now, earlier)?;
-    if store.anchor().is_some_and(|a| a == anchor.fingerprint()) {
+    if store.anchor().is_some_and(|a| a == root.fingerprint) {
         check_root_seen(&root.stage, store)?;
     }
+    let ground = Ground { anchor, now, earlier };
     let mut stage = root.stage.finish()?;
-    offer_timestamp(&mut stage, anchor, store, now)?;
+    offer_timestamp(&mut stage, &ground, store)?;
     // One that is stored and does not verify is of keys that left: an update was interrupted after the new root.
     let mut stage = stage.accept_local().ok_or_else(|| missing(store, TIMESTAMP))??;
-    offer_snapshot(&mut stage, anchor, store, now)?;
+    offer_snapshot(&mut stage, &ground, store)?;
     let mut stage = match stage.accept_local() {
         Ok(stage) => stage,
         Err(stage) => judged(SNAPSHOT, stage.accept(store.snapshot()?.ok_or_else(|| missing(store, SNAPSHOT))?))?,
@@ -178,9 +180,17 @@ fn judged<S>(file: &'static str, accepted: Result<S, UpdateError>) -> Result<S, 
     })
 }
 
+/// What an update rests on beside the stored files.
+struct Ground<'a> {
+    anchor: &'a Anchor,
+    now: UtcTime,
+    earlier: Option<&'a TrustedSet>,
+}
+
 struct LocalRoots {
     stage: RootStage,
     pinned_version: Version,
+    fingerprint: String,
 }
 
 /// Walks the stored chain from the pinned root. A stored root that does not fit is fetched again. What `earlier` verified,
@@ -196,6 +206,8 @@ fn local_roots(
         None => RootStage::pinned(anchor.root.clone(), now)?,
     };
     let pinned_version = stage.root().version();
+    // Of the bytes that were pinned: a first root is recognised by them, and its hash with it.
+    let fingerprint = hex::encode(stage.root().sha256());
     // The limit of roots is for what a server sends: what is stored does not use it up.
     while let Some(next) = stage.root().version().next() {
         let Some(bytes) = store.root(next)? else { break };
@@ -203,7 +215,7 @@ fn local_roots(
             break;
         }
     }
-    Ok(LocalRoots { stage, pinned_version })
+    Ok(LocalRoots { stage, pinned_version, fingerprint })
 }
 
 #[derive(PartialEq, Eq)]
@@ -279,13 +291,8 @@ fn check_root_seen(stage: &RootStage, store: &StateStore) -> Result<(), Failure>
     }
 }
 
-fn offer_timestamp(
-    stage: &mut TimestampStage,
-    anchor: &Anchor,
-    store: &StateStore,
-    now: UtcTime,
-) -> Result<(), Failure> {
-    let Some(bytes) = store.timestamp()? else { return Ok(()) };
+fn offer_timestamp(stage: &mut TimestampStage, ground: &Ground<'_>, store: &StateStore) -> Result<(), Failure> {
+    let Some(bytes) = store.timestamp_after(ground.earlier.map(TrustedSet::timestamp))? else { return Ok(()) };
     if stage.offer_local(bytes.clone()) {
         return Ok(());
     }
@@ -293,11 +300,11 @@ fn offer_timestamp(
         let file = Unverified::<Timestamp>::read(bytes.clone(), limits::TIMESTAMP_BYTES);
         file.is_ok_and(|file| file.verify(root.role(RoleType::Timestamp)).is_ok())
     };
-    check_accounted_for(StateFile::Timestamp, &bytes, anchor, store, now, verifies)
+    check_accounted_for(StateFile::Timestamp, &bytes, ground, store, verifies)
 }
 
-fn offer_snapshot(stage: &mut SnapshotStage, anchor: &Anchor, store: &StateStore, now: UtcTime) -> Result<(), Failure> {
-    let Some(bytes) = store.snapshot()? else { return Ok(()) };
+fn offer_snapshot(stage: &mut SnapshotStage, ground: &Ground<'_>, store: &StateStore) -> Result<(), Failure> {
+    let Some(bytes) = store.snapshot_after(ground.earlier.map(TrustedSet::snapshot))? else { return Ok(()) };
     if stage.offer_local(bytes.clone()) {
         return Ok(());
     }
@@ -305,7 +312,7 @@ fn offer_snapshot(stage: &mut SnapshotStage, anchor: &Anchor, store: &StateStore
         let file = Unverified::<Snapshot>::read(bytes.clone(), limits::STATED_BYTES);
         file.is_ok_and(|file| file.verify(root.role(RoleType::Snapshot)).is_ok())
     };
-    check_accounted_for(StateFile::Snapshot, &bytes, anchor, store, now, verifies)
+    check_accounted_for(StateFile::Snapshot, &bytes, ground, store, verifies)
 }
 
 /// A stored file that does not verify under the newest root is no floor (5.3.11). That is fine for the recorded one, whose
@@ -314,15 +321,14 @@ fn offer_snapshot(stage: &mut SnapshotStage, anchor: &Anchor, store: &StateStore
 fn check_accounted_for(
     file: StateFile<'_>,
     bytes: &[u8],
-    anchor: &Anchor,
+    ground: &Ground<'_>,
     store: &StateStore,
-    now: UtcTime,
     verifies: impl Fn(&Root) -> bool,
 ) -> Result<(), Failure> {
     if store.is_accounted_for(file, bytes) {
         return Ok(());
     }
-    let mut chain = RootStage::pinned(anchor.root.clone(), now)?;
+    let mut chain = RootStage::pinned(ground.anchor.root.clone(), ground.now)?;
     loop {
         if verifies(chain.root()) {
             return Ok(());
@@ -380,15 +386,14 @@ impl Timestamps {
 
 /// Asks everybody for the timestamp. `came`: whether a root came in this update, so that somebody has the collection.
 async fn timestamps<T: Transport>(
-    anchor: &Anchor,
+    ground: &Ground<'_>,
     roots: RootStage,
     store: &mut StateStore,
     remote: &mut Remote<'_, T>,
-    now: UtcTime,
     came: bool,
 ) -> Result<Vec<Candidate>, Failure> {
     let mut stage = roots.clone().finish()?;
-    offer_timestamp(&mut stage, anchor, store, now)?;
+    offer_timestamp(&mut stage, ground, store)?;
     let mut found = Timestamps { stage, candidates: Vec::new(), strangers: Vec::new() };
     let mut received = Vec::new();
     let hear = |place: usize, answer: Result<Bytes, FetchError>| match answer {
@@ -406,7 +411,7 @@ async fn timestamps<T: Transport>(
     };
     remote.all(TIMESTAMP, limits::TIMESTAMP_BYTES, Caches::Allowed, None, hear).await;
     if !found.strangers.is_empty() {
-        found = past_caches(anchor, roots, store, remote, now, found, received).await?;
+        found = past_caches(ground, roots, store, remote, found, received).await?;
     }
     if found.candidates.is_empty() { Err(remote.failure()) } else { Ok(found.candidates) }
 }
@@ -414,11 +419,10 @@ async fn timestamps<T: Transport>(
 /// The signatures of a timestamp do not fit. Perhaps a cache hides a new root: where it came from, that is asked for once more,
 /// past caches, and the same timestamps are judged again.
 async fn past_caches<T: Transport>(
-    anchor: &Anchor,
+    ground: &Ground<'_>,
     mut roots: RootStage,
     store: &mut StateStore,
     remote: &mut Remote<'_, T>,
-    now: UtcTime,
     mut found: Timestamps,
     received: Vec<(usize, Bytes)>,
 ) -> Result<Timestamps, Failure> {
@@ -440,7 +444,7 @@ async fn past_caches<T: Transport>(
     }
     if roots.root().version() > before {
         let mut stage = roots.finish()?;
-        offer_timestamp(&mut stage, anchor, store, now)?;
+        offer_timestamp(&mut stage, ground, store)?;
         let mut again = Timestamps { stage, candidates: Vec::new(), strangers: Vec::new() };
         for (place, bytes) in received {
             match again.judge(place, bytes) {
@@ -452,7 +456,7 @@ async fn past_caches<T: Transport>(
     }
     if found.candidates.is_empty() {
         for (place, _, error) in std::mem::take(&mut found.strangers) {
-            if let Some(failure) = other_root(anchor, remote, place, now, error).await {
+            if let Some(failure) = other_root(ground, remote, place, error).await {
                 remote.fail(place, failure);
             }
         }
@@ -463,10 +467,9 @@ async fn past_caches<T: Transport>(
 /// Says whether a place speaks for another root: then its own file of the pinned version is another one. This only
 /// names the failure; it trusts nothing.
 async fn other_root<T: Transport>(
-    anchor: &Anchor,
+    ground: &Ground<'_>,
     remote: &mut Remote<'_, T>,
     place: usize,
-    now: UtcTime,
     after: UpdateError,
 ) -> Option<Failure> {
     // What else went wrong there since says more.
@@ -474,7 +477,8 @@ async fn other_root<T: Transport>(
     {
         return None;
     }
-    let pinned = RootStage::pinned(anchor.root.clone(), now).ok()?;
+    let anchor = ground.anchor;
+    let pinned = RootStage::pinned(anchor.root.clone(), ground.now).ok()?;
     let file = format!("{}.root.json", pinned.root().version());
     let bytes = remote.from(place, &file, limits::ROOT_BYTES, Caches::Allowed).await.ok()?;
     (*bytes != *anchor.root).then(|| Failure::OtherRoot { theirs: sha256(&bytes), after })
@@ -484,7 +488,7 @@ async fn other_root<T: Transport>(
 /// there; else each file is stored before the next step.
 async fn complete<T: Transport>(
     candidate: Candidate,
-    anchor: &Anchor,
+    ground: &Ground<'_>,
     store: &mut StateStore,
     remote: &mut Remote<'_, T>,
     held: bool,
@@ -495,7 +499,7 @@ async fn complete<T: Transport>(
     if is_new && !held {
         store.keep_timestamp(timestamp.version(), timestamp.bytes())?;
     }
-    let (stage, new_snapshot) = snapshot(stage, anchor, store, remote, home).await?;
+    let (stage, new_snapshot) = snapshot(stage, ground, store, remote, home).await?;
     let snapshot = stage.snapshot().clone();
     if new_snapshot && !held {
         store.keep_snapshot(snapshot.version(), snapshot.bytes())?;
@@ -515,20 +519,19 @@ async fn complete<T: Transport>(
 
 async fn snapshot<T: Transport>(
     mut stage: SnapshotStage,
-    anchor: &Anchor,
+    ground: &Ground<'_>,
     store: &StateStore,
     remote: &mut Remote<'_, T>,
     home: Option<usize>,
 ) -> Result<(TargetsStage, bool), Failure> {
-    let now = stage.now();
-    offer_snapshot(&mut stage, anchor, store, now)?;
+    offer_snapshot(&mut stage, ground, store)?;
     match stage.accept_local() {
         Ok(stage) => Ok((stage, false)),
         Err(stage) => {
             let wanted = stage.wanted();
             let file = file_name("snapshot", wanted.version, stage.root().consistent_snapshot());
-            let accept = |bytes: Bytes| Ok(stage.clone().accept(Vec::from(bytes))?);
-            Ok((remote.first(home, &file, wanted.limit, accept).await?, true))
+            let (_, accepted) = remote.first(home, &file, wanted, |bytes| Ok(stage.clone().accept(bytes)?)).await?;
+            Ok((accepted, true))
         }
     }
 }
@@ -551,11 +554,13 @@ async fn targets<T: Transport>(
         Err(stage) => {
             let wanted = stage.wanted()?;
             let file = file_name("targets", wanted.version, stage.root().consistent_snapshot());
-            let accept = |bytes: Bytes| Ok(stage.clone().accept(Vec::from(bytes))?);
-            Ok((remote.first(home, &file, wanted.limit, accept).await?, true))
+            let (_, accepted) = remote.first(home, &file, wanted, |bytes| Ok(stage.clone().accept(bytes)?)).await?;
+            Ok((accepted, true))
         }
     }
 }
 
+#[cfg(test)]
+mod staying_tests;
 #[cfg(test)]
 mod tests;

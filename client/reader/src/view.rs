@@ -62,7 +62,7 @@ impl<T: Transport> Reader<T> {
     /// The same. Roles that did not change since an earlier view are taken from there and not read and verified again, also
     /// where others did.
     pub async fn view_after(&mut self, earlier: Option<&View>) -> Result<View, Problem> {
-        if let Some(earlier) = earlier.filter(|earlier| earlier.anchor == *self.anchor()) {
+        if let Some(earlier) = earlier.filter(|earlier| earlier.anchor == *self.anchor() && self.may_remember()) {
             self.trusted_mut().remember(&earlier.set);
         }
         let unusable = self.load_everything().await.map_err(|failure| self.scene().problem(failure))?;

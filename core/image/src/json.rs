@@ -82,16 +82,24 @@ fn read<'de, R: serde_json::de::Read<'de>>(
 /// The member `name` of an object, if it is there under exactly this name. An object that also, or only, holds another
 /// spelling that Go's decoder would take for it is refused.
 pub fn member<'a>(object: &'a Map<String, Value>, name: &'static str) -> Result<Option<&'a Value>, JsonError> {
-    if object.keys().any(|key| key != name && folds_to(key, name)) {
-        return Err(JsonError::SecondSpelling { name });
+    let mut found = None;
+    for (key, value) in object {
+        if key == name {
+            found = Some(value);
+        } else if folds_to(key, name) {
+            return Err(JsonError::SecondSpelling { name });
+        }
     }
-    Ok(object.get(name))
+    Ok(found)
 }
 
 /// Whether Go's `encoding/json` matches `key` to the field `name`: simple folding, in which U+017F is an `s` and U+212A a `k`.
 pub fn folds_to(key: &str, name: &str) -> bool {
+    if key.len() == name.len() && key.eq_ignore_ascii_case(name) {
+        return true;
+    }
     if key.is_ascii() {
-        return key.eq_ignore_ascii_case(name);
+        return false;
     }
     let fold = |c: char| match c {
         '\u{17f}' => 's',

@@ -28,11 +28,14 @@ pub struct Wanted {
     pub version: Version,
     /// The most bytes to read.
     pub limit: u64,
+    /// Whether another file states that it has exactly so many.
+    pub is_stated: bool,
 }
 
 impl Wanted {
     pub(crate) fn of(entry: &MetaEntry, default: u64) -> Self {
-        Self { version: entry.version, limit: entry.length.unwrap_or(default).min(limits::STATED_BYTES) }
+        let limit = entry.length.unwrap_or(default).min(limits::STATED_BYTES);
+        Self { version: entry.version, limit, is_stated: entry.length == Some(limit) }
     }
 }
 
@@ -233,11 +236,6 @@ impl SnapshotStage {
     /// The final root.
     pub fn root(&self) -> &Verified<Root> {
         &self.head.root
-    }
-
-    /// The reference time of the update.
-    pub fn now(&self) -> UtcTime {
-        self.head.now
     }
 
     /// The trusted timestamp.

@@ -20,6 +20,9 @@ const FIRST_PIECE: usize = 64 * 1024;
 /// Collections in one request to re-sign timestamps.
 pub const RESIGN_BATCH: usize = 256;
 
+/// The largest `prepare`, in bytes: what waits in the signer for its `commit` is small. Larger publications come whole.
+pub const PREPARE_BYTES: usize = 256 * 1024;
+
 /// What the server asks.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "op", rename_all = "snake_case", deny_unknown_fields)]
@@ -48,6 +51,21 @@ pub enum Request {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         grant: Option<Base64>,
     },
+    /// The same publication in two steps, so that it is verified while the server's disk is busy: this one is not answered, and
+    /// nothing of it is durable or leaves the signer before `commit` comes on the same connection.
+    Prepare {
+        /// The collection.
+        collection: String,
+        /// New roots, oldest first.
+        roots: Vec<Base64>,
+        /// New targets files by role.
+        roles: BTreeMap<String, Base64>,
+        /// An operator's grant for a first publication.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        grant: Option<Base64>,
+    },
+    /// Publish what came with `prepare`, the request before this one on the same connection. Answered as `publish` is.
+    Commit {},
     /// Make new timestamps where half of the life of the last one is over. No content comes from the server.
     Resign {
         /// At most 256 collections.
@@ -81,7 +99,7 @@ pub enum Reply {
         /// One proof for each role, in the order asked.
         proofs: Vec<OnlineKeyProof>,
     },
-    /// To `publish`.
+    /// To `publish` and `commit`.
     Published(Signed),
     /// To `resign`: one answer for each collection, in the order asked.
     Resigned {

@@ -36,7 +36,7 @@ use crate::settings::{Environments, Pinned, PolicyFrom, Settings, StartError};
 use crate::stats::{Counts, Stats};
 use crate::transport::AnyTransport;
 use cache::{Basis, Caches, Decided, DecisionKey, Verification, VerificationKey};
-pub use record::{Draft, Entry};
+pub use record::{Draft, Entry, Unentered};
 
 /// How many of what a decider has done.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

@@ -24,7 +24,7 @@ mod transport;
 
 pub use answer::{Allowed, Answer, Denied, Mode, Outcome, Question};
 pub use clock::{Clock, SystemClock};
-pub use decider::{Counters, Decider, Draft, Entry};
+pub use decider::{Counters, Decider, Draft, Entry, Unentered};
 pub use folder::Hold;
 pub use health::{CollectionHealth, Health, PolicyHealth};
 pub use log::verify as audit;

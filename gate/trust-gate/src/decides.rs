@@ -6,7 +6,8 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use serde_json::Value;
-use trust_decide::Entry;
+use tokio::time::Instant;
+use trust_decide::{Entry, Unentered};
 use trust_image::Digest;
 
 use crate::config::Mode;
@@ -55,8 +56,8 @@ pub trait Judges {
     fn decide(&self, asked: &Asked<'_>) -> Verdict;
 }
 
-/// What is waited for until entries are written; an error is one line for people.
-pub type Entering<'d> = Pin<Box<dyn Future<Output = Result<(), String>> + Send + 'd>>;
+/// What is waited for until entries are written.
+pub type Entering<'d> = Pin<Box<dyn Future<Output = Result<(), Unentered>> + Send + 'd>>;
 
 /// Decides. No network is used in it; [`Judges::decide`] may wait for the disk of its log, and the rest does not.
 pub trait Decides: Judges + Send + Sync + 'static {
@@ -70,8 +71,8 @@ pub trait Decides: Judges + Send + Sync + 'static {
         None
     }
 
-    /// Enters what was drafted. After a failure nothing of it may be said.
-    fn enter(&self, _entries: Vec<Entry>) -> Entering<'_> {
+    /// Enters what was drafted, until soon after this moment. After a failure nothing of it may be said.
+    fn enter(&self, _entries: Vec<Entry>, _until: Instant) -> Entering<'_> {
         Box::pin(std::future::ready(Ok(())))
     }
 

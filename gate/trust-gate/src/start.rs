@@ -2,6 +2,7 @@
 //!
 //! Deliberately absent: settings that are not in the file.
 
+use tokio::time::Instant;
 use trust_decide::{
     Answer, Decider, Entry, Environments as DeciderEnvironments, Outcome, Pinned, PolicyFrom, Question, Settings,
 };
@@ -64,11 +65,8 @@ impl Decides for Decider {
         Some((verdict(&draft.answer), draft.entry))
     }
 
-    fn enter(&self, entries: Vec<Entry>) -> Entering<'_> {
-        Box::pin(async {
-            let entered = Decider::enter(self, entries).await;
-            entered.map_err(|problem| format!("{} ({})", problem.headline, problem.id()))
-        })
+    fn enter(&self, entries: Vec<Entry>, until: Instant) -> Entering<'_> {
+        Box::pin(Decider::enter(self, entries, Some(until)))
     }
 
     fn report(&self) -> serde_json::Value {

@@ -1,9 +1,10 @@
 //! A publication, step by step. Up to the stored candidate it can be refused; from there it always rolls forward.
 //!
 //! The steps: read and limits; the turn of the collection; the idempotency key; an older open candidate; expected
-//! versions; every rule, on the server's own state; the candidate and with it the reservation, on the disk; the signer,
-//! whose mark is the commit point; its answer, checked like a client; the set that is shown is swapped, and candidate →
-//! current goes into the store with the next write, at the latest in a moment.
+//! versions; every rule, on the server's own state; the signer is shown the files, and verifies them meanwhile; the
+//! candidate and with it the reservation, on the disk; the signer is asked, whose mark is the commit point; its answer,
+//! checked like a client; the set that is shown is swapped, and candidate → current goes into the store with the next
+//! write, at the latest in a moment.
 //!
 //! Two transactions wait for the disk on this way: the candidate here, the mark at the signer. The third need not be waited
 //! for: whoever reads after a crash finds the candidate, which gets the same bytes from the signer.
@@ -27,7 +28,7 @@ use super::error::{AppError, KEPT};
 use super::slot::{Slot, Unstored};
 use super::view::{Cover, View};
 use crate::fail;
-use crate::signer_link::SignerError;
+use crate::signer_link::{Announced, SignerError};
 use crate::store::{Candidate, Cause, Event, NewCandidate, StoreError, StoredFile};
 
 /// A publication that was read and keeps the limits.
@@ -108,6 +109,9 @@ impl App {
         self.not_stored_otherwise(slot, &checked).await?;
         fail::point("server.P4");
 
+        // The signer verifies it while this one's disk is busy. It makes nothing durable before it is asked, below.
+        let ask = asking(slot, &read);
+        let announced = self.signer.announce(&ask);
         fail::point("server.P5");
         let candidate = NewCandidate {
             collection: name.to_owned(),
@@ -143,7 +147,7 @@ impl App {
         // The writes before it are done.
         self.store_shown(slot).await?;
         fail::point("server.P6");
-        self.ask_signer(slot, id, &read, checked).await
+        self.ask_signer(slot, id, &read, checked, (announced, ask)).await
     }
 
     /// A role that left with the snapshot key begins again with version 1. Under that name and version there may be another
@@ -234,7 +238,10 @@ impl App {
         let (id, created) = (candidate.id, UtcTime::from_unix(candidate.created).ok_or(AppError::Internal)?);
         let read = Read::stored(candidate)?;
         match self.check(slot, slot.view(), &read, created).await {
-            Ok(checked) => self.ask_signer(slot, id, &read, checked).await,
+            Ok(checked) => {
+                let ask = (Announced::default(), asking(slot, &read));
+                self.ask_signer(slot, id, &read, checked, ask).await
+            }
             // It was good when it was stored: the state has moved, so the signer's is ahead or it is in already.
             Err(error @ AppError::Refused { .. }) => self.settle(slot, id, &read, error).await,
             Err(error) => Err(error),
@@ -247,15 +254,10 @@ impl App {
         id: i64,
         read: &Read,
         checked: Checked,
+        (announced, request): (Announced, Request),
     ) -> Result<PublicationResponse, AppError> {
-        let request = Request::Publish {
-            collection: slot.name().as_str().to_owned(),
-            roots: read.request.roots.clone(),
-            roles: read.request.roles.clone(),
-            grant: read.request.grant.clone(),
-        };
         fail::point("server.P7");
-        let signed = match self.signer.call(request).await {
+        let signed = match self.signer.publish(announced, request).await {
             Ok(Reply::Published(signed)) => signed,
             Ok(_) => {
                 tracing::error!(collection = %slot.name(), "the signer answered something else than was asked");
@@ -330,6 +332,7 @@ impl App {
     ) -> Result<PublicationResponse, AppError> {
         let set = after.to_store(slot.view().as_deref());
         let sequence = self.store.promote(set, Cause::Candidate(id), self.now().unix()).await?;
+        tracing::info!(collection = %slot.name(), sequence, "published");
         Ok(shown(slot, read, after, sequence))
     }
 
@@ -370,6 +373,16 @@ async fn blocking_if<T: Send + 'static>(
     if bytes <= SMALL { work() } else { blocking(work).await }
 }
 
+/// What the signer is asked.
+fn asking(slot: &Slot, read: &Read) -> Request {
+    Request::Publish {
+        collection: slot.name().as_str().to_owned(),
+        roots: read.request.roots.clone(),
+        roles: read.request.roles.clone(),
+        grant: read.request.grant.clone(),
+    }
+}
+
 /// Shows a set that holds the publication, and gives its answer.
 fn shown(slot: &Slot, read: &Read, after: View, sequence: u64) -> PublicationResponse {
     fail::point("server.P13");
@@ -386,7 +399,6 @@ fn shown(slot: &Slot, read: &Read, after: View, sequence: u64) -> PublicationRes
     slot.show(after);
     slot.set_open(false);
     fail::point("server.P14");
-    tracing::info!(collection = %slot.name(), sequence, "published");
     answer
 }
 

@@ -22,6 +22,8 @@ use super::{
 const FILE: &str = "server.db";
 /// Idle read connections that are kept.
 const READERS: usize = 4;
+/// Pages in the write-ahead log after which it is copied into the database and begun again.
+const LOG_PAGES: i64 = 1_000;
 /// How long another process (`trust-server token`) may hold the database.
 const BUSY: Duration = Duration::from_secs(5);
 /// The largest row or value, in bytes: a publication at its limit.
@@ -56,7 +58,9 @@ impl SqliteStore {
         let mut connection = Connection::open_with_flags(&path, flags)?;
         prepare(&connection)?;
         connection.pragma_update(None, "synchronous", "FULL")?;
-        connection.pragma_update(None, "wal_autocheckpoint", 4_000)?;
+        // A log that has come round is written over, and a sync has nothing to do but the bytes; one that still grows makes
+        // every sync write where its new blocks are as well, which takes as long again.
+        connection.pragma_update(None, "wal_autocheckpoint", LOG_PAGES)?;
         migrations::migrate(&mut connection)?;
         Ok(Self { path, writer: Writer::new(connection), readers: Arc::default() })
     }
@@ -234,7 +238,11 @@ impl Store for SqliteStore {
     }
 
     fn promote_later(&self, set: NewSet, candidate: i64, time: i64) -> Later<u64> {
-        self.writer.later(move |c| write::promote(c, &set, &Cause::Candidate(candidate), time))
+        self.writer.later(move |c| {
+            let sequence = write::promote(c, &set, &Cause::Candidate(candidate), time)?;
+            tracing::info!(collection = set.collection, sequence, "published");
+            Ok(sequence)
+        })
     }
 
     fn flush(&self) -> Stored<'_, ()> {

@@ -309,6 +309,9 @@ impl FakeSigner {
 
     fn answer(&self, request: Request, mode: &Mode) -> Reply {
         match request {
+            Request::Prepare { .. } | Request::Commit {} => {
+                Reply::Failed { reason: "nothing was shown on this connection".to_owned() }
+            }
             Request::Health {} => Reply::Health { identity: serde_json::Value::Null, collections: 0 },
             Request::NewOnlineKeys { .. } => Reply::NewOnlineKeys { proofs: Vec::new() },
             Request::Publish { .. } if *mode == Mode::OtherAnswer => Reply::State { state: None },
@@ -392,8 +395,17 @@ impl FakeSigner {
             for stream in listener.incoming() {
                 let (mut stream, signer) = (stream.unwrap(), Arc::clone(&signer));
                 std::thread::spawn(move || {
+                    let mut shown = None;
                     while let Ok(Some(frame)) = read_frame(&mut stream) {
-                        let Some(reply) = signer.reply(decode(&frame).unwrap()) else { return };
+                        let request = match (decode(&frame).unwrap(), shown.take()) {
+                            (Request::Prepare { collection, roots, roles, grant }, _) => {
+                                shown = Some(Request::Publish { collection, roots, roles, grant });
+                                continue;
+                            }
+                            (Request::Commit {}, Some(publication)) => publication,
+                            (request, _) => request,
+                        };
+                        let Some(reply) = signer.reply(request) else { return };
                         if write_frame(&mut stream, &reply).is_err() {
                             return;
                         }

@@ -9,7 +9,7 @@ use trust_tuf::{CollectionName, KeyId, PublicKey, RoleName, UtcTime, Version};
 
 use super::read::{admitted, head, marks};
 use super::{Identity, Marks, Store, StoreError, to_sql};
-use crate::audit::{Event, Record};
+use crate::audit::{Event, Head, Record};
 use crate::fail_point::fail_point;
 use crate::online_role::OnlineRole;
 
@@ -72,7 +72,7 @@ pub struct Change {
     pub buried: Vec<String>,
     /// Roles and tombstones that leave.
     pub gone: Vec<String>,
-    /// Keys that the newest root names.
+    /// Keys that a root names for the first time.
     pub named_keys: Vec<(OnlineRole, KeyId)>,
     /// Keys that it no longer names.
     pub dropped_keys: Vec<(OnlineRole, KeyId)>,
@@ -215,7 +215,11 @@ fn admit(db: &Connection, collection: &CollectionName, admission: &Admission, no
 }
 
 fn append(db: &Connection, now: UtcTime, record: &Record) -> Result<(), StoreError> {
-    let before = head(db)?;
+    append_to(db, head(db)?, now, record).map(drop)
+}
+
+/// Adds an entry after this head, which the same transaction read or made. Gives the new head.
+fn append_to(db: &Connection, before: Head, now: UtcTime, record: &Record) -> Result<Head, StoreError> {
     let (entry, after) = before.append(now, record);
     let seq = i64::try_from(after.seq).map_err(|_| StoreError::Damaged("the audit is full".to_owned()))?;
     db.prepare_cached("INSERT INTO audit (seq, prev_hash, entry, hash) VALUES (?1, ?2, ?3, ?4)")?.execute(params![
@@ -224,7 +228,7 @@ fn append(db: &Connection, now: UtcTime, record: &Record) -> Result<(), StoreErr
         entry,
         after.hash
     ])?;
-    Ok(())
+    Ok(after)
 }
 
 fn length(bytes: &[u8]) -> i64 {
@@ -296,13 +300,20 @@ fn apply(db: &Connection, now: UtcTime, change: &Change) -> Result<(), StoreErro
             id.as_str(),
         ])?;
     }
+    let mut end = head(db)?;
     for file in &change.signed {
-        record_signed(db, now, name, file)?;
+        end = record_signed(db, end, now, name, file)?;
     }
     Ok(())
 }
 
-fn record_signed(db: &Connection, now: UtcTime, collection: &str, file: &NewSigned) -> Result<(), StoreError> {
+fn record_signed(
+    db: &Connection,
+    mut end: Head,
+    now: UtcTime,
+    collection: &str,
+    file: &NewSigned,
+) -> Result<Head, StoreError> {
     let hash = sha256(&file.bytes);
     db.prepare_cached(
         "INSERT INTO signed (collection, role, version, time, expires, sha256, body) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
@@ -325,7 +336,7 @@ fn record_signed(db: &Connection, now: UtcTime, collection: &str, file: &NewSign
             sha256: hex::encode(hash),
             keyid: id.as_str().to_owned(),
         };
-        append(db, now, &record)?;
+        end = append_to(db, end, now, &record)?;
     }
-    Ok(())
+    Ok(end)
 }

@@ -14,7 +14,7 @@ use tempfile::TempDir;
 use trust_keys::Passphrase;
 use trust_signer::store::{Admission, Store};
 use trust_signer::vault::{DEV_COST, new_identity};
-use trust_signer::{Config, Entropy, SignerCore, Vault};
+use trust_signer::{Config, Entropy, Prepared, SignerCore, Vault};
 use trust_tuf::model::sha256;
 use trust_tuf::{CollectionName, UtcTime};
 use trust_wire::signer::{Reply, Request, Resigned, Signed};
@@ -152,12 +152,22 @@ impl World {
     }
 
     pub fn publish(&mut self, team: &Team, files: &Files) -> Result<Signed, (String, String)> {
-        match self.ask(files.request(&team.name)) {
-            Reply::Published(signed) => Ok(signed),
-            Reply::Refused { rule, reason } => Err((rule, reason)),
-            Reply::Failed { reason } => Err(("failed".to_owned(), reason)),
-            other => panic!("{other:?}"),
-        }
+        published(self.ask(files.request(&team.name)))
+    }
+
+    /// The first step of a publication in two.
+    pub fn prepare(&mut self, name: &str, files: &Files) -> Prepared {
+        let now = self.time();
+        let Request::Publish { collection, roots, roles, grant } = files.request(name) else { panic!() };
+        self.core.as_mut().unwrap().prepare(now, &collection, roots, roles, grant)
+    }
+
+    /// The second step; the checker sees a publication.
+    pub fn commit(&mut self, name: &str, files: &Files, prepared: Prepared) -> Result<Signed, (String, String)> {
+        let now = self.time();
+        let reply = self.core.as_mut().unwrap().commit_prepared(now, prepared);
+        self.checker.saw(now, &files.request(name), &reply);
+        published(reply)
     }
 
     /// Publishes, and expects the refusal to name this rule.
@@ -197,5 +207,14 @@ impl World {
     pub fn check_audit(&self) {
         let report = Store::open(self.dir.path()).unwrap().verify_audit().unwrap();
         assert!(report.signatures >= self.checker.signatures(), "every signature that left has its entry");
+    }
+}
+
+fn published(reply: Reply) -> Result<Signed, (String, String)> {
+    match reply {
+        Reply::Published(signed) => Ok(signed),
+        Reply::Refused { rule, reason } => Err((rule, reason)),
+        Reply::Failed { reason } => Err(("failed".to_owned(), reason)),
+        other => panic!("{other:?}"),
     }
 }

@@ -8,6 +8,7 @@ mod common;
 
 mod authority;
 mod content;
+mod prepared;
 mod renewal;
 
 use trust_wire::signer::{Request, decode};

@@ -90,7 +90,7 @@ impl Blob {
                     self.due = None;
                     // What comes behind the bytes of a body is nothing to us.
                     let Ok(bytes) = frame.into_data() else { continue };
-                    if !self.until.is_some_and(|until| until <= Instant::now()) {
+                    if self.until.is_none_or(|until| until > Instant::now()) {
                         return Poll::Ready(Ok(Some(bytes)));
                     }
                     Reason::Timeout

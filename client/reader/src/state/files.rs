@@ -24,6 +24,8 @@ const LOCK_PAUSE: Duration = Duration::from_millis(10);
 pub(super) struct Folder {
     path: PathBuf,
     fd: OwnedFd,
+    // Whose files are read: asked once, for all of them.
+    user: u32,
     // How many steps are left until the process "dies"; the folders of one state share it.
     #[cfg(any(test, feature = "fail-points"))]
     steps_left: std::sync::Arc<std::sync::atomic::AtomicUsize>,
@@ -48,21 +50,15 @@ fn failed_io(path: &Path, error: &std::io::Error) -> StateError {
 impl Folder {
     /// Opens a folder, made with all that is missing above it.
     pub(super) fn open(path: &Path) -> Result<Self, StateError> {
-        use std::os::unix::fs::DirBuilderExt;
-        if let Some(above) = path.parent() {
-            std::fs::DirBuilder::new()
-                .recursive(true)
-                .mode(0o700)
-                .create(above)
-                .map_err(|error| failed_io(above, &error))?;
-        }
-        Self::open_in(CWD, path.to_owned(), path)
+        let user = rustix::process::geteuid().as_raw();
+        let made = |error| failed_io(path.parent().unwrap_or(path), &error);
+        Self::open_in(CWD, path.to_owned(), path, user, || make_above(path).map_err(made))
     }
 
     /// Opens a folder in this one, made if missing.
     pub(super) fn subfolder(&self, name: &str) -> Result<Self, StateError> {
         #[cfg_attr(not(any(test, feature = "fail-points")), expect(unused_mut, reason = "changed in tests alone"))]
-        let mut folder = Self::open_in(self.fd.as_fd(), self.path(name), Path::new(name))?;
+        let mut folder = Self::open_in(self.fd.as_fd(), self.path(name), Path::new(name), self.user, || Ok(()))?;
         #[cfg(any(test, feature = "fail-points"))]
         {
             folder.steps_left = std::sync::Arc::clone(&self.steps_left);
@@ -70,20 +66,33 @@ impl Folder {
         Ok(folder)
     }
 
-    fn open_in(at: impl AsFd + Copy, path: PathBuf, name: &Path) -> Result<Self, StateError> {
-        match rustix::fs::mkdirat(at, name, FOLDER_MODE) {
-            Ok(()) | Err(Errno::EXIST) => {}
-            Err(errno) => return Err(failed(&path, errno)),
-        }
+    /// Mostly the folder is there: only where it is not, it is made, and `above` before it.
+    fn open_in(
+        at: impl AsFd + Copy,
+        path: PathBuf,
+        name: &Path,
+        user: u32,
+        above: impl FnOnce() -> Result<(), StateError>,
+    ) -> Result<Self, StateError> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let fd = rustix::fs::openat(at, name, flags, Mode::empty()).map_err(|errno| match errno {
+        let open = || rustix::fs::openat(at, name, flags, Mode::empty());
+        let mut opened = open();
+        if matches!(opened, Err(Errno::NOENT)) {
+            above()?;
+            match rustix::fs::mkdirat(at, name, FOLDER_MODE) {
+                Ok(()) | Err(Errno::EXIST) => opened = open(),
+                Err(errno) => return Err(failed(&path, errno)),
+            }
+        }
+        let fd = opened.map_err(|errno| match errno {
             Errno::NOTDIR => StateError::Refused { path: path.clone(), why: "it is not a folder" },
             errno => failed(&path, errno),
         })?;
-        check(&fd, &path)?;
+        check(&fd, &path, user)?;
         Ok(Self {
             path,
             fd,
+            user,
             #[cfg(any(test, feature = "fail-points"))]
             steps_left: std::sync::Arc::new(usize::MAX.into()),
         })
@@ -102,7 +111,7 @@ impl Folder {
         let path = self.path(name);
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
         let fd = rustix::fs::openat(&self.fd, name, flags, FILE_MODE).map_err(|errno| failed(&path, errno))?;
-        check_file(&fd, &path)?;
+        check_file(&fd, &path, self.user)?;
         loop {
             match rustix::fs::flock(&fd, FlockOperation::NonBlockingLockExclusive) {
                 Ok(()) => return Ok(fd),
@@ -126,7 +135,7 @@ impl Folder {
             Err(Errno::NOENT) => return Ok(None),
             Err(errno) => return Err(failed(&path, errno)),
         };
-        let size = check_file(&fd, &path)?;
+        let size = check_file(&fd, &path, self.user)?;
         let too_large = || StateError::Refused { path: path.clone(), why: "it is larger than such a file may be" };
         if size > limit {
             return Err(too_large());
@@ -234,11 +243,17 @@ impl Folder {
     }
 }
 
+fn make_above(path: &Path) -> std::io::Result<()> {
+    use std::os::unix::fs::DirBuilderExt;
+    let Some(above) = path.parent() else { return Ok(()) };
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(above)
+}
+
 /// Owner and mode; gives the size.
-fn check(fd: &OwnedFd, path: &Path) -> Result<(FileType, u64), StateError> {
+fn check(fd: &OwnedFd, path: &Path, user: u32) -> Result<(FileType, u64), StateError> {
     let stat = rustix::fs::fstat(fd).map_err(|errno| failed(path, errno))?;
     let refused = |why| Err(StateError::Refused { path: path.to_owned(), why });
-    if stat.st_uid != rustix::process::geteuid().as_raw() {
+    if stat.st_uid != user {
         return refused("it belongs to another user");
     }
     if stat.st_mode & OTHERS_WRITE != 0 {
@@ -247,8 +262,8 @@ fn check(fd: &OwnedFd, path: &Path) -> Result<(FileType, u64), StateError> {
     Ok((FileType::from_raw_mode(stat.st_mode), u64::try_from(stat.st_size).unwrap_or(u64::MAX)))
 }
 
-fn check_file(fd: &OwnedFd, path: &Path) -> Result<u64, StateError> {
-    match check(fd, path)? {
+fn check_file(fd: &OwnedFd, path: &Path, user: u32) -> Result<u64, StateError> {
+    match check(fd, path, user)? {
         (FileType::RegularFile, size) => Ok(size),
         _ => Err(StateError::Refused { path: path.to_owned(), why: "it is not a regular file" }),
     }

@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use tempfile::tempdir;
 use trust_tuf::model::Role;
-use trust_tuf::{Reason, UpdateError};
+use trust_tuf::{Reason, TargetInfo, UpdateError};
 
 use super::*;
 use crate::catalogue::Code;
@@ -527,4 +527,36 @@ async fn a_kill_at_any_moment_leaves_a_state_that_goes_on_and_keeps_its_floor() 
         }
         assert!(kills > 30, "the writes have {kills} steps");
     }
+}
+
+#[tokio::test]
+async fn a_large_targets_file_is_taken_whole_or_not_at_all() {
+    let (mut repo, dir) = (Repo::new(), tempdir().unwrap());
+    for n in 0..9_000 {
+        repo.targets.insert(format!("services/api/v{n}"), TargetInfo::of(format!("{n}").as_bytes()));
+    }
+    repo.bump();
+    let whole = repo.server.bytes("2.targets.json");
+    assert!(whole.len() > 1024 * 1024, "{}", whole.len());
+    let changed = |at: usize| {
+        let mut bytes = whole.clone();
+        bytes[at] ^= 1;
+        bytes
+    };
+    let cases = [
+        (whole[..whole.len() - 1].to_vec(), Code::MetadataDiffers),
+        (whole[..7].to_vec(), Code::MetadataDiffers),
+        (Vec::new(), Code::MetadataDiffers),
+        (changed(whole.len() / 2), Code::MetadataDiffers),
+        ([&whole[..], b" "].concat(), Code::AnswerRefused),
+    ];
+    for (bytes, code) in cases {
+        repo.server.put("2.targets.json", bytes);
+        assert_eq!(repo.refresh(dir.path()).await.unwrap_err().code, code);
+        assert_eq!(on_disk(dir.path()), [1, 2, 2, 0]);
+    }
+    repo.server.put("2.targets.json", whole);
+    let mut reader = repo.refresh(dir.path()).await.unwrap();
+    assert!(reader.lookup("services/api/v8999").await.unwrap().hit().is_some());
+    assert_eq!(on_disk(dir.path()), [1, 2, 2, 2]);
 }

@@ -160,6 +160,7 @@ fn the_same_files_are_recognised_and_nothing_is_verified_again() {
     let mut second = repo.update(&files, now().plus_secs(60).unwrap(), Some(&first)).unwrap();
     assert!(is_same(first.root(), second.root()) && is_same(first.timestamp(), second.timestamp()));
     assert!(is_same(first.snapshot(), second.snapshot()) && is_same(first.targets(), second.targets()));
+    assert!(is_same(&first.chain[0], &second.chain[0]), "the pinned root as well");
     load(&mut second, &files, "targets", "a").unwrap();
     assert!(is_same(first.delegated("targets", "a").unwrap(), second.delegated("targets", "a").unwrap()));
     // Also without the bytes at hand.

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
+use trust_reader::catalogue::Code;
 use trust_reader::verdict::Problem;
 
 use super::{Decider, DecisionKey};
@@ -34,6 +35,15 @@ impl Entry {
     pub fn is_empty(&self) -> bool {
         self.line.is_empty()
     }
+}
+
+/// Why something is not in the log.
+#[derive(Debug)]
+pub enum Unentered {
+    /// The disk takes too long. It may come to be there.
+    Late,
+    /// It cannot be written.
+    Failed(Box<Problem>),
 }
 
 /// An answer that is not in the log yet.
@@ -62,7 +72,11 @@ impl Decider {
     /// The same, without waiting on the thread of the caller.
     pub async fn decide_and_enter(&self, question: &Question<'_>) -> Answer {
         let Draft { mut answer, entry } = self.draft(question);
-        if let Err(problem) = self.enter(vec![entry]).await {
+        if let Err(unentered) = self.enter(vec![entry], None).await {
+            let problem = match unentered {
+                Unentered::Failed(problem) => *problem,
+                Unentered::Late => Problem::new(Code::LogFailed),
+            };
             answer.outcome = Outcome::Denied(Arc::new(Denied::new(problem.about(question.image))));
         }
         answer
@@ -95,20 +109,20 @@ impl Decider {
         Draft { answer, entry: Entry { line, tally } }
     }
 
-    /// Writes what was drafted, with one write, and without waiting on the thread of the caller. After a failure nothing of it may
-    /// be said.
-    pub async fn enter(&self, mut entries: Vec<Entry>) -> Result<(), Problem> {
+    /// Writes what was drafted, with one write, and without waiting on the thread of the caller: until soon after this moment,
+    /// if one is given. After a failure nothing of it may be said.
+    pub async fn enter(&self, mut entries: Vec<Entry>, until: Option<tokio::time::Instant>) -> Result<(), Unentered> {
         if entries.is_empty() {
             return Ok(());
         }
         let written = match &self.log {
             Some(log) => {
                 let lines = entries.iter_mut().map(|entry| std::mem::take(&mut entry.line)).collect();
-                log.append(lines).await
+                log.append(lines, until).await.ok_or(Unentered::Late)?
             }
             None => Ok(()),
         };
-        self.entered(written, entries)
+        self.entered(written, entries).map_err(|problem| Unentered::Failed(Box::new(problem)))
     }
 
     /// The same as a decision without the log, for a step on the way to an answer. What passes is asked for with

@@ -9,19 +9,15 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
+use tokio::time::Instant;
 use trust_reader::catalogue::Code;
 use trust_reader::verdict::Problem;
 
 use super::Log;
-use super::worker::{Place, Writes};
+use super::worker::{Place, Running, Writes};
 
 /// Most bytes of lines that wait.
 const MAX_WAITING: usize = 8 * 1024 * 1024;
-/// How often somebody looks again whether a write of some microseconds has ended, before a task is put to sleep for it.
-const LOOKS: u32 = 16;
-/// Pauses of the processor between two looks.
-const PAUSES: u32 = 16;
-
 /// What waits for one log.
 #[derive(Debug, Default)]
 pub(super) struct Queue {
@@ -35,6 +31,8 @@ struct Waiting {
     bytes: usize,
     /// Whether a task writes, and looks here again before it ends.
     is_writing: bool,
+    /// Whether several were here when one wrote last: then others are likely to come soon, and it is worth to wait for them.
+    is_shared: bool,
 }
 
 /// Lines that somebody waits for.
@@ -53,19 +51,6 @@ impl Batch {
 impl Queue {
     fn waiting(&self) -> MutexGuard<'_, Waiting> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// The queue, if possible at a moment when nobody writes.
-    fn calm(&self) -> MutexGuard<'_, Waiting> {
-        for _ in 0..LOOKS {
-            let waiting = self.waiting();
-            if !waiting.is_writing {
-                return waiting;
-            }
-            drop(waiting);
-            (0..PAUSES).for_each(|_| std::hint::spin_loop());
-        }
-        self.waiting()
     }
 }
 
@@ -90,6 +75,9 @@ impl Waiting {
     fn take(&mut self) -> Option<Vec<Batch>> {
         self.bytes = 0;
         self.is_writing = !self.batches.is_empty();
+        if self.is_writing {
+            self.is_shared = self.batches.len() > 1;
+        }
         self.is_writing.then(|| std::mem::take(&mut self.batches))
     }
 }
@@ -129,40 +117,64 @@ impl Drop for Turn {
 
 impl Log {
     /// Writes lines as [`Log::write`] does, without waiting for the disk on the thread of the caller. Where nobody waits for
-    /// it any more, they may be left out.
-    pub(crate) async fn append(self: &Arc<Self>, lines: Vec<Vec<u8>>) -> Result<(), Problem> {
-        if lines.is_empty() {
-            return Ok(());
+    /// it any more, they may be left out. `None` if they are not written soon after `until`.
+    pub(crate) async fn append(
+        self: &Arc<Self>,
+        lines: Vec<Vec<u8>>,
+        until: Option<Instant>,
+    ) -> Option<Result<(), Problem>> {
+        let (done, mut written) = oneshot::channel();
+        let added = self.queue.waiting().add(Batch { lines, done });
+        match added {
+            Ok(true) => self.start(),
+            Ok(false) => {}
+            Err(problem) => return Some(Err(problem)),
         }
-        let (done, written) = oneshot::channel();
-        let must_write = self.queue.calm().add(Batch { lines, done })?;
-        if must_write {
-            self.start();
-        }
+        let soon = tokio::select! {
+            biased;
+            written = &mut written => Some(written),
+            () = self.queue.writes.hang() => None,
+        };
+        let written = match (soon, until) {
+            (Some(written), _) => written,
+            (None, None) => written.await,
+            (None, Some(until)) => tokio::time::timeout_at(until, written).await.ok()?,
+        };
         let broken = || Problem::new(Code::LogFailed).fact("found", "the write broke off");
-        written.await.unwrap_or_else(|_| Err(broken()))
+        Some(written.unwrap_or_else(|_| Err(broken())))
     }
 
     /// Starts the task that writes.
     fn start(self: &Arc<Self>) {
         let mut turn = Turn { log: Arc::clone(self), is_over: false };
         let runtime = Handle::current();
+        let running = self.queue.writes.begin(&runtime);
         match self.queue.writes.place(&runtime) {
-            Some(place) => drop(runtime.spawn(on_a_worker(turn, place))),
-            None => drop(runtime.spawn_blocking(move || while turn.write() {})),
+            Some(place) => drop(runtime.spawn(on_a_worker(turn, running, place))),
+            None => drop(runtime.spawn_blocking(move || {
+                while turn.write() {
+                    running.tick();
+                }
+            })),
         }
     }
 }
 
-async fn on_a_worker(mut turn: Turn, place: Place) {
-    // Whatever else is ready here comes first: if it has lines too, they go with the same write.
-    tokio::task::yield_now().await;
-    while turn.write() {
-        place.tick();
-        if turn.log.queue.waiting().bytes > 0 {
-            // Those whose lines are written stand behind this task on its worker.
+async fn on_a_worker(mut turn: Turn, running: Running, _place: Place) {
+    let mut is_shared = turn.log.queue.waiting().is_shared;
+    loop {
+        if is_shared {
+            // Whatever else is ready on this worker comes first: if it has lines too, they go with the same write, and those
+            // whose lines are written do not stand behind this task.
             tokio::task::yield_now().await;
         }
+        if !turn.write() {
+            return;
+        }
+        running.tick();
+        let mut waiting = turn.log.queue.waiting();
+        is_shared = waiting.bytes > 0;
+        waiting.is_shared |= is_shared;
     }
 }
 
@@ -203,7 +215,7 @@ mod tests {
                 for n in 0..200 {
                     let (log, path) = (Arc::clone(&log), folder.path().join("log"));
                     tasks.spawn(async move {
-                        log.append(vec![object(n), object(n + 1_000)]).await.unwrap();
+                        log.append(vec![object(n), object(n + 1_000)], None).await.unwrap().unwrap();
                         let text = std::fs::read_to_string(path).unwrap();
                         assert!(
                             text.contains(&format!("{{\"n\":{n},"))
@@ -236,7 +248,8 @@ mod tests {
                 let mut tasks = tokio::task::JoinSet::new();
                 for n in 0..8 {
                     let log = Arc::clone(&log);
-                    tasks.spawn(async move { tokio::time::timeout(soon, log.append(vec![object(n)])).await.is_err() });
+                    tasks
+                        .spawn(async move { log.append(vec![object(n)], Some(Instant::now() + soon)).await.is_none() });
                 }
                 let mut given_up = 0;
                 while let Some(done) = tasks.join_next().await {
@@ -250,7 +263,7 @@ mod tests {
         assert_eq!((given_up, head), (8, 0));
         let waits = runtime.spawn({
             let log = Arc::clone(&log);
-            async move { log.append(vec![object(9)]).await }
+            async move { log.append(vec![object(9)], None).await.unwrap() }
         });
         drop(lock);
         runtime.block_on(waits).unwrap().unwrap();
@@ -267,7 +280,7 @@ mod tests {
         let large = || vec![[b"{\"a\":\"", vec![b'x'; 900 * 1024].as_slice(), b"\"}"].concat()];
         let append = |log: &Arc<Log>| {
             let log = Arc::clone(log);
-            runtime.spawn(async move { log.append(large()).await })
+            runtime.spawn(async move { log.append(large(), None).await.unwrap() })
         };
         let first = append(&log);
         // Taken by the one that writes: it does not wait here any more.
@@ -302,7 +315,7 @@ mod tests {
         let tasks: Vec<_> = (0..20)
             .map(|n| {
                 let log = Arc::clone(&log);
-                runtime.spawn(async move { log.append(vec![object(n)]).await })
+                runtime.spawn(async move { log.append(vec![object(n)], None).await.unwrap() })
             })
             .collect();
         for task in tasks {

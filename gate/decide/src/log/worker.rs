@@ -3,13 +3,15 @@
 //! A write takes some microseconds; handing it to another thread and back costs more than that. But the disk may hang.
 //! Invariant: at most one worker of all runtimes of this process is ever in a write, so that time goes on and each caller gets
 //! its answer. A worker that is stuck may have left its runtime without anybody who looks at sockets and timers: a thread of
-//! its own notices that, and wakes another worker, which then looks. Deliberately absent: ending a write that hangs.
+//! its own notices that, wakes another worker, which then looks, and tells those who wait, who set their alarms only now: an
+//! alarm for each of many short writes costs more than the write. Deliberately absent: ending a write that hangs.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use tokio::runtime::{Handle, RuntimeFlavor};
+use tokio::sync::Notify;
 
 /// How often it is looked for a write that hangs.
 const LOOK: Duration = Duration::from_millis(50);
@@ -17,7 +19,7 @@ const LOOK: Duration = Duration::from_millis(50);
 /// Whether a worker may be in a write, of whatever log.
 static TAKEN: AtomicBool = AtomicBool::new(false);
 
-/// The writes of one log on workers.
+/// The writes of one log.
 #[derive(Debug, Default)]
 pub(super) struct Writes {
     /// Whether one is running.
@@ -26,46 +28,71 @@ pub(super) struct Writes {
     ended: AtomicU64,
     /// Whether the thread that looks has been started.
     watched: AtomicBool,
+    /// Whether the one that runs takes long.
+    hangs: AtomicBool,
+    /// Those who wait while it does.
+    waiting: Notify,
+}
+
+/// A write that runs; over also when it breaks off.
+#[derive(Debug)]
+pub(super) struct Running(Arc<Writes>);
+
+impl Running {
+    /// Says that one of several writes has ended.
+    pub(super) fn tick(&self) {
+        self.0.ended.fetch_add(1, Ordering::Relaxed);
+        self.0.hangs.store(false, Ordering::Relaxed);
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.tick();
+        self.0.running.store(false, Ordering::Relaxed);
+    }
 }
 
 impl Writes {
-    /// A place on a worker of this runtime, if one may be taken.
-    pub(super) fn place(self: &Arc<Self>, runtime: &Handle) -> Option<Place> {
-        let has_another = runtime.runtime_flavor() == RuntimeFlavor::MultiThread && runtime.metrics().num_workers() > 1;
-        if !has_another || !self.watch(runtime) || TAKEN.swap(true, Ordering::Acquire) {
-            return None;
-        }
+    /// Says that a write begins: one at a time.
+    pub(super) fn begin(self: &Arc<Self>, runtime: &Handle) -> Running {
+        self.watch(runtime);
         self.running.store(true, Ordering::Relaxed);
-        Some(Place(Arc::clone(self)))
+        Running(Arc::clone(self))
+    }
+
+    /// A place on a worker of this runtime, if one may be taken.
+    pub(super) fn place(&self, runtime: &Handle) -> Option<Place> {
+        let has_another = runtime.runtime_flavor() == RuntimeFlavor::MultiThread && runtime.metrics().num_workers() > 1;
+        let may = has_another && self.watched.load(Ordering::Acquire) && !TAKEN.swap(true, Ordering::Acquire);
+        may.then_some(Place(()))
+    }
+
+    /// Ends when a write takes long, soon if none can be looked for.
+    pub(super) async fn hang(&self) {
+        let told = self.waiting.notified();
+        if !self.hangs.load(Ordering::Relaxed) && self.watched.load(Ordering::Acquire) {
+            told.await;
+        }
     }
 
     /// Starts the thread that looks, once; it ends with this value. Without it nothing runs on a worker.
-    fn watch(self: &Arc<Self>, runtime: &Handle) -> bool {
+    fn watch(self: &Arc<Self>, runtime: &Handle) {
         if self.watched.load(Ordering::Acquire) || self.watched.swap(true, Ordering::AcqRel) {
-            return true;
+            return;
         }
         let (this, runtime) = (Arc::downgrade(self), runtime.clone());
         let started = std::thread::Builder::new().name("log-watch".to_owned()).spawn(move || look(&this, &runtime));
         self.watched.store(started.is_ok(), Ordering::Release);
-        started.is_ok()
     }
 }
 
 /// A worker that is in a write; given back also when that breaks off.
 #[derive(Debug)]
-pub(super) struct Place(Arc<Writes>);
-
-impl Place {
-    /// Says that one of several writes on this place has ended.
-    pub(super) fn tick(&self) {
-        self.0.ended.fetch_add(1, Ordering::Relaxed);
-    }
-}
+pub(super) struct Place(());
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.tick();
-        self.0.running.store(false, Ordering::Relaxed);
         TAKEN.store(false, Ordering::Release);
     }
 }
@@ -77,6 +104,8 @@ fn look(writes: &Weak<Writes>, runtime: &Handle) {
         let Some(writes) = writes.upgrade() else { return };
         let now = writes.ended.load(Ordering::Relaxed);
         if writes.running.load(Ordering::Relaxed) && now == ended {
+            writes.hangs.store(true, Ordering::Relaxed);
+            writes.waiting.notify_waiters();
             // A task from outside wakes a sleeping worker; when it sleeps again, it is the one that looks at sockets and timers.
             drop(runtime.spawn(async {}));
         }
@@ -92,6 +121,7 @@ mod tests {
     fn a_runtime_of_one_worker_never_writes_on_it() {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let writes = Arc::new(Writes::default());
+        let _running = writes.begin(runtime.handle());
         assert!(writes.place(runtime.handle()).is_none());
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         assert!(writes.place(runtime.handle()).is_none());

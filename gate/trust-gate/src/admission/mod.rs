@@ -28,7 +28,7 @@ use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderValue, Request, StatusCode, Uri};
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
-use trust_decide::Entry;
+use trust_decide::{Entry, Unentered};
 use trust_image::workload::custom::CustomKinds;
 
 use self::body::Room;
@@ -144,10 +144,10 @@ impl Admission {
         if entries.is_empty() {
             return Ok(());
         }
-        match tokio::time::timeout_at(deadline, self.decider.enter(entries)).await {
-            Ok(entered) => entered.map_err(CallError::Unlogged),
-            Err(_) => Err(CallError::Undecided),
-        }
+        self.decider.enter(entries, deadline).await.map_err(|unentered| match unentered {
+            Unentered::Late => CallError::Undecided,
+            Unentered::Failed(problem) => CallError::Unlogged(format!("{} ({})", problem.headline, problem.id())),
+        })
     }
 
     /// The answer to a review of which everything was decided before: nothing is computed that takes long. The review, if it is

@@ -2,15 +2,15 @@
 //!
 //! All readers do the same: from their own state folder and the served files to the verified entry of one target. Where
 //! that is fair they are served from the folder itself, by the smallest transport that their interface allows; so what is
-//! compared is the readers and not their HTTP clients. `core` and `floor` have no state: bytes in memory, no rules left out
-//! (core), no rules at all (floor).
+//! compared is the readers and not their HTTP clients. Those over HTTP each have their own client. `core` and `floor` have
+//! no state: bytes in memory, no rules left out (core), no rules at all (floor).
 
 use std::io;
 use std::path::{Path, PathBuf};
 
 use super::cached::{Cached, Map};
 use super::floor::Floor;
-use super::ours::{Core, Ours};
+use super::ours::{Core, Ours, Process, Way};
 use super::peers::{Sigstore, Tough, Waiting};
 use super::worker::Work;
 
@@ -23,8 +23,14 @@ pub enum Contestant {
     Floor,
     /// The rules of `core/tuf`, from bytes in memory.
     Core,
-    /// `client/reader` with its state folder.
+    /// `client/reader` with its state folder. Nothing is remembered from one update to the next.
     Ours,
+    /// The same as a gate uses it: the process stays up and hands to each update what the one before it verified.
+    OursStaying,
+    /// `client/reader` with its own HTTP client.
+    OursHttp,
+    /// The same in a process that stays up.
+    OursHttpStaying,
     /// sigstore-tuf with its file store.
     Sigstore,
     /// tough with its datastore, served from the folder.
@@ -33,8 +39,12 @@ pub enum Contestant {
     ToughHttp,
     /// The same over HTTP, without waiting before a request.
     ToughHttpAtOnce,
-    /// python-tuf with its metadata folder.
+    /// python-tuf with its metadata folder. Its interface wants a new `Updater` for each update, also in a process that stays up.
     Python,
+    /// The same with its own HTTP client, as it comes.
+    PythonHttp,
+    /// The same, the client kept from update to update.
+    PythonHttpKept,
     /// A verdict that was reached before.
     Cached,
     /// A look into a map.
@@ -43,16 +53,21 @@ pub enum Contestant {
 
 impl Contestant {
     /// All.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 16] = [
         Self::Empty,
         Self::Floor,
         Self::Core,
         Self::Ours,
+        Self::OursStaying,
+        Self::OursHttp,
+        Self::OursHttpStaying,
         Self::Sigstore,
         Self::Tough,
         Self::ToughHttp,
         Self::ToughHttpAtOnce,
         Self::Python,
+        Self::PythonHttp,
+        Self::PythonHttpKept,
         Self::Cached,
         Self::Map,
     ];
@@ -64,13 +79,34 @@ impl Contestant {
             Self::Floor => "floor",
             Self::Core => "core",
             Self::Ours => "ours",
+            Self::OursStaying => "ours-staying",
+            Self::OursHttp => "ours-http",
+            Self::OursHttpStaying => "ours-http-staying",
             Self::Sigstore => "sigstore-tuf",
             Self::Tough => "tough",
             Self::ToughHttp => "tough-http",
             Self::ToughHttpAtOnce => "tough-http-at-once",
             Self::Python => "python-tuf",
+            Self::PythonHttp => "python-tuf-http",
+            Self::PythonHttpKept => "python-tuf-http-kept",
             Self::Cached => "cached",
             Self::Map => "map",
+        }
+    }
+
+    /// Whether it is of this project. Then that it cannot read a repository is an error, and no result.
+    pub const fn is_ours(self) -> bool {
+        use Contestant::{Cached, Core, Empty, Floor, Map, Ours, OursHttp, OursHttpStaying, OursStaying};
+        matches!(self, Empty | Floor | Core | Ours | OursStaying | OursHttp | OursHttpStaying | Cached | Map)
+    }
+
+    /// Whether it is python-tuf, and how that fetches.
+    pub const fn python(self) -> Option<&'static str> {
+        match self {
+            Self::Python => Some("folder"),
+            Self::PythonHttp => Some("http"),
+            Self::PythonHttpKept => Some("http-kept"),
+            _ => None,
         }
     }
 }
@@ -200,13 +236,22 @@ pub fn contestant(name: &str, moment: Moment, folder: &Path, state: &Path, base:
         Contestant::Empty => Box::new(Nothing),
         Contestant::Floor => Box::new(Least(Floor::read(folder, moment)?, moment)),
         Contestant::Core => Box::new(Core::read(folder, moment)?),
-        Contestant::Ours => Box::new(Kept::new(Ours::new(folder)?, moment, state, &local)?),
+        Contestant::Ours => Box::new(Kept::new(Ours::new(folder, Process::Ends, Way::Folder)?, moment, state, &local)?),
+        Contestant::OursStaying => {
+            Box::new(Kept::new(Ours::new(folder, Process::StaysUp, Way::Folder)?, moment, state, &local)?)
+        }
+        Contestant::OursHttp => Box::new(Kept::new(Ours::new(folder, Process::Ends, Way::Http)?, moment, state, base)?),
+        Contestant::OursHttpStaying => {
+            Box::new(Kept::new(Ours::new(folder, Process::StaysUp, Way::Http)?, moment, state, base)?)
+        }
         Contestant::Sigstore => Box::new(Kept::new(Sigstore::new(folder)?, moment, state, &local)?),
         Contestant::Tough => Box::new(Kept::new(Tough::local(folder)?, moment, state, &format!("file://{local}"))?),
         Contestant::ToughHttp => Box::new(Kept::new(Tough::http(folder, Waiting::Default)?, moment, state, base)?),
         Contestant::ToughHttpAtOnce => Box::new(Kept::new(Tough::http(folder, Waiting::Never)?, moment, state, base)?),
         Contestant::Cached => Box::new(Cached::new(&state.join("state"))?),
         Contestant::Map => Box::new(Map::new()),
-        Contestant::Python => return Err(io::Error::other("python-tuf is a script")),
+        Contestant::Python | Contestant::PythonHttp | Contestant::PythonHttpKept => {
+            return Err(io::Error::other("python-tuf is a script"));
+        }
     })
 }

@@ -10,6 +10,7 @@ pub mod contestants;
 pub mod floor;
 pub mod ours;
 pub mod peers;
+mod python;
 pub mod repositories;
 pub mod rounds;
 mod scan;
@@ -100,22 +101,6 @@ impl Results {
             goal: Some((format!("CPU ≤ {goal} × the floor's{}", most.unwrap_or_default()), ratio <= goal && small)),
         })
     }
-
-    /// python-tuf beside ours, both with their state folders.
-    fn beside_python(&self, goal: Option<f64>) -> Option<Row> {
-        let (ours, python) = (self.of(Who::Ours)?, self.of(Who::Python)?);
-        let ratio = ratio(python.times.cpu(), ours.times.cpu());
-        Some(Row {
-            what: format!("reader with its state folder, {}, {}", self.what, self.moment.name()),
-            wall: ours.times.wall(),
-            worst: ours.times.worst(),
-            cpu: Some(ours.times.cpu()),
-            peak: None,
-            beside: format!("python-tuf, the same: CPU {}", time(python.times.cpu())),
-            ratio: Some(ratio),
-            goal: goal.map(|goal| (format!("python-tuf ÷ ours, CPU ≥ {goal}"), ratio >= goal)),
-        })
-    }
 }
 
 /// The readers of the second table, in its order.
@@ -130,7 +115,7 @@ struct Empty {
 
 impl Empty {
     fn of(&self, who: Who) -> u64 {
-        if who == Who::Python { self.python.unwrap_or(0) } else { self.ours }
+        if who.python().is_some() { self.python.unwrap_or(0) } else { self.ours }
     }
 
     fn over(&self, measured: &Measured) -> u64 {
@@ -159,7 +144,7 @@ impl Bench<'_> {
             effort: self.effort,
         };
         let all: Vec<Who> =
-            all.iter().copied().filter(|who| *who != Who::Python || self.programs.python.is_some()).collect();
+            all.iter().copied().filter(|who| who.python().is_none() || self.programs.python.is_some()).collect();
         Results { what: what.to_owned(), moment, all: race.run(moment, &all) }
     }
 
@@ -187,8 +172,10 @@ pub fn report(dir: &Path, programs: &Programs, sizes: Sizes) -> io::Result<Repor
     let empty = bench.empty()?;
 
     let with_state = [Who::Ours, Who::Sigstore, Who::Tough, Who::Python];
-    let everybody = [&[Who::Floor, Who::Core][..], &with_state, &[Who::ToughHttpAtOnce, Who::ToughHttp]].concat();
     let with_floor = [&[Who::Floor, Who::Core][..], &with_state].concat();
+    let warm = [&with_floor[..], &python::OTHER_WAYS].concat();
+    let everybody = [&warm[..], &[Who::ToughHttpAtOnce, Who::ToughHttp]].concat();
+    let warm_bins = [&with_state[..], &python::OTHER_WAYS].concat();
     let (small, middle) = (format!("{} tags", sizes.small), format!("{} tags", sizes.middle));
     let large = format!("{} targets in one file", sizes.large);
     let bins = format!("{} targets in 2^{} bins", sizes.large, sizes.bits);
@@ -199,9 +186,9 @@ pub fn report(dir: &Path, programs: &Programs, sizes: Sizes) -> io::Result<Repor
         bench.race("middle", &middle, Moment::Cold, &with_state),
         bench.race("middle", &middle, Moment::Warm, &everybody),
         bench.race("middle", &middle, Moment::Changed, &with_state),
-        bench.race("large", &large, Moment::Warm, &with_floor),
+        bench.race("large", &large, Moment::Warm, &warm),
         bench.race("large", &large, Moment::Changed, &with_state),
-        bench.race("bins", &bins, Moment::Warm, &with_state),
+        bench.race("bins", &bins, Moment::Warm, &warm_bins),
         bench.race("bins", &bins, Moment::Changed, &with_floor),
         bench.race("bins", &bins, Moment::Renewed, &[Who::Floor, Who::Core]),
     ];
@@ -225,18 +212,18 @@ pub fn report(dir: &Path, programs: &Programs, sizes: Sizes) -> io::Result<Repor
     if let Some(ours) = find(&small, Moment::Warm).and_then(|r| r.of(Who::Ours)) {
         rows.push(peak_row(&small, ours, empty.over(ours), empty.ours));
     }
-    rows.extend(results.iter().filter_map(|r| r.beside_python(Some(35.0))));
+    rows.extend(results.iter().filter_map(|r| r.beside_python(35.0)));
+    rows.extend(results.iter().flat_map(|r| r.beside_python_in_other_ways(35.0)));
 
     let failed = |r: &Results| {
         let ours = r.all.iter().filter_map(|one| one.as_ref().err());
-        ours.filter(|(who, _)| matches!(who, Who::Floor | Who::Core | Who::Ours | Who::Cached | Who::Map))
-            .map(|(_, why)| why.clone())
-            .next()
+        ours.filter(|(who, _)| who.is_ours()).map(|(_, why)| why.clone()).next()
     };
     if let Some(why) = results.iter().chain([&cached]).find_map(failed) {
         return Err(io::Error::other(why));
     }
     let mut notes = table(&results, &empty);
+    notes.extend(python::table(&results));
     notes.push(settings(&bench, &empty, sizes)?);
     Ok(Report { rows, notes })
 }

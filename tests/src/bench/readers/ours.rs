@@ -1,16 +1,19 @@
 //! Ours as contestants: the rules alone, and the reader with its state folder.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use trust_reader::anchor::Anchor;
+use trust_reader::http::{HttpOptions, HttpTransport};
 use trust_reader::layout::Layout;
 use trust_reader::reader::{Options, Reader};
 use trust_reader::state::StateStore;
-use trust_reader::transport::{FetchError, Transport};
+use trust_reader::transport::{Body, FetchError, Pieces, Transport};
 use trust_tuf::lookup::{Lookup, Step};
 use trust_tuf::trusted::{RootStage, TrustedSet};
 use trust_tuf::{CollectionName, UtcTime};
@@ -132,9 +135,65 @@ impl Transport for Folder {
             Ok(bytes) if bytes.len() as u64 <= limit => Ok(bytes.into()),
             Ok(_) => Err(FetchError::TooLarge { limit }),
             Err(e) if e.kind() == io::ErrorKind::NotFound => Err(FetchError::NotFound),
-            Err(_) => Err(FetchError::Unreachable("the folder")),
+            Err(_) => Err(UNREADABLE),
         }
     }
+
+    async fn open(&self, path: &str, limit: u64) -> Result<Body, FetchError> {
+        match File::open(self.0.join(path)) {
+            Ok(file) => Ok(Box::new(Open(file.take(limit.saturating_add(1)), limit))),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Err(FetchError::NotFound),
+            Err(_) => Err(UNREADABLE),
+        }
+    }
+}
+
+const UNREADABLE: FetchError = FetchError::Unreachable("the folder");
+
+/// A file of the folder in pieces, with what is left of its limit.
+struct Open(io::Take<File>, u64);
+
+impl Pieces for Open {
+    fn next(&mut self) -> Pin<Box<dyn Future<Output = Result<Option<tough::Bytes>, FetchError>> + Send + '_>> {
+        let mut piece = vec![0; 64 * 1024];
+        let piece = match self.0.read(&mut piece) {
+            Ok(0) => Ok(None),
+            Ok(length) if length as u64 <= self.1 => {
+                self.1 -= length as u64;
+                piece.truncate(length);
+                Ok(Some(piece.into()))
+            }
+            Ok(_) => Err(FetchError::TooLarge { limit: self.1 }),
+            Err(_) => Err(UNREADABLE),
+        };
+        Box::pin(std::future::ready(piece))
+    }
+}
+
+/// Whether an update knows what the one before it verified.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Process {
+    /// It has the files in the state folder, and verifies all of them again.
+    Ends,
+    /// What its own process verified is handed to it, as a gate does. The state folder is opened, locked and read for each
+    /// update all the same: other processes may use it in between.
+    StaysUp,
+}
+
+/// How files come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Way {
+    /// Straight from the folder.
+    Folder,
+    /// By the reader's own HTTP client, which is kept from update to update as a gate does.
+    Http,
+}
+
+/// Where the reader fetches from.
+enum Fetches {
+    Folder,
+    /// One client for each address.
+    Http(BTreeMap<String, HttpTransport>),
 }
 
 /// The reader.
@@ -142,25 +201,51 @@ pub struct Ours {
     anchor: Anchor,
     path: String,
     runtime: tokio::runtime::Runtime,
+    fetches: Fetches,
+    process: Process,
+    earlier: Option<TrustedSet>,
 }
 
 impl Ours {
-    pub(super) fn new(folder: &Path) -> io::Result<Self> {
+    pub(super) fn new(folder: &Path, process: Process, way: Way) -> io::Result<Self> {
         let Wanted { root, path } = Wanted::read(folder)?;
         let collection = CollectionName::parse("registry.example.com/services").map_err(io::Error::other)?;
-        Ok(Self { anchor: Anchor { collection, root }, path, runtime: runtime()? })
+        let fetches = match way {
+            Way::Folder => Fetches::Folder,
+            Way::Http => Fetches::Http(BTreeMap::new()),
+        };
+        let anchor = Anchor { collection, root };
+        Ok(Self { anchor, path, runtime: runtime()?, fetches, process, earlier: None })
+    }
+
+    fn update(&mut self, state: &Path, transport: impl Transport) -> Result<(), String> {
+        let store = StateStore::open_at(state, "bench", Duration::from_secs(5)).map_err(|e| e.to_string())?;
+        let earlier = self.earlier.take();
+        let options = Options { layout: Some(Layout::foreign("", "")), earlier, ..Options::default() };
+        let (found, set) = self.runtime.block_on(async {
+            let mut reader = Reader::refresh_with(self.anchor.clone(), store, transport, now(), options)
+                .await
+                .map_err(|problem| format!("{problem:?}"))?;
+            let found = reader.lookup(&self.path).await.map_err(|problem| format!("{problem:?}"))?;
+            Ok::<_, String>((found.hit().is_some(), reader.trusted().clone()))
+        })?;
+        if self.process == Process::StaysUp {
+            self.earlier = Some(set);
+        }
+        if found { Ok(()) } else { Err("not found".to_owned()) }
     }
 }
 
 impl Reads for Ours {
     fn read(&mut self, state: &Path, served: &str) -> Result<(), String> {
-        let store = StateStore::open_at(state, "bench", Duration::from_secs(5)).map_err(|e| e.to_string())?;
-        let options = Options { layout: Some(Layout::foreign("", "")), ..Options::default() };
-        let found = self.runtime.block_on(async {
-            let updated = Reader::refresh_with(self.anchor.clone(), store, Folder(served.into()), now(), options);
-            updated.await?.lookup(&self.path).await
-        });
-        let found = found.map_err(|problem| format!("{problem:?}"))?;
-        found.hit().map(drop).ok_or_else(|| "not found".to_owned())
+        let Fetches::Http(clients) = &mut self.fetches else { return self.update(state, Folder(served.into())) };
+        let client = match clients.get(served) {
+            Some(client) => client.clone(),
+            None => {
+                let client = HttpTransport::new(served, HttpOptions::default()).map_err(|e| e.to_string())?;
+                clients.entry(served.to_owned()).or_insert(client).clone()
+            }
+        };
+        self.update(state, client)
     }
 }

@@ -1,5 +1,5 @@
-//! A folder over HTTP on loopback, for the readers that are measured with their own HTTP client: one answer a
-//! connection. It runs in the benchmark's process, so that its CPU time is nobody's.
+//! A folder over HTTP on loopback, for the readers that are measured with their own HTTP client. Connections are kept as
+//! long as the client keeps them. It runs in the benchmark's process, so that its CPU time is nobody's.
 
 use std::io::{self, BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -27,8 +27,10 @@ impl Served {
                 if end.load(Ordering::Relaxed) {
                     break;
                 }
+                let Ok(stream) = stream else { continue };
+                let folder = folder.clone();
                 // A client that goes away is its own affair.
-                let _ = stream.and_then(|stream| answer(&folder, stream));
+                std::thread::spawn(move || converse(&folder, stream));
             }
         });
         Ok(Self { address, ended, thread: Some(thread) })
@@ -49,11 +51,21 @@ impl Drop for Served {
     }
 }
 
-fn answer(folder: &Path, stream: TcpStream) -> io::Result<()> {
-    stream.set_read_timeout(Some(std::time::Duration::from_secs(5)))?;
+/// Answers on one connection until the client closes it. However long that waits for its turn, its connection stays.
+fn converse(folder: &Path, stream: TcpStream) -> io::Result<()> {
+    // An answer is written at once and is not to wait for more.
+    stream.set_nodelay(true)?;
     let mut stream = BufReader::new(stream);
+    while answer(folder, &mut stream)? {}
+    Ok(())
+}
+
+/// Whether there was a request.
+fn answer(folder: &Path, stream: &mut BufReader<TcpStream>) -> io::Result<bool> {
     let mut first = String::new();
-    stream.read_line(&mut first)?;
+    if stream.read_line(&mut first)? == 0 {
+        return Ok(false);
+    }
     let mut line = String::new();
     while stream.read_line(&mut line)? > 2 {
         line.clear();
@@ -62,9 +74,10 @@ fn answer(folder: &Path, stream: TcpStream) -> io::Result<()> {
     let is_inside = Path::new(name).components().all(|part| matches!(part, Component::Normal(_)));
     let found = if is_inside { std::fs::read(folder.join(name)).ok() } else { None };
     let (status, body) = found.map_or(("404 Not Found", Vec::new()), |bytes| ("200 OK", bytes));
-    let stream = stream.get_mut();
-    write!(stream, "HTTP/1.1 {status}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", body.len())?;
-    stream.write_all(&body)
+    let mut whole = format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\n\r\n", body.len()).into_bytes();
+    whole.extend_from_slice(&body);
+    stream.get_mut().write_all(&whole)?;
+    Ok(true)
 }
 
 #[cfg(test)]
@@ -87,5 +100,23 @@ mod tests {
         let mut line = String::new();
         BufReader::new(stream).read_line(&mut line).unwrap();
         assert!(line.contains("404"), "{line}");
+    }
+
+    #[test]
+    fn a_connection_is_kept_for_the_next_request() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("a"), "first").unwrap();
+        let served = Served::start(folder.path().to_owned()).unwrap();
+        let mut stream = BufReader::new(TcpStream::connect(served.address).unwrap());
+        for (name, status) in [("nothing", "404"), ("a", "200"), ("a", "200")] {
+            write!(stream.get_mut(), "GET /{name} HTTP/1.1\r\n\r\n").unwrap();
+            let mut head = String::new();
+            while !head.ends_with("\r\n\r\n") {
+                assert_ne!(stream.read_line(&mut head).unwrap(), 0, "{head}");
+            }
+            assert!(head.contains(status), "{head}");
+            let mut body = vec![0; if status == "200" { 5 } else { 0 }];
+            std::io::Read::read_exact(&mut stream, &mut body).unwrap();
+        }
     }
 }

@@ -114,23 +114,20 @@ impl Worker {
         state: &Path,
         base: &str,
     ) -> io::Result<Self> {
-        let mut command = match (who, &programs.python) {
-            (Contestant::Python, Some(python)) => {
+        let mut command = match (who.python(), &programs.python) {
+            (Some(fetcher), Some(python)) => {
                 let mut command = Command::new(python);
-                command.arg(crate::interop::script("bench_reader.py"));
+                command.arg(crate::interop::script("bench_reader.py")).arg(fetcher);
                 command
             }
-            (Contestant::Python, None) => return Err(io::Error::other("target/tools/venv is missing (make tools)")),
-            _ => {
+            (Some(_), None) => return Err(io::Error::other("target/tools/venv is missing (make tools)")),
+            (None, _) => {
                 let mut command = Command::new(&programs.bench);
                 command.args([READER, who.name()]);
                 command
             }
         };
-        command.arg(moment.name()).arg(folder).arg(state);
-        if who != Contestant::Python {
-            command.arg(base);
-        }
+        command.arg(moment.name()).arg(folder).arg(state).arg(base);
         for proxy in ["http_proxy", "HTTP_PROXY", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"] {
             command.env_remove(proxy);
         }
