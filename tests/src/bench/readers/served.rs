@@ -60,14 +60,15 @@ fn converse(folder: &Path, stream: TcpStream) -> io::Result<()> {
     Ok(())
 }
 
-/// Whether there was a request.
+/// Whether there was a request, and more may come.
 fn answer(folder: &Path, stream: &mut BufReader<TcpStream>) -> io::Result<bool> {
     let mut first = String::new();
     if stream.read_line(&mut first)? == 0 {
         return Ok(false);
     }
-    let mut line = String::new();
+    let (mut line, mut is_last) = (String::new(), false);
     while stream.read_line(&mut line)? > 2 {
+        is_last |= line.trim_end().eq_ignore_ascii_case("connection: close");
         line.clear();
     }
     let name = first.split(' ').nth(1).unwrap_or_default().trim_start_matches('/');
@@ -77,7 +78,7 @@ fn answer(folder: &Path, stream: &mut BufReader<TcpStream>) -> io::Result<bool> 
     let mut whole = format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\n\r\n", body.len()).into_bytes();
     whole.extend_from_slice(&body);
     stream.get_mut().write_all(&whole)?;
-    Ok(true)
+    Ok(!is_last)
 }
 
 #[cfg(test)]
