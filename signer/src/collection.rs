@@ -71,7 +71,7 @@ impl Collection {
         }
     }
 
-    fn bytes(&self) -> usize {
+    pub(crate) fn bytes(&self) -> usize {
         self.state.roles().values().map(|role| role.bytes().len()).sum()
     }
 }

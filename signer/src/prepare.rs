@@ -20,13 +20,16 @@ use crate::fail_point::fail_point;
 use crate::publish::{Asked, Counted, Made};
 use crate::refusal::No;
 
+/// Bytes of role files of a collection up to which what is made of them is held until `commit`.
+const HELD_BYTES: usize = 1024 * 1024;
+
 /// A publication that waits for its `commit`.
 pub struct Prepared(State);
 
 enum State {
     /// Refused, or not possible now: what is answered to `commit`.
     No(No),
-    /// All of it is done at `commit`: a first publication, or one that was the last one already.
+    /// All of it is done at `commit`: a first publication, one that was the last one already, or one of a large collection.
     Whole(Asked),
     /// Verified and signed at this time.
     Made { asked: Asked, at: UtcTime, made: Box<Made> },
@@ -58,6 +61,11 @@ impl SignerCore {
             Err(no) => return Prepared(State::No(no)),
         };
         let known = match self.check_broken().and_then(|()| self.take(&asked.name)) {
+            // It would stay in memory with what is made of it, for each connection that shows one.
+            Ok(Some(known)) if known.bytes() > HELD_BYTES => {
+                self.cache.put(asked.name.clone(), known);
+                return Prepared(State::Whole(asked));
+            }
             Ok(Some(known)) => known,
             Ok(None) => return Prepared(State::Whole(asked)),
             Err(no) => return Prepared(State::No(no)),

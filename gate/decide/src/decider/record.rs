@@ -118,7 +118,14 @@ impl Decider {
         let written = match &self.log {
             Some(log) => {
                 let lines = entries.iter_mut().map(|entry| std::mem::take(&mut entry.line)).collect();
-                log.append(lines, until).await.ok_or(Unentered::Late)?
+                match log.append(lines, until).await {
+                    Some(written) => written,
+                    None => {
+                        let late = "the disk of the log takes too long";
+                        let _ = self.entered(Err(Problem::new(Code::LogFailed).fact("found", late)), entries);
+                        return Err(Unentered::Late);
+                    }
+                }
             }
             None => Ok(()),
         };

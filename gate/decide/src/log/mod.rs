@@ -249,7 +249,7 @@ impl Log {
             (Arc::clone(&inner.file), inner.head, inner.is_file)
         };
         if is_file {
-            self.settle(&file, head)?;
+            settle(&file, &self.path, &self.head_file, head)?;
         }
         let mut inner = self.inner();
         inner.follow(&self.path)?;
@@ -257,30 +257,30 @@ impl Log {
         Ok(())
     }
 
-    /// Syncs the file, then keeps its head: one beyond what the disk has would refuse the next start.
-    fn settle(&self, file: &File, head: Head) -> Result<(), Problem> {
-        file.sync_data().map_err(|e| failed(&self.path, e.kind()))?;
-        self.keep(head)
-    }
-
     fn inner(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
 
-    /// Keeps a head, unless a later one is kept already.
-    fn keep(&self, head: Head) -> Result<(), Problem> {
-        if head.seq <= stored(&self.head_file).map_or(0, |known| known.seq) {
-            return Ok(());
-        }
-        // Several may keep one at once.
-        static KEPT: AtomicU64 = AtomicU64::new(0);
-        let number = KEPT.fetch_add(1, Ordering::Relaxed);
-        let new = self.head_file.with_extension(format!("new.{}.{number}", std::process::id()));
-        std::fs::write(&new, format!("{head}\n"))
-            .and_then(|()| File::open(&new)?.sync_all())
-            .and_then(|()| std::fs::rename(&new, &self.head_file))
-            .map_err(|e| failed(&self.head_file, e.kind()))
+/// Syncs the file, then keeps its head: one beyond what the disk has would refuse the next start.
+fn settle(file: &File, path: &Path, head_file: &Path, head: Head) -> Result<(), Problem> {
+    file.sync_data().map_err(|e| failed(path, e.kind()))?;
+    keep(head_file, head)
+}
+
+/// Keeps a head, unless a later one is kept already.
+fn keep(head_file: &Path, head: Head) -> Result<(), Problem> {
+    if head.seq <= stored(head_file).map_or(0, |known| known.seq) {
+        return Ok(());
     }
+    // Several may keep one at once.
+    static KEPT: AtomicU64 = AtomicU64::new(0);
+    let number = KEPT.fetch_add(1, Ordering::Relaxed);
+    let new = head_file.with_extension(format!("new.{}.{number}", std::process::id()));
+    std::fs::write(&new, format!("{head}\n"))
+        .and_then(|()| File::open(&new)?.sync_all())
+        .and_then(|()| std::fs::rename(&new, head_file))
+        .map_err(|e| failed(head_file, e.kind()))
 }
 
 impl Drop for Log {
@@ -290,8 +290,19 @@ impl Drop for Log {
             let inner = self.inner();
             (Arc::clone(&inner.file), inner.head, inner.is_file)
         };
-        if is_file && let Err(problem) = self.settle(&file, head) {
-            tracing::warn!("{}", crate::answer::problem_line(&problem));
+        if !is_file {
+            return;
+        }
+        let (path, head_file) = (self.path.clone(), self.head_file.clone());
+        let last = move || {
+            if let Err(problem) = settle(&file, &path, &head_file, head) {
+                tracing::warn!("{}", crate::answer::problem_line(&problem));
+            }
+        };
+        // The disk may hang: not on a worker of a runtime. A program that ends has settled before.
+        match tokio::runtime::Handle::try_current() {
+            Ok(runtime) => drop(runtime.spawn_blocking(last)),
+            Err(_) => last(),
         }
     }
 }

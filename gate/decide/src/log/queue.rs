@@ -106,6 +106,16 @@ impl Turn {
     }
 }
 
+impl Turn {
+    /// Ends the turn if nothing came meanwhile.
+    fn ends(&mut self) -> bool {
+        let mut waiting = self.log.queue.waiting();
+        self.is_over = waiting.batches.is_empty();
+        waiting.is_writing = !self.is_over;
+        self.is_over
+    }
+}
+
 impl Drop for Turn {
     fn drop(&mut self) {
         if !self.is_over {
@@ -150,7 +160,7 @@ impl Log {
         let runtime = Handle::current();
         let running = self.queue.writes.begin(&runtime);
         match self.queue.writes.place(&runtime) {
-            Some(place) => drop(runtime.spawn(on_a_worker(turn, running, place))),
+            Some(place) => drop(runtime.spawn(on_a_worker(running, place, turn))),
             None => drop(runtime.spawn_blocking(move || {
                 while turn.write() {
                     running.tick();
@@ -160,21 +170,21 @@ impl Log {
     }
 }
 
-async fn on_a_worker(mut turn: Turn, running: Running, _place: Place) {
+/// The turn goes first, then what says that there is one.
+async fn on_a_worker(running: Running, _place: Place, mut turn: Turn) {
     let mut is_shared = turn.log.queue.waiting().is_shared;
     loop {
         if is_shared {
             // Whatever else is ready on this worker comes first: if it has lines too, they go with the same write, and those
-            // whose lines are written do not stand behind this task.
+            // whose lines are written do not stand behind this task, which nobody could take from this worker.
             tokio::task::yield_now().await;
         }
-        if !turn.write() {
+        if !turn.write() || turn.ends() {
             return;
         }
         running.tick();
-        let mut waiting = turn.log.queue.waiting();
-        is_shared = waiting.bytes > 0;
-        waiting.is_shared |= is_shared;
+        is_shared = true;
+        turn.log.queue.waiting().is_shared = true;
     }
 }
 

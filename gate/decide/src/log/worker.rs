@@ -6,7 +6,7 @@
 //! its own notices that, wakes another worker, which then looks, and tells those who wait, who set their alarms only now: an
 //! alarm for each of many short writes costs more than the write. Deliberately absent: ending a write that hangs.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -22,8 +22,8 @@ static TAKEN: AtomicBool = AtomicBool::new(false);
 /// The writes of one log.
 #[derive(Debug, Default)]
 pub(super) struct Writes {
-    /// Whether one is running.
-    running: AtomicBool,
+    /// How many are running: one, and for a moment the one before it.
+    running: AtomicUsize,
     /// How many have ended.
     ended: AtomicU64,
     /// Whether the thread that looks has been started.
@@ -49,15 +49,15 @@ impl Running {
 impl Drop for Running {
     fn drop(&mut self) {
         self.tick();
-        self.0.running.store(false, Ordering::Relaxed);
+        self.0.running.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
 impl Writes {
-    /// Says that a write begins: one at a time.
+    /// Says that a write begins.
     pub(super) fn begin(self: &Arc<Self>, runtime: &Handle) -> Running {
         self.watch(runtime);
-        self.running.store(true, Ordering::Relaxed);
+        self.running.fetch_add(1, Ordering::Relaxed);
         Running(Arc::clone(self))
     }
 
@@ -83,7 +83,11 @@ impl Writes {
         }
         let (this, runtime) = (Arc::downgrade(self), runtime.clone());
         let started = std::thread::Builder::new().name("log-watch".to_owned()).spawn(move || look(&this, &runtime));
-        self.watched.store(started.is_ok(), Ordering::Release);
+        if started.is_err() {
+            self.watched.store(false, Ordering::Release);
+            // Who relied on it in this moment sets an alarm now.
+            self.waiting.notify_waiters();
+        }
     }
 }
 
@@ -103,7 +107,7 @@ fn look(writes: &Weak<Writes>, runtime: &Handle) {
         std::thread::sleep(LOOK);
         let Some(writes) = writes.upgrade() else { return };
         let now = writes.ended.load(Ordering::Relaxed);
-        if writes.running.load(Ordering::Relaxed) && now == ended {
+        if writes.running.load(Ordering::Relaxed) > 0 && now == ended {
             writes.hangs.store(true, Ordering::Relaxed);
             writes.waiting.notify_waiters();
             // A task from outside wakes a sleeping worker; when it sleeps again, it is the one that looks at sockets and timers.
@@ -116,6 +120,18 @@ fn look(writes: &Weak<Writes>, runtime: &Handle) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_write_that_begins_before_the_one_before_has_gone_is_watched() {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+        let writes = Arc::new(Writes::default());
+        let before = writes.begin(runtime.handle());
+        let hangs = writes.begin(runtime.handle());
+        drop(before);
+        let told = runtime.block_on(async { tokio::time::timeout(Duration::from_secs(20), writes.hang()).await });
+        assert!(told.is_ok(), "nobody looks");
+        drop(hangs);
+    }
 
     #[test]
     fn a_runtime_of_one_worker_never_writes_on_it() {

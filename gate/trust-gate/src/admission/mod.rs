@@ -26,7 +26,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderValue, Request, StatusCode, Uri};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 use trust_decide::{Entry, Unentered};
 use trust_image::workload::custom::CustomKinds;
@@ -119,11 +119,17 @@ impl Admission {
     /// Judges on a thread that may take its time, in its turn; the answer comes when what it rests on is in the log.
     async fn in_turn<T: Send + 'static>(
         self: &Arc<Self>,
+        turn: Option<OwnedSemaphorePermit>,
         deadline: Instant,
         work: impl FnOnce(&Self, &Drafting<'_>) -> T + Send + 'static,
     ) -> Result<T, CallError> {
-        let turn = tokio::time::timeout_at(deadline, Arc::clone(&self.judging).acquire_owned()).await;
-        let Ok(Ok(turn)) = turn else { return Err(CallError::Late) };
+        let turn = match turn {
+            Some(turn) => turn,
+            None => {
+                let turn = tokio::time::timeout_at(deadline, Arc::clone(&self.judging).acquire_owned()).await;
+                turn.map_err(|_| CallError::Late)?.map_err(|_| CallError::Late)?
+            }
+        };
         let door = Arc::clone(self);
         let work = tokio::task::spawn_blocking(move || {
             let drafting = Drafting::all(door.decider.as_ref());
@@ -270,10 +276,13 @@ async fn reviewed(
         }
         Err(review) => {
             let found = review.as_ref().map(|review| review.uid.clone());
-            let found = found.or_else(|| (body.len() > AT_ONCE).then(|| review::uid_of(&body)).flatten());
+            let found = found.or_else(|| review::uid_of(&body));
             found.into_iter().for_each(|found| drop(uid.set(found)));
             let known = Arc::clone(&uid);
-            door.in_turn(deadline, move |door, drafting| {
+            // What was read of it takes room: it is kept by those whose turn it is, and read again by others.
+            let turn = Arc::clone(&door.judging).try_acquire_owned().ok();
+            let review = review.filter(|_| turn.is_some());
+            door.in_turn(turn, deadline, move |door, drafting| {
                 let review = match review.map_or_else(|| Review::parse_with(&body, &door.kinds), |review| Ok(*review)) {
                     Ok(review) => review,
                     Err(error) => {
@@ -336,7 +345,7 @@ async fn image_reviewed(State(door): State<Arc<Admission>>, request: Request<Bod
         return Err(CallError::ContentType);
     }
     let (body, room) = door.room.read(&head.headers, body, deadline).await.map_err(|(error, _)| error)?;
-    let done = door.in_turn(deadline, move |door, drafting| {
+    let done = door.in_turn(None, deadline, move |door, drafting| {
         let review = image_review::ImageReview::parse(&body)?;
         drop((body, room));
         let answer = image_review::answer(&review, door.rules, drafting, deadline.into_std());
@@ -361,7 +370,7 @@ async fn provided(State(door): State<Arc<Admission>>, request: Request<Body>) ->
     let question = Arc::new(gatekeeper::Question::parse(&body)?);
     drop((body, room));
     let asked = Arc::clone(&question);
-    let done = door.in_turn(deadline, move |door, drafting| {
+    let done = door.in_turn(None, deadline, move |door, drafting| {
         let namespace = door.gatekeeper.as_ref().and_then(|config| config.namespace.as_deref());
         gatekeeper::answer(&asked, namespace, drafting, deadline.into_std())
     });
