@@ -301,8 +301,10 @@ impl Drop for Log {
         };
         // The disk may hang: not on a worker of a runtime. A program that ends has settled before.
         match tokio::runtime::Handle::try_current() {
-            Ok(runtime) => drop(runtime.spawn_blocking(last)),
-            Err(_) => last(),
+            Ok(runtime) if runtime.runtime_flavor() == tokio::runtime::RuntimeFlavor::MultiThread => {
+                drop(runtime.spawn_blocking(last));
+            }
+            _ => last(),
         }
     }
 }
