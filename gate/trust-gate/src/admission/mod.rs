@@ -141,7 +141,8 @@ impl Admission {
             Ok(worked) => worked.map_err(|_| CallError::Failed)?,
             Err(_) => return Err(CallError::Undecided),
         };
-        self.enter(entries.unwrap_or_default(), deadline).await?;
+        // Without them nothing was decided.
+        self.enter(entries.ok_or(CallError::Failed)?, deadline).await?;
         Ok(done)
     }
 
